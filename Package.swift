@@ -1,0 +1,77 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+/// One Swift module of thawfs. What it may import is the table in docs/architecture.md.
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
+let package = Package(
+    name: "thawfs",
+    products: [.executable(name: "thawfs", targets: ["thawfs"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+    ],
+    targets: [
+        .systemLibrary(name: "CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+
+        module("ThawCore", [logging]),
+        module("Wire", ["ThawCore", crypto]),
+        module("Database", ["ThawCore", "CSQLite"]),
+        module("HTTP", ["ThawCore", "CCurl"]),
+        module("Fuse", ["ThawCore", "CFuse3"]),
+        module("ObjectStore", ["ThawCore", "Wire", "HTTP"]),
+        module("Metadata", ["ThawCore", "Wire", "Database", crypto]),
+        module("Content", ["ThawCore", "ObjectStore"]),
+        module("Restore", ["ThawCore", "Wire", "ObjectStore", "Metadata"]),
+        module("Filesystem", ["ThawCore", "Wire", "ObjectStore", "Metadata", "Content", "Restore"]),
+        module("Mount", ["ThawCore", "Fuse", "Filesystem"]),
+        module("Emulator", [
+            "ThawCore", "Wire", "Database",
+            .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"),
+            .product(name: "NIOHTTP1", package: "swift-nio"),
+            .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        ]),
+        .executableTarget(
+            name: "thawfs",
+            dependencies: [
+                "ThawCore", "Wire", "HTTP", "ObjectStore", "Metadata", "Content", "Restore", "Filesystem", "Mount",
+                "Emulator", logging,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings
+        ),
+
+        tests("ThawCoreTests", ["ThawCore"]),
+        tests("WireTests", ["Wire", "ThawCore"]),
+        tests("DatabaseTests", ["Database", "ThawCore"]),
+        tests("HTTPTests", ["HTTP", "ThawCore"]),
+        tests("ObjectStoreTests", ["ObjectStore", "Wire", "HTTP", "ThawCore"]),
+        tests("MetadataTests", ["Metadata", "Database", "Wire", "ThawCore"]),
+        tests("ContentTests", ["Content", "ObjectStore", "Wire", "ThawCore"]),
+        tests("RestoreTests", ["Restore", "ObjectStore", "Wire", "ThawCore"]),
+        tests("FilesystemTests", ["Filesystem", "ThawCore"]),
+        tests("EmulatorTests", ["Emulator", "Wire", "ThawCore"]),
+    ]
+)

@@ -1,0 +1,6 @@
+#ifndef THAWFS_CCURL_SHIM_H
+#define THAWFS_CCURL_SHIM_H
+
+#include <curl/curl.h>
+
+#endif

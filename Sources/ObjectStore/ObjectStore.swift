@@ -1,0 +1,205 @@
+package import HTTP
+package import ThawCore
+package import Wire
+
+/// One bucket at one endpoint, in its dialect: the contract of everything that talks to a store.
+///
+/// Implementations are safe to call from any task. They do not retry: `RetryingStore` does, once, for all of them.
+/// A cancelled task ends its request at once with `StoreError.cancelled`.
+package protocol ObjectStore: Sendable {
+    var dialect: Dialect { get }
+
+    /// One page of a listing, in key order. With a delimiter, keys that share a prefix up to it come as one prefix.
+    /// Carries the restore state of each object where the dialect lists it (OSS `RestoreInfo`, S3 `RestoreStatus`).
+    func list(_ request: ListRequest) async throws(StoreError) -> ListPage
+
+    /// What the store knows of one object. Works on frozen objects.
+    func head(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectRecord
+
+    /// Reads `range` of the object into `sink`, which sees bytes of that range only, from its start. With `ifMatch`,
+    /// an object that was replaced fails with `preconditionFailed` and delivers nothing. The range is clipped to the
+    /// object's end; one that starts at or past the end fails with `invalidRange`. A body that ends early is
+    /// `unavailable`, never silently short. Answers the object as the GET's headers describe it.
+    func get(
+        _ key: ObjectKey, version: String?, range: Range<UInt64>, ifMatch: String?, into sink: any ByteSink
+    ) async throws(StoreError) -> ObjectRecord
+
+    /// Asks the provider to restore the object; the three replies are one idempotent step.
+    func restore(_ key: ObjectKey, version: String?, _ order: RestoreOrder) async throws(StoreError) -> RestoreReply
+
+    /// Whether the bucket serves class Archive without a restore (OSS `bucketArchiveDirectRead`); false for
+    /// dialects without that setting and when the credentials may not ask.
+    func archiveDirectRead() async throws(StoreError) -> Bool
+}
+
+/// Receives object bytes in order. Called on the network thread: it must not block. Valid during the call only.
+package protocol ByteSink: AnyObject, Sendable {
+    /// Answering false aborts the read, which fails with `StoreError.cancelled`.
+    func receive(_ bytes: UnsafeRawBufferPointer) -> Bool
+}
+
+package struct ListRequest: Sendable, Equatable {
+    package var prefix: ObjectKey
+    /// `/` or nothing.
+    package var delimiter: UInt8?
+    /// Only keys after this one; ignored when a continuation token is given.
+    package var startAfter: ObjectKey?
+    package var continuationToken: String?
+    /// 1...1000
+    package var keysMax: Int
+
+    package init(
+        prefix: ObjectKey, delimiter: UInt8? = UInt8(ascii: "/"), startAfter: ObjectKey? = nil,
+        continuationToken: String? = nil, keysMax: Int = 1000
+    ) {
+        self.prefix = prefix
+        self.delimiter = delimiter
+        self.startAfter = startAfter
+        self.continuationToken = continuationToken
+        self.keysMax = keysMax
+    }
+}
+
+package struct ListPage: Sendable {
+    /// Objects in byte order of their keys; `prefixes` likewise. The two interleave in key order.
+    package var objects: [ListedObject]
+    package var prefixes: [ObjectKey]
+    /// Nil when this page is the last.
+    package var continuationToken: String?
+
+    package init(objects: [ListedObject], prefixes: [ObjectKey], continuationToken: String?) {
+        self.objects = objects
+        self.prefixes = prefixes
+        self.continuationToken = continuationToken
+    }
+}
+
+package struct ListedObject: Sendable {
+    package var key: ObjectKey
+    package var record: ObjectRecord
+
+    package init(key: ObjectKey, record: ObjectRecord) {
+        self.key = key
+        self.record = record
+    }
+}
+
+/// What a store says of one object, from a listing, a HEAD or the headers of a GET.
+package struct ObjectRecord: Sendable, Equatable {
+    package var sizeBytes: UInt64
+    package var modified: Timestamp
+    /// With its quotes, as the store sent it; what `If-Match` takes.
+    package var etag: String
+    package var storageClass: StorageClass
+    package var restore: RestoreHeader?
+    /// S3 Intelligent-Tiering: `ARCHIVE_ACCESS` or `DEEP_ARCHIVE_ACCESS` while archived (`x-amz-archive-status`); HEAD only.
+    package var archiveStatus: String?
+    package var versionID: String?
+
+    package init(
+        sizeBytes: UInt64, modified: Timestamp, etag: String, storageClass: StorageClass,
+        restore: RestoreHeader? = nil, archiveStatus: String? = nil, versionID: String? = nil
+    ) {
+        self.sizeBytes = sizeBytes
+        self.modified = modified
+        self.etag = etag
+        self.storageClass = storageClass
+        self.restore = restore
+        self.archiveStatus = archiveStatus
+        self.versionID = versionID
+    }
+}
+
+package struct RestoreOrder: Sendable, Hashable {
+    /// Days that the restored copy is to last; nil where none can be asked for (S3 Intelligent-Tiering).
+    package var days: Int?
+    /// Nil for a class without tiers (OSS Archive).
+    package var tier: RestoreTier?
+
+    package init(days: Int?, tier: RestoreTier?) {
+        self.days = days
+        self.tier = tier
+    }
+}
+
+package enum RestoreReply: Sendable, Hashable {
+    /// 202: this request started the restore (or raised its tier).
+    case started
+    /// 200: a restored copy was there already; its window was extended.
+    case alreadyRestored
+    /// 409 RestoreAlreadyInProgress: somebody, perhaps we, asked before.
+    case alreadyInProgress
+}
+
+/// What a store answered instead of what was asked, or why it did not answer.
+package struct StoreError: Error, Sendable, Equatable {
+    package enum Kind: Sendable, Equatable {
+        case noSuchKey
+        case noSuchBucket
+        /// If-Match did not match: the object was replaced.
+        case preconditionFailed
+        /// The object is frozen (403 InvalidObjectState).
+        case invalidObjectState
+        /// A range that starts at or past the object's end (416).
+        case invalidRange
+        /// 403 or 401 that is about who we are: wrong key, signature, expired token, policy.
+        case denied
+        /// The clocks differ by more than the store allows (RequestTimeTooSkewed).
+        case clockSkew
+        /// A restore of an object whose class needs none.
+        case notArchived
+        /// Expedited refused for want of capacity (GlacierExpeditedRetrievalNotAvailable).
+        case tierUnavailable
+        /// 400 of any other kind: the request will never succeed as it is.
+        case invalidRequest
+        /// 429, 503 SlowDown and their kin.
+        case throttled
+        /// 5xx, no connection, a connection that broke, a short body.
+        case unavailable
+        /// The store took too long.
+        case timeout
+        /// A reply that makes no sense: malformed XML, a listing that loops, a 200 with an error body, a wrong length.
+        case nonsense
+        /// The task was cancelled, or the mount is stopping.
+        case cancelled
+    }
+
+    package var kind: Kind
+    /// 0 when there was no reply.
+    package var status: Int
+    /// The provider's own code (`InvalidObjectState`, `SlowDown`) or our word for a failed exchange.
+    package var code: String
+    package var message: String
+    package var requestID: String?
+    /// From `Retry-After`, when the store named a delay.
+    package var retryAfter: Duration?
+
+    package init(
+        _ kind: Kind, status: Int = 0, code: String, message: String, requestID: String? = nil,
+        retryAfter: Duration? = nil
+    ) {
+        self.kind = kind
+        self.status = status
+        self.code = code
+        self.message = message
+        self.requestID = requestID
+        self.retryAfter = retryAfter
+    }
+
+    /// Whether the same request may succeed when it is sent again a little later.
+    package var isTransient: Bool {
+        switch kind {
+        case .throttled, .unavailable, .timeout, .clockSkew: true
+        default: false
+        }
+    }
+}
+
+extension StoreError: CustomStringConvertible {
+    /// For logs: the provider's code and message, status and request id.
+    package var description: String {
+        var text = "\(code): \(message)"
+        if status != 0 { text += " (HTTP \(status)" + (requestID.map { ", request id \($0)" } ?? "") + ")" }
+        return text
+    }
+}
