@@ -31,11 +31,12 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
     ],
     targets: [
+        .systemLibrary(name: "CThaw"),
         .systemLibrary(name: "CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
 
-        module("ThawCore", [logging]),
+        module("ThawCore", ["CThaw", logging]),
         module("Wire", ["ThawCore", crypto]),
         module("Database", ["ThawCore", "CSQLite"]),
         module("HTTP", ["ThawCore", "CCurl"]),
