@@ -42,9 +42,9 @@ let package = Package(
         module("HTTP", ["ThawCore", "CCurl", "CThaw"]),
         module("Fuse", ["ThawCore", "CFuse3"]),
         module("ObjectStore", ["ThawCore", "Wire", "HTTP"]),
-        module("Metadata", ["ThawCore", "Wire", "ObjectStore", "Database"]),
+        module("Metadata", ["ThawCore", "Wire", "ObjectStore", "Database", logging]),
         module("Content", ["ThawCore", "ObjectStore"]),
-        module("Restore", ["ThawCore", "Wire", "ObjectStore", "Metadata"]),
+        module("Restore", ["ThawCore", "Wire", "ObjectStore", "Metadata", logging]),
         module("Filesystem", ["ThawCore", "Wire", "ObjectStore", "Metadata", "Content", "Restore"]),
         module("Mount", ["ThawCore", "Fuse", "Filesystem"]),
         module("Emulator", [

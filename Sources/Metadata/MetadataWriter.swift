@@ -32,16 +32,15 @@ package actor MetadataWriter {
     }
 
     private static func openChecked(_ path: String) throws(MetadataError) -> (Connection, WriteStatements) {
+        let version: Int32
         do throws(DatabaseError) {
             let connection = try Connection(.file(path))
-            do throws(MetadataError) { try Schema.prepare(connection) } catch {
-                if case .database(let cause) = error { throw cause }
-                throw DatabaseError(code: 0, message: "\(error)", sql: nil)
-            }
-            return (connection, try WriteStatements(connection))
+            version = try Schema.prepare(connection)
+            if version == Schema.version { return (connection, try WriteStatements(connection)) }
         } catch {
             throw .database(error)
         }
+        throw .newerVersion(Int(version))
     }
 
     /// Sets the damaged file aside and starts an empty one with the restores that could still be read.
@@ -159,14 +158,17 @@ package actor MetadataWriter {
 
     // MARK: Restores
 
-    /// Remembers a restore. On the disk when this returns: after it, the restore survives a crash.
-    package func put(_ row: RestoreRow) throws(MetadataError) {
+    /// Remembers a restore. It survives a crash of the daemon once this returns, and one of the machine if `durably`.
+    package func put(_ row: RestoreRow, durably isDurable: Bool) throws(MetadataError) {
+        guard isDurable else {
+            return try guarded { _, statements throws(DatabaseError) in try Self.put(row, statements.putRestore) }
+        }
         try durably { statements throws(DatabaseError) in try Self.put(row, statements.putRestore) }
     }
 
     /// The restore ended, well or badly.
     package func dropRestore(_ key: ObjectKey, version: String?) throws(MetadataError) {
-        try durably { statements throws(DatabaseError) in
+        try guarded { _, statements throws(DatabaseError) in
             try statements.dropRestore.bind(key.bytes, at: 1)
             try statements.dropRestore.bind(version ?? "", at: 2)
             try statements.dropRestore.run()

@@ -60,22 +60,15 @@ enum Schema {
         ) WITHOUT ROWID;
         """
 
-    /// Makes the tables in a new file; refuses one that a newer thawfs wrote.
-    static func prepare(_ connection: Connection) throws(MetadataError) {
-        do throws(DatabaseError) {
-            let found = try connection.userVersion
-            if found == 0 {
-                try connection.transaction { () throws(DatabaseError) in
-                    try connection.execute(statements)
-                    try connection.setUserVersion(version)
-                }
-            } else if found > version {
-                throw MetadataError.newerVersion(Int(found))
-            }
-        } catch let error as DatabaseError {
-            throw .database(error)
-        } catch let error as MetadataError {
-            throw error
+    /// Makes the tables in a new file. Answers the version that the file has now; one above `version` is a newer
+    /// thawfs's, and was left alone.
+    static func prepare(_ connection: Connection) throws(DatabaseError) -> Int32 {
+        let found = try connection.userVersion
+        guard found == 0 else { return found }
+        try connection.transaction { () throws(DatabaseError) in
+            try connection.execute(statements)
+            try connection.setUserVersion(version)
         }
+        return version
     }
 }

@@ -1,5 +1,4 @@
 internal import Glibc
-package import ThawCore
 
 /// The directory that belongs to one mounted source: its database, its log, and the lock that keeps a second mount out.
 package final class StateDirectory: Sendable {
