@@ -39,7 +39,7 @@ let package = Package(
         module("ThawCore", ["CThaw", logging]),
         module("Wire", ["ThawCore", crypto]),
         module("Database", ["ThawCore", "CSQLite"]),
-        module("HTTP", ["ThawCore", "CCurl"]),
+        module("HTTP", ["ThawCore", "CCurl", "CThaw"]),
         module("Fuse", ["ThawCore", "CFuse3"]),
         module("ObjectStore", ["ThawCore", "Wire", "HTTP", logging]),
         module("Metadata", ["ThawCore", "Wire", "ObjectStore", "Database", logging]),

@@ -1,6 +1,7 @@
 #ifndef THAWFS_CTHAW_SHIM_H
 #define THAWFS_CTHAW_SHIM_H
 
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 

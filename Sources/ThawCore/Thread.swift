@@ -9,8 +9,8 @@ package struct Thread: Sendable {
     private let handle: pthread_t
 
     /// Starts `body` on a new thread with every signal blocked, so that signals reach the one thread that waits for
-    /// them. The name is cut at 15 bytes.
-    package init(name: String, _ body: @escaping @Sendable () -> Void) throws(Failure) {
+    /// them. The name is cut at 15 bytes. What `body` captures goes over to the thread.
+    package init(name: String, _ body: sending @escaping () -> Void) throws(Failure) {
         var handle = pthread_t()
         let work = Unmanaged.passRetained(Work(name: name, body: body))
         let code = pthread_create(
@@ -35,11 +35,11 @@ package struct Thread: Sendable {
     /// Waits for the thread to end. Once only, and never from the thread itself.
     package func join() { pthread_join(handle, nil) }
 
-    private final class Work: Sendable {
+    private final class Work {
         let name: String
-        let body: @Sendable () -> Void
+        let body: () -> Void
 
-        init(name: String, body: @escaping @Sendable () -> Void) {
+        init(name: String, body: @escaping () -> Void) {
             self.name = name
             self.body = body
         }
