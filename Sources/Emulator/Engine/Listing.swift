@@ -20,6 +20,8 @@ package struct Listing<Entry> {
     package init() {}
 }
 
+extension Listing: Sendable where Entry: Sendable {}
+
 /// What a listing asks for.
 package struct ListingQuery: Sendable {
     package var prefix: ObjectKey

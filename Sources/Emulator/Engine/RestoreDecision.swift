@@ -1,5 +1,5 @@
 package import ThawCore
-package import Wire
+import Wire
 
 /// What a RestoreObject request asks for, as its body says it.
 package struct RestoreAsk: Sendable, Equatable {

@@ -1,3 +1,4 @@
+import ThawCore
 import Wire
 
 /// A refusal as a provider words it: what the error document says.

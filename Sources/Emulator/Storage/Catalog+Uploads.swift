@@ -18,6 +18,14 @@ struct UploadedPart: Sendable {
     var crc64: UInt64?
     var modified: Timestamp
     var content: [Segment]
+
+    /// The digest itself.
+    var etagBytes: [UInt8] {
+        let digits = Array(etag.utf8)
+        return stride(from: 0, to: digits.count - 1, by: 2).compactMap { index in
+            UInt8(String(decoding: digits[index...(index + 1)], as: UTF8.self), radix: 16)
+        }
+    }
 }
 
 extension CatalogTables {

@@ -1,5 +1,5 @@
 package import ThawCore
-package import Wire
+import Wire
 
 /// One version of an object, or a delete marker, as the catalog keeps it.
 package struct ObjectVersion: Sendable {
