@@ -48,7 +48,7 @@ let package = Package(
         module("Filesystem", ["ThawCore", "Wire", "ObjectStore", "Metadata", "Content", "Restore"]),
         module("Mount", ["ThawCore", "Fuse", "Filesystem"]),
         module("Emulator", [
-            "ThawCore", "Wire", "Database",
+            "ThawCore", "Wire", "Database", crypto,
             .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOPosix", package: "swift-nio"),
             .product(name: "NIOHTTP1", package: "swift-nio"),
