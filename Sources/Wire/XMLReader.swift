@@ -4,6 +4,11 @@ package struct XMLError: Error, Equatable, Sendable, CustomStringConvertible {
     /// Bytes from the document's start.
     package let offset: Int
 
+    package init(reason: String, offset: Int) {
+        self.reason = reason
+        self.offset = offset
+    }
+
     package var description: String { "malformed XML at byte \(offset): \(reason)" }
 }
 

@@ -4,6 +4,7 @@ import ArgumentParser
 struct Thawfs: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "thawfs",
-        abstract: "Mount object-storage buckets as directories; archived objects thaw when they are read."
+        abstract: "Mount object-storage buckets as directories; archived objects thaw when they are read.",
+        subcommands: [EmulateCommand.self]
     )
 }

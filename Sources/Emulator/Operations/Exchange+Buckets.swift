@@ -1,0 +1,153 @@
+import ThawCore
+import Wire
+
+extension Exchange {
+    private var region: String { service.configuration.region ?? (request.dialect == .oss ? "cn-hangzhou" : "us-east-1") }
+
+    func listBuckets() throws(ProviderError) -> Reply {
+        let prefix = request.parameter("prefix") ?? ""
+        let buckets = try service.catalog.perform { tables throws(ProviderError) in try tables.buckets() }
+        var xml = XMLWriter()
+        xml.element("ListAllMyBucketsResult", namespace: namespace) { xml in
+            writeOwner(&xml)
+            xml.element("Buckets") { xml in
+                for bucket in buckets where bucket.name.hasPrefix(prefix) {
+                    xml.element("Bucket") { xml in
+                        if request.dialect == .oss { writeEndpoints(&xml, bucket) }
+                        xml.element("Name", bucket.name)
+                        xml.element("CreationDate", WireDate.iso8601(bucket.created))
+                    }
+                }
+            }
+        }
+        return .xml(xml)
+    }
+
+    func createBucket(_ body: [UInt8]) throws(ProviderError) -> Reply {
+        guard let name = request.bucketName, (3...63).contains(name.utf8.count),
+            name.utf8.allSatisfy({ "abcdefghijklmnopqrstuvwxyz0123456789-.".utf8.contains($0) })
+        else { throw ProviderError(400, "InvalidBucketName", "The specified bucket is not valid.") }
+        var storageClass = "Standard"
+        if !body.isEmpty {
+            storageClass = try readDocument(body) { xml throws(XMLError) in
+                var word = "Standard"
+                while try xml.nextChild() {
+                    if xml.isNamed("StorageClass") { word = try xml.string() } else { try xml.skip() }
+                }
+                return word
+            }
+        }
+        let created = try service.catalog.perform { tables throws(ProviderError) in
+            try tables.createBucket(name, storageClass: storageClass, created: .now())
+        }
+        guard created || request.dialect == .oss else {
+            throw ProviderError(
+                409, "BucketAlreadyOwnedByYou",
+                "Your previous request to create the named bucket succeeded and you already own it.")
+        }
+        return Reply(200, headers: [("Location", "/\(name)")])
+    }
+
+    func deleteBucket() throws(ProviderError) -> Reply {
+        try withBucket { tables, bucket throws(ProviderError) in try tables.deleteBucket(bucket) }
+        return Reply(204)
+    }
+
+    func headBucket() throws(ProviderError) -> Reply {
+        try withBucket { _, _ in }
+        return Reply(200, headers: request.dialect == .s3 ? [("x-amz-bucket-region", region)] : [])
+    }
+
+    func bucketInfo() throws(ProviderError) -> Reply {
+        let bucket = try withBucket { _, bucket in bucket }
+        var xml = XMLWriter()
+        xml.element("BucketInfo") { xml in
+            xml.element("Bucket") { xml in
+                xml.element("CreationDate", WireDate.iso8601(bucket.created))
+                writeEndpoints(&xml, bucket)
+                xml.element("DataRedundancyType", "LRS")
+                if bucket.versioning != .never { xml.element("Versioning", bucket.versioning.rawValue) }
+                xml.element("Name", bucket.name)
+                writeOwner(&xml)
+                xml.element("AccessControlList") { xml in xml.element("Grant", "private") }
+            }
+        }
+        return .xml(xml)
+    }
+
+    func bucketLocation() throws(ProviderError) -> Reply {
+        try withBucket { _, _ in }
+        var xml = XMLWriter()
+        if request.dialect == .oss {
+            xml.element("LocationConstraint", "oss-" + region)
+        } else {
+            // The one region that has no name here.
+            xml.element("LocationConstraint", region == "us-east-1" ? "" : region)
+        }
+        return .xml(xml)
+    }
+
+    func bucketVersioning() throws(ProviderError) -> Reply {
+        let bucket = try withBucket { _, bucket in bucket }
+        var xml = XMLWriter()
+        xml.element("VersioningConfiguration", namespace: namespace) { xml in
+            if bucket.versioning != .never { xml.element("Status", bucket.versioning.rawValue) }
+        }
+        return .xml(xml)
+    }
+
+    func setBucketVersioning(_ body: [UInt8]) throws(ProviderError) -> Reply {
+        let word = try setting("Status", in: body)
+        guard let versioning = Bucket.Versioning(rawValue: word), versioning != .never else { throw .malformedXML }
+        try withBucket { tables, bucket throws(ProviderError) in
+            var bucket = bucket
+            bucket.versioning = versioning
+            try tables.updateBucket(bucket)
+        }
+        return Reply(200)
+    }
+
+    func archiveDirectRead() throws(ProviderError) -> Reply {
+        let bucket = try withBucket { _, bucket in bucket }
+        var xml = XMLWriter()
+        xml.element("ArchiveDirectReadConfiguration") { xml in xml.element("Enabled", bucket.archiveDirectRead) }
+        return .xml(xml)
+    }
+
+    func setArchiveDirectRead(_ body: [UInt8]) throws(ProviderError) -> Reply {
+        let word = try setting("Enabled", in: body)
+        guard word == "true" || word == "false" else { throw .malformedXML }
+        try withBucket { tables, bucket throws(ProviderError) in
+            var bucket = bucket
+            bucket.archiveDirectRead = word == "true"
+            try tables.updateBucket(bucket)
+        }
+        return Reply(200)
+    }
+
+    /// The text of the root's one child that matters; empty when there is none.
+    private func setting(_ name: StaticString, in body: [UInt8]) throws(ProviderError) -> String {
+        try readDocument(body) { xml throws(XMLError) in
+            var word = ""
+            while try xml.nextChild() {
+                if xml.isNamed(name) { word = try xml.string() } else { try xml.skip() }
+            }
+            return word
+        }
+    }
+
+    private func writeEndpoints(_ xml: inout XMLWriter, _ bucket: Bucket) {
+        xml.element("ExtranetEndpoint", request.host)
+        xml.element("IntranetEndpoint", request.host)
+        xml.element("Location", "oss-" + region)
+        xml.element("Region", region)
+        xml.element("StorageClass", bucket.storageClass)
+    }
+
+    func writeOwner(_ xml: inout XMLWriter) {
+        xml.element("Owner") { xml in
+            xml.element("ID", "1000000000000001")
+            xml.element("DisplayName", "thawfs")
+        }
+    }
+}

@@ -1,0 +1,189 @@
+import NIOCore
+import NIOHTTP1
+import ThawCore
+import Wire
+
+/// One request and its reply. Confined to its connection's event loop; every step blocks for the length of a few
+/// SQLite statements at the most.
+final class Exchange {
+    let service: StoreService
+    let request: StoreRequest
+    let operation: Operation
+    /// What is to go wrong.
+    let effects: Effects
+    private var intake: BodyIntake?
+    private var refusal: ProviderError?
+    private(set) var bytesIn: UInt64 = 0
+
+    /// Checks the request as far as its head allows; a refusal is kept for `finish`.
+    init(_ request: StoreRequest, service: StoreService) {
+        self.service = service
+        self.request = request
+        operation = Operation(request)
+        effects = service.faults.strike(request, operation)
+        do throws(ProviderError) {
+            try begin()
+        } catch {
+            refusal = error
+        }
+    }
+
+    /// Whether the body is wanted; if not, a client that asks first (`Expect: 100-continue`) is told the outcome.
+    var isRefused: Bool { refusal != nil }
+
+    private func begin() throws(ProviderError) {
+        if let error = effects.error { throw error }
+        try service.authorization.check(
+            request, now: .now() + effects.clockSkew, tokenExpired: effects.tokenExpired)
+        if operation == .unsupported {
+            throw .notImplemented("\(request.method) of \(request.wirePath)?\(request.query.wire)")
+        }
+        switch operation {
+        case .putObject, .uploadPart:
+            try checkUpload()
+            let blob = try service.catalog.perform { tables throws(ProviderError) in try tables.newBlob() }
+            intake = try BodyIntake(request, upload: (blob, service.blobs))
+        default:
+            intake = try BodyIntake(request, upload: nil)
+        }
+    }
+
+    func receive(_ buffer: ByteBuffer) {
+        bytesIn += UInt64(buffer.readableBytes)
+        guard refusal == nil else { return }
+        do throws(ProviderError) {
+            try intake?.receive(buffer)
+        } catch {
+            refusal = error
+        }
+    }
+
+    /// The client went away before its body was complete.
+    func abandon() { intake?.abandon() }
+
+    /// Does what was asked.
+    func finish() -> Reply {
+        do throws(ProviderError) {
+            if let refusal { throw refusal }
+            guard let body = try intake?.finish() else { throw .internalError("no body was taken in") }
+            if let error = effects.errorBody { throw error }
+            return try perform(body)
+        } catch {
+            intake?.abandon()
+            return reply(error)
+        }
+    }
+
+    private func perform(_ body: ReceivedBody) throws(ProviderError) -> Reply {
+        switch operation {
+        case .listBuckets: try listBuckets()
+        case .createBucket: try createBucket(body.bytes)
+        case .deleteBucket: try deleteBucket()
+        case .headBucket: try headBucket()
+        case .getBucketInfo: try bucketInfo()
+        case .getBucketLocation: try bucketLocation()
+        case .getBucketVersioning: try bucketVersioning()
+        case .putBucketVersioning: try setBucketVersioning(body.bytes)
+        case .getArchiveDirectRead: try archiveDirectRead()
+        case .putArchiveDirectRead: try setArchiveDirectRead(body.bytes)
+        case .listObjects: try listObjects()
+        case .listObjectsV2: try listObjectsV2()
+        case .listObjectVersions: try listObjectVersions()
+        case .listMultipartUploads: try listMultipartUploads()
+        case .deleteObjects: try deleteObjects(body.bytes)
+        case .putObject: try putObject(body)
+        case .getObject, .headObject: try getObject()
+        case .getObjectMeta: try getObjectMeta()
+        case .deleteObject: try deleteObject()
+        case .copyObject: try copyObject()
+        case .restoreObject: try restoreObject(body.bytes)
+        case .cleanRestoredObject: try cleanRestoredObject()
+        case .createMultipartUpload: try createMultipartUpload()
+        case .uploadPart: try uploadPart(body)
+        case .uploadPartCopy: try uploadPartCopy()
+        case .listParts: try listParts()
+        case .completeMultipartUpload: try completeMultipartUpload(body.bytes)
+        case .abortMultipartUpload: try abortMultipartUpload()
+        case .unsupported: throw .notImplemented(request.method)
+        }
+    }
+
+    /// The error as the dialect sends it: a document, or for HEAD OSS's header with the document in base64.
+    func reply(_ error: ProviderError) -> Reply {
+        var headers = error.headers
+        if request.dialect == .oss, let ec = error.ec { headers.append(("x-oss-ec", ec)) }
+        let resource = String(decoding: PercentEncoding.decode(request.wirePath) ?? [], as: UTF8.self)
+        let document = error.document(
+            request.dialect, requestID: request.id, host: request.host, resource: resource)
+        if request.method == "HEAD" {
+            if request.dialect == .oss { headers.append(("x-oss-err", Base64.encode(document))) }
+            return Reply(error.status, headers: headers)
+        }
+        if error.status == 304 { return Reply(304, headers: headers) }
+        headers.append(("Content-Type", "application/xml"))
+        return Reply(error.status, headers: headers, body: .bytes(document))
+    }
+
+    // MARK: - What operations share
+
+    /// Runs `body` on the request's bucket in one transaction.
+    func withBucket<Result: Sendable>(
+        _ body: (CatalogTables, Bucket) throws(ProviderError) -> Result
+    ) throws(ProviderError) -> Result {
+        guard let name = request.bucketName else { throw .noSuchBucket }
+        return try service.catalog.perform { tables throws(ProviderError) in
+            try body(tables, try tables.bucket(name))
+        }
+    }
+
+    /// The version that the request names, or the current one.
+    func version(
+        _ tables: CatalogTables, _ bucket: Bucket, _ key: ObjectKey, id: String?
+    ) throws(ProviderError) -> ObjectVersion {
+        let marker = [(request.vendorPrefix + "delete-marker", "true")]
+        guard let id else {
+            guard let current = try tables.current(bucket, key) else { throw keyed(.noSuchKey, key) }
+            guard !current.isDeleteMarker else {
+                var error = keyed(.noSuchKey, key)
+                error.headers = marker + [(request.vendorPrefix + "version-id", current.versionID)]
+                throw error
+            }
+            return current
+        }
+        guard let version = try tables.version(bucket, key, id: id) else { throw keyed(.noSuchVersion, key) }
+        guard !version.isDeleteMarker else {
+            throw ProviderError(
+                405, "MethodNotAllowed", "The specified method is not allowed against this resource.",
+                headers: marker)
+        }
+        return version
+    }
+
+    private func keyed(_ error: ProviderError, _ key: ObjectKey) -> ProviderError {
+        var error = error
+        error.details = [("Key", key.description)]
+        return error
+    }
+
+    /// `x-oss-version-id`, where the bucket has or had versions.
+    func versionHeader(_ bucket: Bucket, _ version: ObjectVersion) -> [(name: String, value: String)] {
+        bucket.versioning == .never ? [] : [(request.vendorPrefix + "version-id", version.versionID)]
+    }
+
+    /// The namespace of S3's documents; OSS's have none, and its SDKs find nothing in one.
+    var namespace: String? { request.dialect == .s3 ? "http://s3.amazonaws.com/doc/2006-03-01/" : nil }
+}
+
+/// Runs a reader over a request's document, whatever is wrong with it being `MalformedXML`.
+func readDocument<Result>(
+    _ bytes: [UInt8], _ read: (inout XMLReader) throws(XMLError) -> Result
+) throws(ProviderError) -> Result {
+    do throws(XMLError) {
+        var xml = try XMLReader(bytes)
+        let result = try read(&xml)
+        try xml.finish()
+        return result
+    } catch {
+        throw .malformedXML
+    }
+}

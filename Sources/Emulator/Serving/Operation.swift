@@ -1,0 +1,97 @@
+import ThawCore
+import Wire
+
+/// What a request asks the store to do. Raw values are the names by which faults and the request log know it.
+enum Operation: String, Sendable {
+    case listBuckets = "ListBuckets"
+    case createBucket = "CreateBucket"
+    case deleteBucket = "DeleteBucket"
+    case headBucket = "HeadBucket"
+    case getBucketInfo = "GetBucketInfo"
+    case getBucketLocation = "GetBucketLocation"
+    case getBucketVersioning = "GetBucketVersioning"
+    case putBucketVersioning = "PutBucketVersioning"
+    case getArchiveDirectRead = "GetBucketArchiveDirectRead"
+    case putArchiveDirectRead = "PutBucketArchiveDirectRead"
+    case listObjects = "ListObjects"
+    case listObjectsV2 = "ListObjectsV2"
+    case listObjectVersions = "ListObjectVersions"
+    case listMultipartUploads = "ListMultipartUploads"
+    case deleteObjects = "DeleteObjects"
+    case putObject = "PutObject"
+    case getObject = "GetObject"
+    case headObject = "HeadObject"
+    case getObjectMeta = "GetObjectMeta"
+    case deleteObject = "DeleteObject"
+    case copyObject = "CopyObject"
+    case restoreObject = "RestoreObject"
+    case cleanRestoredObject = "CleanRestoredObject"
+    case createMultipartUpload = "CreateMultipartUpload"
+    case uploadPart = "UploadPart"
+    case uploadPartCopy = "UploadPartCopy"
+    case listParts = "ListParts"
+    case completeMultipartUpload = "CompleteMultipartUpload"
+    case abortMultipartUpload = "AbortMultipartUpload"
+    case unsupported = "Unsupported"
+
+    var isListing: Bool { self == .listObjects || self == .listObjectsV2 || self == .listObjectVersions }
+
+    init(_ request: StoreRequest) {
+        if request.bucketName == nil {
+            self = request.method == "GET" ? .listBuckets : .unsupported
+        } else if request.query.contains(where: { Self.foreign.contains($0.name) }) {
+            self = .unsupported
+        } else if request.key.isEmpty {
+            self = Self.onBucket(request)
+        } else {
+            self = Self.onObject(request)
+        }
+    }
+
+    /// Sub-resources that would be mistaken for a plain GET, PUT, POST or DELETE if they were passed over.
+    private static let foreign: Set<String> = [
+        "accelerate", "acl", "analytics", "append", "attributes", "comp", "cors", "encryption", "intelligent-tiering",
+        "inventory", "legal-hold", "lifecycle", "live", "logging", "metrics", "notification", "object-lock",
+        "ownershipControls", "policy", "policyStatus", "publicAccessBlock", "referer", "renameObject", "replication",
+        "requestPayment", "retention", "select", "stat", "symlink", "tagging", "torrent", "website", "worm",
+        "x-oss-process", "x-oss-async-process", "resourceGroup", "transferAcceleration",
+    ]
+
+    private static func onBucket(_ request: StoreRequest) -> Operation {
+        switch request.method {
+        case "GET":
+            if request.has("bucketInfo") { return .getBucketInfo }
+            if request.has("location") { return .getBucketLocation }
+            if request.has("versioning") { return .getBucketVersioning }
+            if request.has("bucketArchiveDirectRead") { return .getArchiveDirectRead }
+            if request.has("versions") { return .listObjectVersions }
+            if request.has("uploads") { return .listMultipartUploads }
+            return request.parameter("list-type") == "2" ? .listObjectsV2 : .listObjects
+        case "HEAD": return .headBucket
+        case "PUT":
+            if request.has("versioning") { return .putBucketVersioning }
+            return request.has("bucketArchiveDirectRead") ? .putArchiveDirectRead : .createBucket
+        case "DELETE": return .deleteBucket
+        case "POST": return request.has("delete") ? .deleteObjects : .unsupported
+        default: return .unsupported
+        }
+    }
+
+    private static func onObject(_ request: StoreRequest) -> Operation {
+        let copies = request.vendorHeader("copy-source") != nil
+        switch request.method {
+        case "GET": return request.has("uploadId") ? .listParts : request.has("objectMeta") ? .getObjectMeta : .getObject
+        case "HEAD": return request.has("objectMeta") ? .getObjectMeta : .headObject
+        case "PUT":
+            if request.has("partNumber") { return copies ? .uploadPartCopy : .uploadPart }
+            return copies ? .copyObject : .putObject
+        case "DELETE": return request.has("uploadId") ? .abortMultipartUpload : .deleteObject
+        case "POST":
+            if request.has("restore") { return .restoreObject }
+            if request.has("cleanRestoredObject") { return .cleanRestoredObject }
+            if request.has("uploads") { return .createMultipartUpload }
+            return request.has("uploadId") ? .completeMultipartUpload : .unsupported
+        default: return .unsupported
+        }
+    }
+}

@@ -1,0 +1,98 @@
+import NIOHTTP1
+import ThawCore
+import Wire
+
+/// A request for the store, taken apart: which dialect, which bucket and key, with what parameters.
+struct StoreRequest: Sendable {
+    let id: String
+    let method: String
+    /// The path as it was sent, percent-encoded.
+    let wirePath: String
+    let query: [QueryItem]
+    /// Names in lowercase.
+    let headers: [(name: String, value: String)]
+    let host: String
+    let dialect: Dialect
+    /// Nil for the service itself.
+    let bucketName: String?
+    /// Empty for the bucket itself.
+    let key: ObjectKey
+
+    /// - Parameter domain: the host name whose subdomains are buckets
+    init(_ head: HTTPRequestHead, id: String, domain: String) throws(ProviderError) {
+        self.id = id
+        method = head.method.rawValue
+        let target = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        wirePath = target.first.map(String.init) ?? "/"
+        guard let query = [QueryItem](wire: target.count > 1 ? target[1] : ""),
+            let path = PercentEncoding.decode(wirePath), path.first == UInt8(ascii: "/")
+        else { throw ProviderError(400, "InvalidURI", "Couldn't parse the specified URI.") }
+        self.query = query
+        headers = head.headers.map { ($0.name.lowercased(), $0.value) }
+        host = headers.first { $0.name == "host" }?.value ?? ""
+        dialect = Self.dialect(headers, query)
+        if let bucket = Self.virtualHost(host, domain: domain) {
+            bucketName = bucket
+            key = ObjectKey(path.dropFirst())
+        } else {
+            let name = path.dropFirst().prefix { $0 != UInt8(ascii: "/") }
+            bucketName = name.isEmpty ? nil : String(decoding: name, as: UTF8.self)
+            key = ObjectKey(path.dropFirst(name.count + 2))
+        }
+    }
+
+    /// The header's first value, trimmed of nothing; nil when absent. `name` must be lowercase.
+    func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
+
+    /// The header of the dialect: `x-oss-` or `x-amz-` and the name.
+    func vendorHeader(_ name: String) -> String? { header(vendorPrefix + name) }
+
+    var vendorPrefix: String { dialect == .oss ? "x-oss-" : "x-amz-" }
+
+    func has(_ parameter: String) -> Bool { query[parameter] != nil }
+
+    /// The parameter's value; nil when it is absent or empty, which clients mean alike.
+    func parameter(_ name: String) -> String? {
+        let text = query[name]?.text ?? ""
+        return text.isEmpty ? nil : text
+    }
+
+    func bytes(_ name: String) -> [UInt8]? {
+        let value = query[name]?.value ?? []
+        return value.isEmpty ? nil : value
+    }
+
+    func number(_ name: String, _ range: ClosedRange<Int>, default fallback: Int) throws(ProviderError) -> Int {
+        guard let text = parameter(name) else { return fallback }
+        guard let number = Int(text), range.contains(number) else {
+            throw .invalidArgument("Argument \(name) must be an integer between \(range.lowerBound) and \(range.upperBound)")
+        }
+        return number
+    }
+
+    var versionID: String? { parameter("versionId") }
+
+    var signable: SignableRequest {
+        SignableRequest(
+            method: method, bucket: bucketName, key: key.bytes, wirePath: wirePath, query: query, headers: headers)
+    }
+
+    private static func dialect(_ headers: [(name: String, value: String)], _ query: [QueryItem]) -> Dialect {
+        if let authorization = headers.first(where: { $0.name == "authorization" })?.value {
+            return authorization.hasPrefix("OSS") ? .oss : .s3
+        }
+        let isOSS =
+            query["OSSAccessKeyId"] != nil || query.contains { $0.name.hasPrefix("x-oss-") }
+            || headers.contains { $0.name.hasPrefix("x-oss-") }
+        return isOSS ? .oss : .s3
+    }
+
+    /// The bucket that the host names; nil for path style (an address, the domain itself, any other host).
+    private static func virtualHost(_ host: String, domain: String) -> String? {
+        let name = host.hasPrefix("[") ? Substring(host) : host.prefix { $0 != ":" }
+        for base in [domain, "localhost"] where name.hasSuffix("." + base) {
+            return String(name.dropLast(base.count + 1))
+        }
+        return nil
+    }
+}
