@@ -1,7 +1,7 @@
 import ThawCore
 
-/// Walks over the pages of one listing, and finds out when they cannot be pages of one: a token that comes again,
-/// keys that go back, keys that were not asked for.
+/// Walks over the pages of one listing, and finds out when they cannot be pages of one: a token that comes
+/// again, keys that go back, keys that were not asked for.
 package struct Listing: Sendable {
     /// A store may answer with pages of nothing while it passes deleted keys, but not for ever.
     private static let emptyPagesMax = 1000
@@ -34,7 +34,9 @@ package struct Listing: Sendable {
         }
         emptyPages = page.objects.isEmpty && page.prefixes.isEmpty ? emptyPages + 1 : 0
         guard emptyPages <= Self.emptyPagesMax else {
-            throw .nonsense("the listing of \(request.prefix) does not end: \(emptyPages) pages with nothing in them")
+            throw .nonsense(
+                "the listing of \(request.prefix) does not end: \(emptyPages) pages with nothing in them"
+            )
         }
         let ends = [try run(page.objects.lazy.map(\.key)), try run(page.prefixes)].compactMap { $0 }
         last = ends.max() ?? last
