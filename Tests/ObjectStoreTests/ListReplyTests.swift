@@ -163,6 +163,12 @@ struct ListingTests {
         }
     }
 
+    @Test("a prefix that stands for keys past the start is no step back")
+    func prefixOverStart() async throws {
+        let names = try await walk([page(["c"], ["b/"])], startAfter: "b/x")
+        #expect(names == ["c", "b/"])
+    }
+
     @Test("pages of nothing come to an end")
     func emptyForEver() async throws {
         let error = await #expect(throws: StoreError.self) {
