@@ -44,10 +44,11 @@ final class Exchange: Sendable {
         expecting statuses: some Sequence<Int> & Sendable
     ) async throws(StoreError) -> HTTPResponse {
         let key = try await current()
+        let asked = learned.withLock { $0.configuration.region }
         do throws(Refusal) {
             return try await attempt(request, key, into: sink, expecting: statuses)
         } catch {
-            if moved(to: error.region, after: error.error) {
+            if moved(from: asked, to: error.region, after: error.error) {
                 return try await again(request, key, into: sink, expecting: statuses)
             }
             correctClock(error)
@@ -109,19 +110,18 @@ final class Exchange: Sendable {
 
     // MARK: - What replies teach
 
-    /// Takes over the region that an S3 refusal names; false when it names none or teaches nothing new.
-    private func moved(to region: String?, after error: StoreError) -> Bool {
+    /// Takes over the region that an S3 refusal names; false when it names none but the one that was asked.
+    private func moved(from asked: String, to region: String?, after error: StoreError) -> Bool {
         guard dialect.dialect == .s3, let region, !region.isEmpty, region.utf8.allSatisfy(isHostByte),
-            [301, 307, 400].contains(error.status)
+            [301, 307, 400].contains(error.status), region != asked
         else { return false }
-        return learned.withLock { learned in
-            guard learned.configuration.region != region else { return false }
+        learned.withLock { learned in
             learned.configuration.region = region
             if learned.configuration.isEndpointDerived {
                 learned.configuration.endpoint = StoreConfiguration.endpoint(region: region, .s3)
             }
-            return true
         }
+        return true
     }
 
     /// Dates later requests by the store's clock. `RetryingStore` sends this one again.
