@@ -45,8 +45,8 @@ let package = Package(
         module("Metadata", ["ThawCore", "Wire", "ObjectStore", "Database", logging]),
         module("Content", ["ThawCore", "ObjectStore"]),
         module("Restore", ["ThawCore", "Wire", "ObjectStore", "Metadata", logging]),
-        module("Filesystem", ["ThawCore", "Wire", "ObjectStore", "Metadata", "Content", "Restore"]),
-        module("Mount", ["ThawCore", "Fuse", "Filesystem"]),
+        module("Filesystem", ["ThawCore", "Wire", "ObjectStore", "Metadata", "Content", "Restore", logging]),
+        module("Mount", ["ThawCore", "Fuse", "Filesystem", "Content", logging]),
         module("Emulator", [
             "ThawCore", "Wire", "Database", crypto,
             .product(name: "NIOCore", package: "swift-nio"),

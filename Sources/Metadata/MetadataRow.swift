@@ -33,6 +33,12 @@ package struct ListingState: Sendable, Equatable {
     /// When the newest complete listing began; `.epoch` when there was none.
     package var listedAt: Timestamp
 
+    package init(listing: Int64, startedAt: Timestamp, listedAt: Timestamp) {
+        self.listing = listing
+        self.startedAt = startedAt
+        self.listedAt = listedAt
+    }
+
     package static let none = ListingState(listing: 0, startedAt: .epoch, listedAt: .epoch)
 }
 

@@ -1,5 +1,3 @@
-internal import CThaw
-internal import Glibc
 internal import Synchronization
 
 /// A serial executor on a thread of its own: the home of an actor whose work blocks (SQLite, disk), so that it never
@@ -8,12 +6,11 @@ internal import Synchronization
 /// The thread lives as long as the process; executors are made once, when the mount is built.
 package final class ThreadExecutor: SerialExecutor {
     private let jobs = Mutex<[UnownedJob]>([])
-    private let wakeup: Int32
+    private let wakeup: Wakeup
 
     /// The name is cut at 15 bytes. Throws when the system has no descriptor or thread left.
     package init(name: String) throws(Thread.Failure) {
-        wakeup = eventfd(0, Int32(EFD_CLOEXEC))
-        guard wakeup >= 0 else { throw Thread.Failure(errno: errno) }
+        wakeup = try Wakeup()
         _ = try Thread(name: name) { [self] in run() }
     }
 
@@ -23,15 +20,12 @@ package final class ThreadExecutor: SerialExecutor {
             jobs.append(job)
             return jobs.count == 1
         }
-        guard wasIdle else { return }
-        var one: UInt64 = 1
-        while write(wakeup, &one, 8) == -1 && errno == EINTR {}
+        if wasIdle { wakeup.signal() }
     }
 
     private func run() -> Never {
         while true {
-            var count: UInt64 = 0
-            while read(wakeup, &count, 8) == -1 && errno == EINTR {}
+            wakeup.wait()
             let batch = jobs.withLock { jobs in
                 defer { jobs = [] }
                 return jobs
