@@ -16,18 +16,28 @@ package final class BucketStore: ObjectStore {
 
     /// - Parameter clock: what signatures are dated with, before any correction that the store asks for
     package init(
-        _ configuration: StoreConfiguration, credentials: any CredentialsProvider, transport: any Transport,
-        logger: Logger, clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
+        _ configuration: StoreConfiguration,
+        credentials: any CredentialsProvider,
+        transport: any Transport,
+        logger: Logger,
+        clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) {
         self.configuration = configuration
         spoken = configuration.dialect == .oss ? OSSDialect() : S3Dialect()
         exchange = Exchange(
-            configuration, spoken, credentials: credentials, transport: transport, logger: logger, clock: clock)
+            configuration,
+            spoken,
+            credentials: credentials,
+            transport: transport,
+            logger: logger,
+            clock: clock
+        )
     }
 
     package func list(_ request: ListRequest) async throws(StoreError) -> ListPage {
         var query = [
-            QueryItem("list-type", "2"), QueryItem("encoding-type", "url"), QueryItem("max-keys", "\(request.keysMax)"),
+            QueryItem("list-type", "2"), QueryItem("encoding-type", "url"),
+            QueryItem("max-keys", "\(request.keysMax)"),
         ]
         if !request.prefix.isEmpty { query.append(QueryItem("prefix", bytes: request.prefix.bytes)) }
         if let delimiter = request.delimiter { query.append(QueryItem("delimiter", bytes: [delimiter])) }
@@ -37,7 +47,9 @@ package final class BucketStore: ObjectStore {
             query.append(QueryItem("start-after", bytes: start.bytes))
         }
         let response = try await exchange.send(
-            StoreRequest(method: .get, query: query, headers: spoken.listHeaders), expecting: [200])
+            StoreRequest(method: .get, query: query, headers: spoken.listHeaders),
+            expecting: [200]
+        )
         do {
             return try ListReply.page(response.body, spoken)
         } catch {
@@ -48,7 +60,8 @@ package final class BucketStore: ObjectStore {
     package func head(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectRecord {
         let response = try await exchange.send(
             StoreRequest(method: .head, key: key, query: versionQuery(version), headers: [Self.identity]),
-            expecting: [200])
+            expecting: [200]
+        )
         guard let size = response.head["content-length"].flatMap({ UInt64($0) }),
             let record = ObjectRecord(response.head, sizeBytes: size, spoken)
         else { throw nonsense(response, "a HEAD without a length, a date or an entity tag that can be read") }
@@ -56,7 +69,11 @@ package final class BucketStore: ObjectStore {
     }
 
     package func get(
-        _ key: ObjectKey, version: String?, range: Range<UInt64>, ifMatch: String?, into sink: any ByteSink
+        _ key: ObjectKey,
+        version: String?,
+        range: Range<UInt64>,
+        ifMatch: String?,
+        into sink: any ByteSink
     ) async throws(StoreError) -> ObjectRecord {
         guard !range.isEmpty else {
             throw StoreError(.invalidRange, code: "EmptyRange", message: "a read of no bytes")
@@ -65,7 +82,12 @@ package final class BucketStore: ObjectStore {
         headers.append(("range", "bytes=\(range.lowerBound)-\(range.upperBound - 1)"))
         if let ifMatch { headers.append(("if-match", ifMatch)) }
         let request = StoreRequest(
-            method: .get, key: key, query: versionQuery(version), headers: headers, timeout: nil)
+            method: .get,
+            key: key,
+            query: versionQuery(version),
+            headers: headers,
+            timeout: nil
+        )
 
         let body = RangeSink(range, sink)
         let response: HTTPResponse
@@ -79,8 +101,12 @@ package final class BucketStore: ObjectStore {
         if let problem = body.problem { throw nonsense(response, problem) }
         guard body.isComplete else {
             throw StoreError(
-                .unavailable, status: response.status, code: "ShortBody", message: "the body ended early",
-                requestID: requestID(response))
+                .unavailable,
+                status: response.status,
+                code: "ShortBody",
+                message: "the body ended early",
+                requestID: requestID(response)
+            )
         }
         guard let size = response.head["content-range"].flatMap(ContentRange.init)?.sizeBytes,
             let record = ObjectRecord(response.head, sizeBytes: size, spoken)
@@ -89,11 +115,16 @@ package final class BucketStore: ObjectStore {
     }
 
     package func restore(
-        _ key: ObjectKey, version: String?, _ order: RestoreOrder
+        _ key: ObjectKey,
+        version: String?,
+        _ order: RestoreOrder
     ) async throws(StoreError) -> RestoreReply {
         let request = StoreRequest(
-            method: .post, key: key, query: [QueryItem("restore")] + versionQuery(version),
-            body: spoken.restoreBody(order))
+            method: .post,
+            key: key,
+            query: [QueryItem("restore")] + versionQuery(version),
+            body: spoken.restoreBody(order)
+        )
         do throws(StoreError) {
             let response = try await exchange.send(request, expecting: [200, 202])
             if let document = ErrorDocument(response.body) {
@@ -102,7 +133,8 @@ package final class BucketStore: ObjectStore {
             return response.status == 202 ? .started : .alreadyRestored
         } catch {
             if error.code == "RestoreAlreadyInProgress" { return .alreadyInProgress }
-            // S3 and its kin use this code for an object that is not archived as well; there it cannot mean frozen.
+            // S3 and its kin use this code for an object that is not archived as well; there it cannot mean
+            // frozen.
             if error.kind == .invalidObjectState {
                 var error = error
                 error.kind = .notArchived
@@ -117,10 +149,13 @@ package final class BucketStore: ObjectStore {
         let response: HTTPResponse
         do {
             response = try await exchange.send(
-                StoreRequest(method: .get, query: [QueryItem("bucketArchiveDirectRead")]), expecting: [200])
+                StoreRequest(method: .get, query: [QueryItem("bucketArchiveDirectRead")]),
+                expecting: [200]
+            )
         } catch {
             // Not ours to ask, or never configured.
-            if error.status == 403 && error.kind == .denied || error.status == 404 && error.kind == .noSuchKey {
+            if error.status == 403 && error.kind == .denied || error.status == 404 && error.kind == .noSuchKey
+            {
                 return false
             }
             throw error

@@ -1,13 +1,14 @@
 import ThawCore
 
-/// Walks over the pages of one listing, and finds out when they cannot be pages of one: a token that comes again,
-/// keys that go back, keys that were not asked for.
+/// Walks over the pages of one listing, and finds out when they cannot be pages of one: a token that comes
+/// again, keys that go back, keys that were not asked for.
 package struct Listing: Sendable {
     /// A store may answer with pages of nothing while it passes deleted keys, but not for ever.
     private static let emptyPagesMax = 1000
 
     private let store: any ObjectStore
     private var request: ListRequest
+    private let startAfter: ObjectKey?
     private var last: ObjectKey?
     private var emptyPages = 0
     private var isFinished = false
@@ -15,7 +16,7 @@ package struct Listing: Sendable {
     package init(_ store: any ObjectStore, _ request: ListRequest) {
         self.store = store
         self.request = request
-        last = request.continuationToken == nil ? request.startAfter : nil
+        startAfter = request.continuationToken == nil ? request.startAfter : nil
     }
 
     /// The next page, or nil after the last.
@@ -34,15 +35,23 @@ package struct Listing: Sendable {
         }
         emptyPages = page.objects.isEmpty && page.prefixes.isEmpty ? emptyPages + 1 : 0
         guard emptyPages <= Self.emptyPagesMax else {
-            throw .nonsense("the listing of \(request.prefix) does not end: \(emptyPages) pages with nothing in them")
+            throw .nonsense(
+                "the listing of \(request.prefix) does not end: \(emptyPages) pages with nothing in them"
+            )
         }
-        let ends = [try run(page.objects.lazy.map(\.key)), try run(page.prefixes)].compactMap { $0 }
-        last = ends.max() ?? last
+        // A prefix may sort before the start: it stands for keys that come after it.
+        let ends = [
+            try run(page.objects.lazy.map(\.key), after: last ?? startAfter),
+            try run(page.prefixes, after: last),
+        ]
+        last = ends.compactMap { $0 }.max() ?? last
     }
 
     /// Checks one sequence of keys that must ascend from the page before; answers its last.
-    private func run(_ keys: some Sequence<ObjectKey>) throws(StoreError) -> ObjectKey? {
-        var previous = last
+    private func run(_ keys: some Sequence<ObjectKey>, after bound: ObjectKey?) throws(StoreError)
+        -> ObjectKey?
+    {
+        var previous = bound
         var end: ObjectKey?
         for key in keys {
             if let previous, key <= previous {

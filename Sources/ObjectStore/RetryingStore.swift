@@ -6,7 +6,8 @@ package import Wire
 /// Sends again what may succeed then, for every store alike: at most five times, waiting longer each time.
 ///
 /// Waits are drawn evenly from nothing to a ceiling that doubles (full jitter), so that clients who failed
-/// together do not come back together. A delay that the store names is kept, and given up on when it is too long.
+/// together do not come back together. A delay that the store names is kept, and given up on when it is too
+/// long.
 package struct RetryingStore: ObjectStore {
     package struct Policy: Sendable {
         package var attemptsMax = 5
@@ -26,7 +27,10 @@ package struct RetryingStore: ObjectStore {
     private let sleep: Sleep
 
     package init(
-        _ store: any ObjectStore, policy: Policy = Policy(), logger: Logger, sleep: @escaping Sleep = taskSleep
+        _ store: any ObjectStore,
+        policy: Policy = Policy(),
+        logger: Logger,
+        sleep: @escaping Sleep = taskSleep
     ) {
         self.store = store
         self.policy = policy
@@ -37,15 +41,21 @@ package struct RetryingStore: ObjectStore {
     package var dialect: Dialect { store.dialect }
 
     package func list(_ request: ListRequest) async throws(StoreError) -> ListPage {
-        try await retrying("list", request.prefix) { () async throws(StoreError) in try await store.list(request) }
+        try await retrying("list", request.prefix) { () async throws(StoreError) in
+            try await store.list(request)
+        }
     }
 
     package func head(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectRecord {
-        try await retrying("head", key) { () async throws(StoreError) in try await store.head(key, version: version) }
+        try await retrying("head", key) { () async throws(StoreError) in
+            try await store.head(key, version: version)
+        }
     }
 
     package func restore(
-        _ key: ObjectKey, version: String?, _ order: RestoreOrder
+        _ key: ObjectKey,
+        version: String?,
+        _ order: RestoreOrder
     ) async throws(StoreError) -> RestoreReply {
         try await retrying("restore", key) { () async throws(StoreError) in
             try await store.restore(key, version: version, order)
@@ -58,17 +68,25 @@ package struct RetryingStore: ObjectStore {
         }
     }
 
-    /// Goes on from the byte that was reached. Without `ifMatch` or a version nothing ensures that the rest is of
-    /// the same object, so a read that has delivered something is then not resumed.
+    /// Goes on from the byte that was reached. Without `ifMatch` or a version nothing ensures that the rest
+    /// is of the same object, so a read that has delivered something is then not resumed.
     package func get(
-        _ key: ObjectKey, version: String?, range: Range<UInt64>, ifMatch: String?, into sink: any ByteSink
+        _ key: ObjectKey,
+        version: String?,
+        range: Range<UInt64>,
+        ifMatch: String?,
+        into sink: any ByteSink
     ) async throws(StoreError) -> ObjectRecord {
         let counted = CountingSink(sink)
         let isPinned = ifMatch != nil || version != nil
         return try await retrying("get", key) { () async throws(StoreError) in
             try await store.get(
-                key, version: version, range: (range.lowerBound + counted.bytes)..<range.upperBound, ifMatch: ifMatch,
-                into: counted)
+                key,
+                version: version,
+                range: (range.lowerBound + counted.bytes)..<range.upperBound,
+                ifMatch: ifMatch,
+                into: counted
+            )
         } unless: {
             let bytes = counted.bytes
             return bytes > 0 && (!isPinned || bytes >= range.count)
@@ -77,7 +95,9 @@ package struct RetryingStore: ObjectStore {
 
     /// - Parameter isFinal: whether a failure cannot be made good by another attempt, whatever its kind
     private func retrying<Value: Sendable>(
-        _ operation: StaticString, _ key: ObjectKey, _ body: () async throws(StoreError) -> Value,
+        _ operation: StaticString,
+        _ key: ObjectKey,
+        _ body: () async throws(StoreError) -> Value,
         unless isFinal: () -> Bool = { false }
     ) async throws(StoreError) -> Value {
         var ceiling = policy.baseDelay

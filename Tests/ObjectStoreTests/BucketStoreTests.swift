@@ -10,7 +10,8 @@ private let key = ObjectKey("k")
 @Suite("replies of a store")
 struct BucketStoreTests {
     private func failure(
-        _ steps: [ScriptedTransport.Step], _ dialect: Dialect = .s3,
+        _ steps: [ScriptedTransport.Step],
+        _ dialect: Dialect = .s3,
         _ body: (BucketStore) async throws(StoreError) -> Void
     ) async throws -> StoreError {
         let store = store(try configuration(dialect), ScriptedTransport(steps))
@@ -28,18 +29,27 @@ struct BucketStoreTests {
                 .reply(
                     200,
                     headers: [
-                        "content-length": "1234", "last-modified": "Thu, 24 Sep 2020 12:40:33 GMT", "etag": "\"E\"",
-                        prefix + "storage-class": "ColdArchive", prefix + "restore": #"ongoing-request="true""#,
+                        "content-length": "1234", "last-modified": "Thu, 24 Sep 2020 12:40:33 GMT",
+                        "etag": "\"E\"",
+                        prefix + "storage-class": "ColdArchive",
+                        prefix + "restore": #"ongoing-request="true""#,
                         prefix + "version-id": "v", prefix + "archive-status": "ARCHIVE_ACCESS",
-                    ])
+                    ]
+                )
             ])
             let record = try await store(try configuration(dialect), transport).head(key, version: nil)
             #expect(
                 record
                     == ObjectRecord(
-                        sizeBytes: 1234, modified: Timestamp(seconds: 1_600_951_233), etag: "\"E\"",
-                        storageClass: StorageClass("ColdArchive"), restore: .ongoing, archiveStatus: "ARCHIVE_ACCESS",
-                        versionID: "v"))
+                        sizeBytes: 1234,
+                        modified: Timestamp(seconds: 1_600_951_233),
+                        etag: "\"E\"",
+                        storageClass: StorageClass("ColdArchive"),
+                        restore: .ongoing,
+                        archiveStatus: "ARCHIVE_ACCESS",
+                        versionID: "v"
+                    )
+            )
         }
     }
 
@@ -54,10 +64,20 @@ struct BucketStoreTests {
     @Test("an OSS refusal of a HEAD is read from its header")
     func headRefusal() async throws {
         let encoded = Base64.encode(Array(errorBody("InvalidObjectState").utf8))
-        let error = try await failure([.reply(403, headers: ["x-oss-err": encoded])], .oss) { store throws(StoreError) in
+        let error = try await failure([.reply(403, headers: ["x-oss-err": encoded])], .oss) {
+            store throws(StoreError) in
             _ = try await store.head(key, version: nil)
         }
-        #expect(error == StoreError(.invalidObjectState, status: 403, code: "InvalidObjectState", message: "words", requestID: "REQ"))
+        #expect(
+            error
+                == StoreError(
+                    .invalidObjectState,
+                    status: 403,
+                    code: "InvalidObjectState",
+                    message: "words",
+                    requestID: "REQ"
+                )
+        )
     }
 
     @Test(
@@ -65,16 +85,28 @@ struct BucketStoreTests {
         arguments: [
             (403, "InvalidObjectState", StoreError.Kind.invalidObjectState), (404, "NoSuchKey", .noSuchKey),
             (404, "NoSuchBucket", .noSuchBucket), (412, "PreconditionFailed", .preconditionFailed),
-            (416, "InvalidRange", .invalidRange), (403, "AccessDenied", .denied), (400, "ExpiredToken", .denied),
-            (503, "SlowDown", .throttled), (503, "ServiceUnavailable", .unavailable), (429, "QpsLimitExceeded", .throttled),
-            (500, "InternalError", .unavailable), (400, "RequestTimeout", .timeout), (400, "MalformedXML", .invalidRequest),
-            (404, "", .noSuchKey), (401, "", .denied), (502, "", .unavailable), (429, "", .throttled), (405, "", .invalidRequest),
-        ])
+            (416, "InvalidRange", .invalidRange), (403, "AccessDenied", .denied),
+            (400, "ExpiredToken", .denied),
+            (503, "SlowDown", .throttled), (503, "ServiceUnavailable", .unavailable),
+            (429, "QpsLimitExceeded", .throttled),
+            (500, "InternalError", .unavailable), (400, "RequestTimeout", .timeout),
+            (400, "MalformedXML", .invalidRequest),
+            (404, "", .noSuchKey), (401, "", .denied), (502, "", .unavailable), (429, "", .throttled),
+            (405, "", .invalidRequest),
+        ]
+    )
     func kinds(_ status: Int, _ code: String, _ kind: StoreError.Kind) async throws {
         let body = code.isEmpty ? "<html>bad gateway" : errorBody(code)
         for dialect in Dialect.allCases {
             let error = try await failure(
-                [.reply(status, headers: ["x-oss-request-id": "OSS", "x-amz-request-id": "AMZ"], body: body)], dialect
+                [
+                    .reply(
+                        status,
+                        headers: ["x-oss-request-id": "OSS", "x-amz-request-id": "AMZ"],
+                        body: body
+                    )
+                ],
+                dialect
             ) { store throws(StoreError) in try await read(store) }
             #expect(error.kind == kind)
             #expect(error.status == status)
@@ -86,7 +118,8 @@ struct BucketStoreTests {
     @Test("a delay that the store names is kept, as seconds or as a date")
     func retryAfter() async throws {
         for value in ["7", WireDate.rfc1123(instant + .seconds(7))] {
-            let error = try await failure([.reply(503, headers: ["retry-after": value])]) { store throws(StoreError) in
+            let error = try await failure([.reply(503, headers: ["retry-after": value])]) {
+                store throws(StoreError) in
                 try await read(store)
             }
             #expect(error.retryAfter == .seconds(7))
@@ -96,11 +129,14 @@ struct BucketStoreTests {
     @Test("an exchange without a reply is told by its cause")
     func transport() async throws {
         for (cause, kind) in [
-            (HTTPError.connect("x"), StoreError.Kind.unavailable), (.tls("x"), .denied), (.timeout("x"), .timeout),
+            (HTTPError.connect("x"), StoreError.Kind.unavailable), (.tls("x"), .denied),
+            (.timeout("x"), .timeout),
             (.broken("x"), .unavailable), (.cancelled, .cancelled), (.malformedRequest("x"), .invalidRequest),
             (.rejected, .nonsense),
         ] {
-            let error = try await failure([.failure(cause)]) { store throws(StoreError) in try await read(store) }
+            let error = try await failure([.failure(cause)]) { store throws(StoreError) in
+                try await read(store)
+            }
             #expect(error.kind == kind)
         }
     }
@@ -124,7 +160,8 @@ struct BucketStoreTests {
             (206, partial(0..<10, of: 100, ["content-range": "bytes 0-9/*"])),
         ] {
             let sink = Bytes()
-            let error = try await failure([.reply(status, headers: headers, body: "01234")]) { store throws(StoreError) in
+            let error = try await failure([.reply(status, headers: headers, body: "01234")]) {
+                store throws(StoreError) in
                 try await read(store, 0..<10, sink)
             }
             #expect(error.kind == .nonsense)
@@ -135,7 +172,8 @@ struct BucketStoreTests {
     @Test("a wrong range with no body is nonsense as well, as is a range far from the one asked for")
     func wrongRangeWithoutBody() async throws {
         for range in [0..<10, 500..<510] {
-            let error = try await failure([.reply(206, headers: partial(3..<5, of: 100))]) { store throws(StoreError) in
+            let error = try await failure([.reply(206, headers: partial(3..<5, of: 100))]) {
+                store throws(StoreError) in
                 try await read(store, UInt64(range.lowerBound)..<UInt64(range.upperBound))
             }
             #expect(error.kind == .nonsense)
@@ -145,19 +183,23 @@ struct BucketStoreTests {
     @Test("a short body is unavailable, a long one nonsense, a refused one cancelled")
     func lengths() async throws {
         let headers = partial(0..<10, of: 100)
-        let short = try await failure([.reply(206, headers: headers, body: "01234")]) { store throws(StoreError) in
+        let short = try await failure([.reply(206, headers: headers, body: "01234")]) {
+            store throws(StoreError) in
             try await read(store)
         }
         #expect(short.kind == .unavailable)
-        let cut = try await failure([.cut(206, headers: headers, body: "01234")]) { store throws(StoreError) in
+        let cut = try await failure([.cut(206, headers: headers, body: "01234")]) {
+            store throws(StoreError) in
             try await read(store)
         }
         #expect(cut.kind == .unavailable)
-        let long = try await failure([.reply(206, headers: headers, body: "0123456789abc")]) { store throws(StoreError) in
+        let long = try await failure([.reply(206, headers: headers, body: "0123456789abc")]) {
+            store throws(StoreError) in
             try await read(store)
         }
         #expect(long.kind == .nonsense)
-        let refused = try await failure([.reply(206, headers: headers, body: "0123456789")]) { store throws(StoreError) in
+        let refused = try await failure([.reply(206, headers: headers, body: "0123456789")]) {
+            store throws(StoreError) in
             try await read(store, 0..<10, Bytes(max: 4))
         }
         #expect(refused.kind == .cancelled)
@@ -186,11 +228,15 @@ struct BucketStoreTests {
         #expect(try await ask(.reply(200)) == .alreadyRestored)
         #expect(try await ask(.reply(409, body: errorBody("RestoreAlreadyInProgress"))) == .alreadyInProgress)
         for (status, code, kind) in [
-            (403, "InvalidObjectState", StoreError.Kind.notArchived), (403, "ObjectAlreadyInActiveTierError", .notArchived),
-            (400, "OperationNotSupported", .notArchived), (503, "GlacierExpeditedRetrievalNotAvailable", .tierUnavailable),
+            (403, "InvalidObjectState", StoreError.Kind.notArchived),
+            (403, "ObjectAlreadyInActiveTierError", .notArchived),
+            (400, "OperationNotSupported", .notArchived),
+            (503, "GlacierExpeditedRetrievalNotAvailable", .tierUnavailable),
             (409, "FileImmutable", .invalidRequest), (200, "InternalError", .nonsense),
         ] {
-            let error = await #expect(throws: StoreError.self) { try await ask(.reply(status, body: errorBody(code))) }
+            let error = await #expect(throws: StoreError.self) {
+                try await ask(.reply(status, body: errorBody(code)))
+            }
             #expect(error?.kind == kind)
         }
     }
@@ -219,7 +265,10 @@ struct LearningTests {
     func clockSkew() async throws {
         let log = LogLines()
         let refusal = ScriptedTransport.Step.reply(
-            403, headers: ["date": WireDate.rfc1123(instant + .seconds(3600))], body: errorBody("RequestTimeTooSkewed"))
+            403,
+            headers: ["date": WireDate.rfc1123(instant + .seconds(3600))],
+            body: errorBody("RequestTimeTooSkewed")
+        )
         let transport = ScriptedTransport([refusal, refusal, .reply(404)])
         let store = store(try configuration(.s3), transport, logger: log.logger)
         for kind in [StoreError.Kind.clockSkew, .clockSkew, .noSuchKey] {
@@ -228,7 +277,8 @@ struct LearningTests {
         }
         #expect(
             transport.requests.map { $0.header("x-amz-date") }
-                == ["20260102T030405Z", "20260102T040405Z", "20260102T040405Z"])
+                == ["20260102T030405Z", "20260102T040405Z", "20260102T040405Z"]
+        )
         #expect(log.lines.count == 1)
         #expect(log.lines.first?.contains("-3600 s ahead") == true)
     }
@@ -250,12 +300,15 @@ struct LearningTests {
         ] {
             let transport = ScriptedTransport([hint, .reply(404), .reply(404)])
             let store = store(try StoreConfiguration(dialect: .s3, bucket: "bkt"), transport)
-            for _ in 0..<2 { await #expect(throws: StoreError.self) { try await store.head(key, version: nil) } }
+            for _ in 0..<2 {
+                await #expect(throws: StoreError.self) { try await store.head(key, version: nil) }
+            }
             #expect(
                 transport.requests.map(\.url) == [
                     "https://bkt.s3.us-east-1.amazonaws.com/k", "https://bkt.s3.eu-west-1.amazonaws.com/k",
                     "https://bkt.s3.eu-west-1.amazonaws.com/k",
-                ])
+                ]
+            )
             #expect(transport.requests.last?.header("authorization")?.contains("/eu-west-1/s3/") == true)
         }
     }
@@ -271,19 +324,25 @@ struct LearningTests {
 
     @Test("an endpoint that was given stays, whatever the region")
     func givenEndpoint() async throws {
-        let transport = ScriptedTransport([.reply(301, headers: ["x-amz-bucket-region": "eu-west-1"]), .reply(404)])
+        let transport = ScriptedTransport([
+            .reply(301, headers: ["x-amz-bucket-region": "eu-west-1"]), .reply(404),
+        ])
         let store = store(try configuration(.s3, endpoint: "http://127.0.0.1:9000"), transport)
         await #expect(throws: StoreError.self) { try await store.head(key, version: nil) }
-        #expect(transport.requests.map(\.url) == ["http://127.0.0.1:9000/bkt/k", "http://127.0.0.1:9000/bkt/k"])
+        #expect(
+            transport.requests.map(\.url) == ["http://127.0.0.1:9000/bkt/k", "http://127.0.0.1:9000/bkt/k"]
+        )
     }
 
     @Test("OSS's refusal of a wrong endpoint names the right one")
     func endpointNamed() async throws {
         let body = errorBody("AccessDenied", "<Endpoint>oss-cn-beijing.aliyuncs.com</Endpoint>")
         let store = store(try configuration(.oss), ScriptedTransport([.reply(403, body: body)]))
-        let error = await #expect(throws: StoreError.self) { try await store.list(ListRequest(prefix: .empty)) }
+        let error = await #expect(throws: StoreError.self) {
+            try await store.list(ListRequest(prefix: .empty))
+        }
         #expect(error?.kind == .denied)
-        #expect(error?.message.contains("oss-cn-beijing.aliyuncs.com") == true)
+        #expect(error?.message == "words The bucket's endpoint is oss-cn-beijing.aliyuncs.com.")
     }
 
     @Test("expired credentials are fetched anew, once")
@@ -294,7 +353,9 @@ struct LearningTests {
         let store = store(try configuration(.s3), transport, credentials: provider)
         await #expect(throws: StoreError.self) { try await store.list(ListRequest(prefix: .empty)) }
         #expect(transport.requests.map { $0.header("x-amz-security-token") } == ["1", "2"])
-        let error = await #expect(throws: StoreError.self) { try await store.list(ListRequest(prefix: .empty)) }
+        let error = await #expect(throws: StoreError.self) {
+            try await store.list(ListRequest(prefix: .empty))
+        }
         #expect(error?.code == "ExpiredToken")
         #expect(transport.requests.count == 4)
     }
@@ -302,8 +363,13 @@ struct LearningTests {
     @Test("without credentials the error says where they were looked for")
     func noCredentials() async throws {
         let store = store(
-            try configuration(.s3), ScriptedTransport([]), credentials: CredentialsChain([EnvironmentCredentials(.s3, [:])]))
-        let error = await #expect(throws: StoreError.self) { try await store.list(ListRequest(prefix: .empty)) }
+            try configuration(.s3),
+            ScriptedTransport([]),
+            credentials: CredentialsChain([EnvironmentCredentials(.s3, [:])])
+        )
+        let error = await #expect(throws: StoreError.self) {
+            try await store.list(ListRequest(prefix: .empty))
+        }
         #expect(error?.kind == .denied)
         #expect(error?.message.contains("AWS_ACCESS_KEY_ID") == true)
     }

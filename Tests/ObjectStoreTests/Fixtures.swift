@@ -37,7 +37,10 @@ final class ScriptedTransport: Transport {
     }
 
     private func deliver(
-        _ status: Int, _ headers: [String: String], _ body: String, _ sink: (any BodySink)?
+        _ status: Int,
+        _ headers: [String: String],
+        _ body: String,
+        _ sink: (any BodySink)?
     ) throws(HTTPError) -> HTTPResponse {
         let head = HTTPResponseHead(status: status, headers: headers.map { ($0.key, $0.value) })
         let bytes = Array(body.utf8)
@@ -105,17 +108,27 @@ let secret = Credentials(accessKeyID: "AK", secretAccessKey: "testsecret", sessi
 let instant = Timestamp(seconds: 1_767_323_045)
 
 func configuration(
-    _ dialect: Dialect = .s3, bucket: String = "bkt", endpoint: String? = nil, region: String? = nil,
+    _ dialect: Dialect = .s3,
+    bucket: String = "bkt",
+    endpoint: String? = nil,
+    region: String? = nil,
     signature: StoreConfiguration.Signature = .v4
 ) throws -> StoreConfiguration {
     try StoreConfiguration(
-        dialect: dialect, bucket: bucket, endpoint: endpoint,
-        region: region ?? (dialect == .oss ? "cn-hangzhou" : "us-west-2"), signature: signature)
+        dialect: dialect,
+        bucket: bucket,
+        endpoint: endpoint,
+        region: region ?? (dialect == .oss ? "cn-hangzhou" : "us-west-2"),
+        signature: signature
+    )
 }
 
 func store(
-    _ configuration: StoreConfiguration, _ transport: ScriptedTransport, logger: Logger = quiet,
-    credentials: any CredentialsProvider = FixedCredentials(secret), now: Timestamp = instant
+    _ configuration: StoreConfiguration,
+    _ transport: ScriptedTransport,
+    logger: Logger = quiet,
+    credentials: any CredentialsProvider = FixedCredentials(secret),
+    now: Timestamp = instant
 ) -> BucketStore {
     BucketStore(configuration, credentials: credentials, transport: transport, logger: logger) { now }
 }
@@ -123,7 +136,8 @@ func store(
 /// The headers of a 206 for `range` of an object of `size` bytes.
 func partial(_ range: Range<Int>, of size: Int, _ more: [String: String] = [:]) -> [String: String] {
     [
-        "content-range": "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(size)", "content-length": "\(range.count)",
+        "content-range": "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(size)",
+        "content-length": "\(range.count)",
         "last-modified": "Thu, 24 Sep 2020 12:40:33 GMT", "etag": "\"e\"",
     ].merging(more) { $1 }
 }

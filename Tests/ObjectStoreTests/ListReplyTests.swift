@@ -29,7 +29,9 @@ struct ListReplyTests {
               </Contents>
               <CommonPrefixes><Prefix>fun%2Fmovie%2F</Prefix></CommonPrefixes>
             </ListBucketResult>
-            """, OSSDialect())
+            """,
+            OSSDialect()
+        )
         #expect(page.continuationToken == "Cg==")
         #expect(page.prefixes == [ObjectKey("fun/movie/")])
         let object = try #require(page.objects.first)
@@ -38,7 +40,9 @@ struct ListReplyTests {
         #expect(object.record.etag == "\"1C71822C6C732797FA709920F142****\"")
         #expect(object.record.storageClass == StorageClass("ColdArchive"))
         #expect(object.record.modified == WireDate.parseISO8601("2024-10-23T05:25:24Z"))
-        #expect(object.record.restore == .restored(until: WireDate.parseRFC1123("Fri, 08 Nov 2024 08:15:52 GMT")))
+        #expect(
+            object.record.restore == .restored(until: WireDate.parseRFC1123("Fri, 08 Nov 2024 08:15:52 GMT"))
+        )
     }
 
     @Test("S3: the documented reply is read; a plus is a blank, the token is opaque")
@@ -55,10 +59,14 @@ struct ListReplyTests {
                 <RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus></Contents>
               <CommonPrefixes><Prefix>d/</Prefix></CommonPrefixes><EncodingType>url</EncodingType>
             </ListBucketResult>
-            """, S3Dialect())
+            """,
+            S3Dialect()
+        )
         #expect(page.continuationToken == "a%2Fb+c")
         #expect(page.objects.map(\.key) == [ObjectKey("k 1+"), ObjectKey("k2")])
-        #expect(page.objects[0].record.restore == .restored(until: WireDate.parseISO8601("2026-01-05T00:00:00Z")))
+        #expect(
+            page.objects[0].record.restore == .restored(until: WireDate.parseISO8601("2026-01-05T00:00:00Z"))
+        )
         #expect(page.objects[0].record.etag == "\"5d41\"")
         #expect(page.objects[1].record.restore == .ongoing)
         #expect(page.objects[1].record.storageClass == StorageClass("STANDARD"))
@@ -70,7 +78,9 @@ struct ListReplyTests {
             """
             <ListBucketResult><NextContinuationToken>x</NextContinuationToken><IsTruncated>false</IsTruncated>
             <CommonPrefixes><Prefix>a%2F+</Prefix></CommonPrefixes></ListBucketResult>
-            """, S3Dialect())
+            """,
+            S3Dialect()
+        )
         #expect(page.prefixes == [ObjectKey("a%2F+")])
         #expect(page.continuationToken == nil)
     }
@@ -89,7 +99,8 @@ struct ListReplyTests {
             "<ListBucketResult><Contents>\(entry.replacing("<Key>k</Key>", with: ""))</Contents></ListBucketResult>",
             "<ListBucketResult><Contents>\(entry.replacing("2026-", with: "26-"))</Contents></ListBucketResult>",
             "<ListBucketResult><Contents>\(entry.replacing("ETag", with: "Tag"))</Contents></ListBucketResult>",
-        ])
+        ]
+    )
     func refused(_ body: String) {
         #expect(throws: ListReply.Problem.self) { try page(body, S3Dialect()) }
     }
@@ -103,15 +114,19 @@ struct ListingTests {
         }
         let common = prefixes.map { "<CommonPrefixes><Prefix>\($0)</Prefix></CommonPrefixes>" }
         let next = token.map { "<NextContinuationToken>\($0)</NextContinuationToken>" } ?? ""
-        return "<ListBucketResult><IsTruncated>\(token != nil)</IsTruncated>\(next)\(objects.joined())\(common.joined())"
+        return
+            "<ListBucketResult><IsTruncated>\(token != nil)</IsTruncated>\(next)\(objects.joined())\(common.joined())"
             + "</ListBucketResult>"
     }
 
-    private func walk(_ pages: [String], prefix: String = "", startAfter: String? = nil) async throws -> [String] {
+    private func walk(_ pages: [String], prefix: String = "", startAfter: String? = nil) async throws
+        -> [String]
+    {
         let transport = ScriptedTransport(pages.map { .reply(200, body: $0) })
         var listing = Listing(
             store(try configuration(), transport),
-            ListRequest(prefix: ObjectKey(prefix), startAfter: startAfter.map { ObjectKey($0) }))
+            ListRequest(prefix: ObjectKey(prefix), startAfter: startAfter.map { ObjectKey($0) })
+        )
         var names: [String] = []
         while let page = try await listing.next() {
             names += page.objects.map(\.key.description) + page.prefixes.map(\.description)
@@ -122,7 +137,8 @@ struct ListingTests {
     @Test("pages follow each other to the last, empty ones among them")
     func pages() async throws {
         let names = try await walk([
-            page(["a", "c"], ["b/"], token: "1"), page([], token: "2"), page([], ["d/"], token: "3"), page(["e"]),
+            page(["a", "c"], ["b/"], token: "1"), page([], token: "2"), page([], ["d/"], token: "3"),
+            page(["e"]),
         ])
         #expect(names == ["a", "c", "b/", "d/", "e"])
     }
@@ -145,6 +161,12 @@ struct ListingTests {
             }
             #expect(error?.kind == .nonsense)
         }
+    }
+
+    @Test("a prefix that stands for keys past the start is no step back")
+    func prefixOverStart() async throws {
+        let names = try await walk([page(["c"], ["b/"])], startAfter: "b/x")
+        #expect(names == ["c", "b/"])
     }
 
     @Test("pages of nothing come to an end")

@@ -10,29 +10,41 @@ private let everyByte = ObjectKey((UInt8.min...UInt8.max).map { $0 })
 @Suite("requests as they go on the wire")
 struct RequestTests {
     func sent(
-        _ key: ObjectKey, _ configuration: StoreConfiguration, _ ask: HTTPRequest.Method = .get, query: [QueryItem] = []
+        _ key: ObjectKey,
+        _ configuration: StoreConfiguration,
+        _ ask: HTTPRequest.Method = .get,
+        query: [QueryItem] = []
     ) -> HTTPRequest {
         let dialect: any BucketDialect = configuration.dialect == .oss ? OSSDialect() : S3Dialect()
         return dialect.httpRequest(
-            StoreRequest(method: ask, key: key, query: query), configuration, credentials: secret, date: instant)
+            StoreRequest(method: ask, key: key, query: query),
+            configuration,
+            credentials: secret,
+            date: instant
+        )
     }
 
     @Test(
         "awkward keys are encoded once and never normalised",
         arguments: [
-            ("a//b", "/a//b"), ("../x/./..", "/../x/./.."), ("a b", "/a%20b"), ("a+b", "/a%2Bb"), ("100%", "/100%25"),
+            ("a//b", "/a//b"), ("../x/./..", "/../x/./.."), ("a b", "/a%20b"), ("a+b", "/a%2Bb"),
+            ("100%", "/100%25"),
             ("%2F", "/%252F"), ("中/é", "/%E4%B8%AD/%C3%A9"), ("/lead", "//lead"), ("trail/", "/trail/"),
             ("a?b#c&d=e", "/a%3Fb%23c%26d%3De"), ("~-_.", "/~-_."), ("q\"'<>\\", "/q%22%27%3C%3E%5C"),
-        ])
+        ]
+    )
     func awkwardKeys(_ key: String, _ path: String) throws {
         let key = ObjectKey(key)
         #expect(
-            sent(key, try configuration(.s3)).url == "https://bkt.s3.us-west-2.amazonaws.com\(path)")
+            sent(key, try configuration(.s3)).url == "https://bkt.s3.us-west-2.amazonaws.com\(path)"
+        )
         #expect(
             sent(key, try configuration(.s3, endpoint: "http://127.0.0.1:9000")).url
-                == "http://127.0.0.1:9000/bkt\(path)")
+                == "http://127.0.0.1:9000/bkt\(path)"
+        )
         #expect(
-            sent(key, try configuration(.oss)).url == "https://bkt.oss-cn-hangzhou.aliyuncs.com\(path)")
+            sent(key, try configuration(.oss)).url == "https://bkt.oss-cn-hangzhou.aliyuncs.com\(path)"
+        )
     }
 
     @Test("a key of all 256 bytes is encoded byte by byte")
@@ -49,32 +61,53 @@ struct RequestTests {
         let query = [QueryItem("list-type", "2"), QueryItem("prefix", bytes: [0xFF, 0x2F, 0x20])]
         #expect(
             sent(.empty, try configuration(.s3, endpoint: "http://localhost:1"), query: query).url
-                == "http://localhost:1/bkt?list-type=2&prefix=%FF%2F%20")
+                == "http://localhost:1/bkt?list-type=2&prefix=%FF%2F%20"
+        )
         #expect(
             sent(.empty, try configuration(.oss, endpoint: "http://localhost:1"), query: query).url
-                == "http://localhost:1/bkt/?list-type=2&prefix=%FF%2F%20")
+                == "http://localhost:1/bkt/?list-type=2&prefix=%FF%2F%20"
+        )
         #expect(
             sent(.empty, try configuration(.s3), query: query).url
-                == "https://bkt.s3.us-west-2.amazonaws.com/?list-type=2&prefix=%FF%2F%20")
+                == "https://bkt.s3.us-west-2.amazonaws.com/?list-type=2&prefix=%FF%2F%20"
+        )
     }
 
-    @Test("S3: a server that goes by what it got finds the signature right", arguments: ["a//b", "..", "a b+%中", ""])
+    @Test(
+        "S3: a server that goes by what it got finds the signature right",
+        arguments: ["a//b", "..", "a b+%中", ""]
+    )
     func s3Verifies(_ key: String) throws {
         for key in [ObjectKey(key), everyByte] {
             let request = sent(
-                key, try configuration(.s3, endpoint: "http://127.0.0.1:9000"), .post,
-                query: [QueryItem("restore"), QueryItem("versionId", "a/b=")])
-            let claim = try #require(S3SignatureV4.claim(authorization: request.header("authorization") ?? ""))
+                key,
+                try configuration(.s3, endpoint: "http://127.0.0.1:9000"),
+                .post,
+                query: [QueryItem("restore"), QueryItem("versionId", "a/b=")]
+            )
+            let claim = try #require(
+                S3SignatureV4.claim(authorization: request.header("authorization") ?? "")
+            )
             let seen = SignableRequest(
-                method: "POST", bucket: nil, wirePath: request.target.path,
+                method: "POST",
+                bucket: nil,
+                wirePath: request.target.path,
                 query: try #require([QueryItem](wire: request.target.query)),
-                headers: request.headers + [("host", "127.0.0.1:9000")])
+                headers: request.headers + [("host", "127.0.0.1:9000")]
+            )
             #expect(claim.accessKeyID == "AK")
-            #expect(claim.signedHeaders == ["host", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"])
+            #expect(
+                claim.signedHeaders == ["host", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"]
+            )
             #expect(
                 S3SignatureV4.signature(
-                    seen, secret: "testsecret", scope: claim.scope, date: "20260102T030405Z",
-                    signedHeaders: claim.signedHeaders) == claim.signature)
+                    seen,
+                    secret: "testsecret",
+                    scope: claim.scope,
+                    date: "20260102T030405Z",
+                    signedHeaders: claim.signedHeaders
+                ) == claim.signature
+            )
         }
     }
 
@@ -83,17 +116,27 @@ struct RequestTests {
         for key in [ObjectKey("a//b"), ObjectKey("a b+%中"), everyByte] {
             for signature in StoreConfiguration.Signature.allCases {
                 let request = sent(
-                    key, try configuration(.oss, signature: signature), query: [QueryItem("versionId", "v=1")])
+                    key,
+                    try configuration(.oss, signature: signature),
+                    query: [QueryItem("versionId", "v=1")]
+                )
                 let seen = SignableRequest(
-                    method: "GET", bucket: "bkt",
+                    method: "GET",
+                    bucket: "bkt",
                     key: try #require(PercentEncoding.decode(request.target.path.dropFirst().utf8)),
-                    query: try #require([QueryItem](wire: request.target.query)), headers: request.headers)
+                    query: try #require([QueryItem](wire: request.target.query)),
+                    headers: request.headers
+                )
                 let authorization = request.header("authorization") ?? ""
                 switch signature {
                 case .v4:
                     let claim = try #require(OSSSignatureV4.claim(authorization: authorization))
                     let expected = OSSSignatureV4.signature(
-                        seen, secret: "testsecret", scope: claim.scope, date: "20260102T030405Z")
+                        seen,
+                        secret: "testsecret",
+                        scope: claim.scope,
+                        date: "20260102T030405Z"
+                    )
                     #expect(claim.signature == expected)
                     #expect(claim.scope.region == "cn-hangzhou")
                 case .v1:
@@ -139,7 +182,8 @@ struct RequestTests {
             transport.requests.map(\.target.query) == [
                 "list-type=2&encoding-type=url&max-keys=10&prefix=a%20b%2F&delimiter=%2F&start-after=a%20b%2Fc",
                 "list-type=2&encoding-type=url&max-keys=10&continuation-token=t%2B%2F%3D",
-            ])
+            ]
+        )
         #expect(transport.requests[0].header("x-amz-optional-object-attributes") == "RestoreStatus")
     }
 
@@ -151,11 +195,13 @@ struct RequestTests {
         #expect(text(OSSDialect(), 2, nil) == "<RestoreRequest><Days>2</Days></RestoreRequest>")
         #expect(
             text(OSSDialect(), 2, .standard)
-                == "<RestoreRequest><Days>2</Days><JobParameters><Tier>Standard</Tier></JobParameters></RestoreRequest>")
+                == "<RestoreRequest><Days>2</Days><JobParameters><Tier>Standard</Tier></JobParameters></RestoreRequest>"
+        )
         #expect(
             text(S3Dialect(), 2, .bulk)
                 == #"<RestoreRequest xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Days>2</Days>"#
-                + "<GlacierJobParameters><Tier>Bulk</Tier></GlacierJobParameters></RestoreRequest>")
+                + "<GlacierJobParameters><Tier>Bulk</Tier></GlacierJobParameters></RestoreRequest>"
+        )
         #expect(!text(S3Dialect(), nil, .bulk).contains("Days"))
     }
 

@@ -25,7 +25,10 @@ private final class Waits: Sendable {
 @Suite("sending again")
 struct RetryingStoreTests {
     private func retrying(
-        _ transport: ScriptedTransport, _ waits: Waits, _ log: LogLines = LogLines(), _ dialect: Dialect = .s3
+        _ transport: ScriptedTransport,
+        _ waits: Waits,
+        _ log: LogLines = LogLines(),
+        _ dialect: Dialect = .s3
     ) throws -> RetryingStore {
         RetryingStore(store(try configuration(dialect), transport), logger: log.logger, sleep: waits.sleep)
     }
@@ -52,7 +55,9 @@ struct RetryingStoreTests {
     @Test("success after a failure is success, and silent")
     func recovers() async throws {
         let list = "<ListBucketResult></ListBucketResult>"
-        let transport = ScriptedTransport([busy, .failure(.connect("x")), .failure(.timeout("x")), .reply(200, body: list)])
+        let transport = ScriptedTransport([
+            busy, .failure(.connect("x")), .failure(.timeout("x")), .reply(200, body: list),
+        ])
         let log = LogLines()
         let page = try await retrying(transport, Waits(), log).list(ListRequest(prefix: .empty))
         #expect(page.objects.isEmpty)
@@ -61,7 +66,9 @@ struct RetryingStoreTests {
 
     @Test("what will not change is asked once")
     func permanent() async throws {
-        for (status, code) in [(403, "InvalidObjectState"), (404, "NoSuchKey"), (403, "AccessDenied"), (400, "MalformedXML")] {
+        for (status, code) in [
+            (403, "InvalidObjectState"), (404, "NoSuchKey"), (403, "AccessDenied"), (400, "MalformedXML"),
+        ] {
             let transport = ScriptedTransport([.reply(status, body: errorBody(code)), .reply(200)])
             let store = try retrying(transport, Waits())
             await #expect(throws: StoreError.self) {
@@ -75,7 +82,8 @@ struct RetryingStoreTests {
     func named() async throws {
         let waits = Waits()
         let transport = ScriptedTransport([
-            .reply(503, headers: ["retry-after": "9"]), .reply(503, headers: ["retry-after": "3600"]), .reply(200),
+            .reply(503, headers: ["retry-after": "9"]), .reply(503, headers: ["retry-after": "3600"]),
+            .reply(200),
         ])
         let store = try retrying(transport, waits)
         let error = await #expect(throws: StoreError.self) { try await store.head(key, version: nil) }
@@ -86,7 +94,10 @@ struct RetryingStoreTests {
     @Test("a skewed clock is tried once more, without a wait")
     func skew() async throws {
         let refusal = ScriptedTransport.Step.reply(
-            403, headers: ["date": WireDate.rfc1123(instant + .seconds(7200))], body: errorBody("RequestTimeTooSkewed"))
+            403,
+            headers: ["date": WireDate.rfc1123(instant + .seconds(7200))],
+            body: errorBody("RequestTimeTooSkewed")
+        )
         let waits = Waits()
         let transport = ScriptedTransport([refusal, .reply(202), refusal, refusal, .reply(202)])
         let store = try retrying(transport, waits)
@@ -112,7 +123,8 @@ struct RetryingStoreTests {
         #expect(
             transport.requests.map { $0.header("range") } == [
                 "bytes=10-19", "bytes=14-19", "bytes=14-19", "bytes=16-19",
-            ])
+            ]
+        )
     }
 
     @Test("a read that nothing pins to one object is not resumed")

@@ -12,7 +12,8 @@ struct PercentEncodingTests {
             let encoded = PercentEncoding.encode([byte])
             let hex = String(byte, radix: 16, uppercase: true)
             let expected =
-                unreserved.contains(byte) ? String(decoding: [byte], as: UTF8.self) : "%" + (byte < 16 ? "0" : "") + hex
+                unreserved.contains(byte)
+                ? String(decoding: [byte], as: UTF8.self) : "%" + (byte < 16 ? "0" : "") + hex
             #expect(encoded == expected)
             #expect(PercentEncoding.decode(encoded) == [byte])
             if encoded.hasPrefix("%") { #expect(PercentEncoding.decode(encoded.lowercased()) == [byte]) }
@@ -34,9 +35,12 @@ struct PercentEncodingTests {
     func query() throws {
         let wire = "restore&prefix=&x=%FF%2F&versionId=a%3Db=c"
         let items = try #require([QueryItem](wire: wire))
-        #expect(items == [
-            QueryItem("restore"), QueryItem("prefix", ""), QueryItem("x", bytes: [0xFF, 0x2F]), QueryItem("versionId", "a=b=c"),
-        ])
+        #expect(
+            items == [
+                QueryItem("restore"), QueryItem("prefix", ""), QueryItem("x", bytes: [0xFF, 0x2F]),
+                QueryItem("versionId", "a=b=c"),
+            ]
+        )
         #expect(items.wire == "restore&prefix=&x=%FF%2F&versionId=a%3Db%3Dc")
         #expect([QueryItem](wire: "a=%zz") == nil)
     }
@@ -46,7 +50,9 @@ struct PercentEncodingTests {
 struct DigestTests {
     @Test("base64 agrees with RFC 4648's examples, both ways")
     func base64() {
-        let examples = ["": "", "f": "Zg==", "fo": "Zm8=", "foo": "Zm9v", "foob": "Zm9vYg==", "foobar": "Zm9vYmFy"]
+        let examples = [
+            "": "", "f": "Zg==", "fo": "Zm8=", "foo": "Zm9v", "foob": "Zm9vYg==", "foobar": "Zm9vYmFy",
+        ]
         for (plain, encoded) in examples {
             #expect(Base64.encode(Array(plain.utf8)) == encoded)
             #expect(Base64.decode(encoded) == Array(plain.utf8))
@@ -75,7 +81,10 @@ struct DigestTests {
             whole[cut...].withUnsafeBytes { running.update($0) }
             #expect(running.value == expected)
             let combined = CRC64.combine(
-                CRC64.of(whole[..<cut]), CRC64.of(whole[cut...]), secondBytes: UInt64(1000 - cut))
+                CRC64.of(whole[..<cut]),
+                CRC64.of(whole[cut...]),
+                secondBytes: UInt64(1000 - cut)
+            )
             #expect(combined == expected)
         }
     }
@@ -114,14 +123,20 @@ struct WireDateTests {
         "what is not a date is refused",
         arguments: [
             "", "Thu, 24 Sep 2020 12:40:33", "Xyz, 24 Sep 2020 12:40:33 GMT", "Thu, 31 Sep 2020 12:40:33 GMT",
-            "Thu, 24 Sep 2020 24:00:00 GMT", "Thu, 24 Sep 2020 12:40:33 GMT ", "Thu, 29 Feb 2021 00:00:00 GMT",
+            "Thu, 24 Sep 2020 24:00:00 GMT", "Thu, 24 Sep 2020 12:40:33 GMT ",
+            "Thu, 29 Feb 2021 00:00:00 GMT",
             "Thu, 24 Sep 9999 12:40:33 GMT",
-        ])
+        ]
+    )
     func notRFC1123(_ text: String) { #expect(WireDate.parseRFC1123(text) == nil) }
 
     @Test(
         "what is not an ISO date is refused",
-        arguments: ["", "2020-13-01T00:00:00Z", "2020-09-24", "2020-09-24T12:40:33.Z", "2020-09-24T12:40:33.1234567890Z"])
+        arguments: [
+            "", "2020-13-01T00:00:00Z", "2020-09-24", "2020-09-24T12:40:33.Z",
+            "2020-09-24T12:40:33.1234567890Z",
+        ]
+    )
     func notISO(_ text: String) {
         #expect(WireDate.parseISO8601(text) == nil)
         #expect(WireDate.parseBasic(text) == nil)
@@ -139,7 +154,8 @@ struct RestoreHeaderTests {
         }
         #expect(
             RestoreHeader.restored(until: expiry).text
-                == #"ongoing-request="false", expiry-date="Thu, 24 Sep 2020 12:40:33 GMT""#)
+                == #"ongoing-request="false", expiry-date="Thu, 24 Sep 2020 12:40:33 GMT""#
+        )
     }
 
     @Test(
@@ -147,17 +163,24 @@ struct RestoreHeaderTests {
         arguments: [
             #"ONGOING-REQUEST="FALSE",expiry-date="Thu, 24 Sep 2020 12:40:33 GMT""#,
             #"expiry-date = "Thu, 24 Sep 2020 12:40:33 GMT" ,  Ongoing-Request="false""#,
-        ])
+        ]
+    )
     func tolerated(_ text: String) { #expect(RestoreHeader(text) == .restored(until: expiry)) }
 
     @Test("an expiry date on a restore that goes on, or one that is no date, is passed over")
     func oddities() {
-        #expect(RestoreHeader(#"ongoing-request="true", expiry-date="Thu, 24 Sep 2020 12:40:33 GMT""#) == .ongoing)
+        #expect(
+            RestoreHeader(#"ongoing-request="true", expiry-date="Thu, 24 Sep 2020 12:40:33 GMT""#) == .ongoing
+        )
         #expect(RestoreHeader(#"ongoing-request="false", expiry-date="soon""#) == .restored(until: nil))
     }
 
-    @Test("text that does not say whether the restore goes on is no restore header", arguments: [
-        "", "ongoing-request", "ongoing-request=true", #"ongoing-request="maybe""#, #"ongoing-request="true"#, "===",
-    ])
+    @Test(
+        "text that does not say whether the restore goes on is no restore header",
+        arguments: [
+            "", "ongoing-request", "ongoing-request=true", #"ongoing-request="maybe""#,
+            #"ongoing-request="true"#, "===",
+        ]
+    )
     func refused(_ text: String) { #expect(RestoreHeader(text) == nil) }
 }

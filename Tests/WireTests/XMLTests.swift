@@ -28,17 +28,22 @@ struct XMLReaderTests {
 
             """
         #expect(
-            try outline(document) == "List Key=a&b<>\"'A中 Raw=<not> & markup] Split=onethree Nothing= Blank=")
+            try outline(document) == "List Key=a&b<>\"'A中 Raw=<not> & markup] Split=onethree Nothing= Blank="
+        )
     }
 
     @Test(
         "what is not well-formed is refused",
         arguments: [
-            "", "text", "<a>", "<a><b></a></b>", "<a></b>", "<a></a><b/>", "<a></a>x", "<a>&unknown;</a>", "<a>&#0;</a>",
-            "<a>&#xD800;</a>", "<a>&#x110000;</a>", "<a>&#+65;</a>", "<a>&amp</a>", "<a b></a>", "<a b=c/>", "<a b='<'/>",
-            "<a b='1'c='2'/>", "<a b='1/>", "< a/>", "<1/>", "<a", "<a/", "<a><![CDATA[x]]</a>", "<a><!-- x</a>", "<a><?x</a>",
+            "", "text", "<a>", "<a><b></a></b>", "<a></b>", "<a></a><b/>", "<a></a>x", "<a>&unknown;</a>",
+            "<a>&#0;</a>",
+            "<a>&#xD800;</a>", "<a>&#x110000;</a>", "<a>&#+65;</a>", "<a>&amp</a>", "<a b></a>", "<a b=c/>",
+            "<a b='<'/>",
+            "<a b='1'c='2'/>", "<a b='1/>", "< a/>", "<1/>", "<a", "<a/", "<a><![CDATA[x]]</a>",
+            "<a><!-- x</a>", "<a><?x</a>",
             "<!DOCTYPE a []><a/>", "<a><!ENTITY x 'y'></a>", "<a>\u{1}</a>", "</a>", "<a/ >", "<x:a></a>",
-        ])
+        ]
+    )
     func malformed(_ document: String) {
         #expect(throws: XMLError.self) { try outline(document) }
     }
@@ -108,7 +113,9 @@ struct XMLWriterTests {
             root.element("Count", 3)
             root.element("Fact", true)
         }
-        #expect(try outline(String(decoding: writer.bytes, as: UTF8.self)) == "Root Key=\(text) Count=3 Fact=true")
+        #expect(
+            try outline(String(decoding: writer.bytes, as: UTF8.self)) == "Root Key=\(text) Count=3 Fact=true"
+        )
     }
 
     @Test("a restore request has the published bytes")

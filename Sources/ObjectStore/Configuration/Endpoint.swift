@@ -14,7 +14,8 @@ package struct Endpoint: Hashable, Sendable {
         self.port = port == (scheme == .http ? 80 : 443) ? nil : port
     }
 
-    /// Reads an option such as `http://127.0.0.1:9000` or `oss-cn-hangzhou.aliyuncs.com`; https unless it says otherwise.
+    /// Reads an option such as `http://127.0.0.1:9000` or `oss-cn-hangzhou.aliyuncs.com`; https unless it
+    /// says otherwise.
     package init(_ text: String) throws(ConfigurationError) {
         var rest = text[...]
         var scheme = Scheme.https
@@ -54,7 +55,9 @@ package struct Endpoint: Hashable, Sendable {
 
     private static func isAddress6(_ host: Substring) -> Bool {
         host.hasPrefix("[") && host.hasSuffix("]")
-            && host.dropFirst().dropLast().utf8.allSatisfy { isHexDigit($0) || $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: ".") }
+            && host.dropFirst().dropLast().utf8.allSatisfy {
+                isHexDigit($0) || $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: ".")
+            }
     }
 }
 

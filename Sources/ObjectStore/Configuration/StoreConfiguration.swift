@@ -19,17 +19,25 @@ package struct StoreConfiguration: Hashable, Sendable {
     /// Fills in what is not given.
     ///
     /// The endpoint comes from the region, the region from the endpoint's name or from `AWS_REGION`,
-    /// `AWS_DEFAULT_REGION` or `OSS_REGION`; S3 without any of them starts at `us-east-1`, from where a bucket
-    /// elsewhere is found. Addresses and localhost are addressed by path, as are S3 buckets with a dot over
-    /// https, whose names no wildcard certificate covers.
+    /// `AWS_DEFAULT_REGION` or `OSS_REGION`; S3 without any of them starts at `us-east-1`, from where a
+    /// bucket elsewhere is found. Addresses and localhost are addressed by path, as are S3 buckets with a dot
+    /// over https, whose names no wildcard certificate covers.
     package init(
-        dialect: Dialect, bucket: String, endpoint: String? = nil, region: String? = nil,
-        addressing: Addressing? = nil, signature: Signature = .v4, environment: [String: String] = [:]
+        dialect: Dialect,
+        bucket: String,
+        endpoint: String? = nil,
+        region: String? = nil,
+        addressing: Addressing? = nil,
+        signature: Signature = .v4,
+        environment: [String: String] = [:]
     ) throws(ConfigurationError) {
-        guard (1...255).contains(bucket.utf8.count), bucket.utf8.allSatisfy(isHostByte), bucket != ".", bucket != ".."
+        guard (1...255).contains(bucket.utf8.count), bucket.utf8.allSatisfy(isHostByte), bucket != ".",
+            bucket != ".."
         else { throw .malformedBucket(bucket) }
         let given = try endpoint.map { text throws(ConfigurationError) in try Endpoint(text) }
-        let told = region ?? given.flatMap { Self.region(of: $0.host, dialect) } ?? Self.region(in: environment, dialect)
+        let told =
+            region ?? given.flatMap { Self.region(of: $0.host, dialect) }
+            ?? Self.region(in: environment, dialect)
         if let told, told.isEmpty || !told.utf8.allSatisfy(isHostByte) { throw .malformedRegion(told) }
 
         self.dialect = dialect
@@ -41,7 +49,9 @@ package struct StoreConfiguration: Hashable, Sendable {
             self.region = told ?? "us-east-1"
             self.endpoint = given ?? Self.endpoint(region: self.region, .s3)
         case .oss:
-            guard let endpoint = given ?? told.map({ Self.endpoint(region: $0, .oss) }) else { throw .missingEndpoint }
+            guard let endpoint = given ?? told.map({ Self.endpoint(region: $0, .oss) }) else {
+                throw .missingEndpoint
+            }
             if told == nil && signature == .v4 { throw .missingRegion(endpoint: endpoint.authority) }
             self.endpoint = endpoint
             self.region = told.map(Self.bareRegion) ?? ""
@@ -57,7 +67,10 @@ package struct StoreConfiguration: Hashable, Sendable {
         switch dialect {
         case .oss: Endpoint(scheme: .https, host: "oss-\(bareRegion(region)).aliyuncs.com")
         case .s3:
-            Endpoint(scheme: .https, host: "s3.\(region).amazonaws.com" + (region.hasPrefix("cn-") ? ".cn" : ""))
+            Endpoint(
+                scheme: .https,
+                host: "s3.\(region).amazonaws.com" + (region.hasPrefix("cn-") ? ".cn" : "")
+            )
         }
     }
 
@@ -79,8 +92,10 @@ package struct StoreConfiguration: Hashable, Sendable {
             guard labels[0].hasPrefix("oss-"), !labels[0].hasPrefix("oss-accelerate") else { return nil }
             return bareRegion(labels[0])
         case .s3:
-            guard let amazon = labels.firstIndex(of: "amazonaws"), amazon >= 2, labels[0] == "s3" else { return nil }
-            return labels[amazon - 1] == "dualstack" ? nil : labels[amazon - 1]
+            guard let amazon = labels.firstIndex(of: "amazonaws"), amazon >= 2, labels[0] == "s3" else {
+                return nil
+            }
+            return labels[amazon - 1]
         }
     }
 

@@ -22,7 +22,8 @@ package final class CredentialsChain: CredentialsProvider {
     private let state = Mutex(State())
 
     package init(
-        _ sources: [any CredentialsSource], clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
+        _ sources: [any CredentialsSource],
+        clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) {
         self.sources = sources
         self.clock = clock

@@ -21,17 +21,26 @@ package struct EnvironmentCredentials: CredentialsSource {
             case .oss:
                 [
                     Names(
-                        key: "OSS_ACCESS_KEY_ID", secret: "OSS_ACCESS_KEY_SECRET", tokens: ["OSS_SESSION_TOKEN"],
-                        expiration: nil),
+                        key: "OSS_ACCESS_KEY_ID",
+                        secret: "OSS_ACCESS_KEY_SECRET",
+                        tokens: ["OSS_SESSION_TOKEN"],
+                        expiration: nil
+                    ),
                     Names(
-                        key: "ALIBABA_CLOUD_ACCESS_KEY_ID", secret: "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
-                        tokens: ["ALIBABA_CLOUD_SECURITY_TOKEN"], expiration: nil),
+                        key: "ALIBABA_CLOUD_ACCESS_KEY_ID",
+                        secret: "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+                        tokens: ["ALIBABA_CLOUD_SECURITY_TOKEN"],
+                        expiration: nil
+                    ),
                 ]
             case .s3:
                 [
                     Names(
-                        key: "AWS_ACCESS_KEY_ID", secret: "AWS_SECRET_ACCESS_KEY",
-                        tokens: ["AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"], expiration: "AWS_CREDENTIAL_EXPIRATION")
+                        key: "AWS_ACCESS_KEY_ID",
+                        secret: "AWS_SECRET_ACCESS_KEY",
+                        tokens: ["AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"],
+                        expiration: "AWS_CREDENTIAL_EXPIRATION"
+                    )
                 ]
             }
     }
@@ -41,9 +50,15 @@ package struct EnvironmentCredentials: CredentialsSource {
             switch (environment[names.key], environment[names.secret]) {
             case (let key?, let secret?):
                 let token = names.tokens.lazy.compactMap { environment[$0] }.first
-                let expires = names.expiration.flatMap { environment[$0] }.flatMap { WireDate.parseISO8601($0) }
+                let expires = names.expiration.flatMap { environment[$0] }.flatMap {
+                    WireDate.parseISO8601($0)
+                }
                 return .found(
-                    Lease(Credentials(accessKeyID: key, secretAccessKey: secret, sessionToken: token), expires: expires))
+                    Lease(
+                        Credentials(accessKeyID: key, secretAccessKey: secret, sessionToken: token),
+                        expires: expires
+                    )
+                )
             case (nil, nil): continue
             case (nil, _): throw CredentialsError("\(names.secret) is set but \(names.key) is not")
             case (_, nil): throw CredentialsError("\(names.key) is set but \(names.secret) is not")

@@ -46,7 +46,12 @@ package struct AWSFileCredentials: CredentialsSource {
         switch (settings["aws_access_key_id"], settings["aws_secret_access_key"]) {
         case (let key?, let secret?):
             return Lease(
-                Credentials(accessKeyID: key, secretAccessKey: secret, sessionToken: settings["aws_session_token"]))
+                Credentials(
+                    accessKeyID: key,
+                    secretAccessKey: secret,
+                    sessionToken: settings["aws_session_token"]
+                )
+            )
         case (nil, nil): return nil
         default: throw CredentialsError("\(path): profile \(profile) has one half of a key only")
         }
@@ -64,7 +69,9 @@ package struct OSSFileCredentials: CredentialsSource {
     ///   - profile: the section that is read; nil for `Credentials`
     ///   - role: the source that is asked when the file says to use an instance's role of this name
     package init(
-        profile: String?, _ environment: [String: String], role: @escaping @Sendable (String?) -> any CredentialsSource
+        profile: String?,
+        _ environment: [String: String],
+        role: @escaping @Sendable (String?) -> any CredentialsSource
     ) {
         path = (environment["HOME"] ?? "/") + "/.ossutilconfig"
         section = profile ?? "Credentials"
@@ -75,7 +82,9 @@ package struct OSSFileCredentials: CredentialsSource {
         guard let profiles = try Profiles.read(path) else { return .absent("no such file") }
         let match = profiles.sections.first { $0.key.lowercased() == section.lowercased() }
         guard let settings = match?.value else { return .absent("no section \(section)") }
-        if settings["mode"]?.lowercased() == "ecsramrole" { return try await role(settings["ecsrolename"]).load() }
+        if settings["mode"]?.lowercased() == "ecsramrole" {
+            return try await role(settings["ecsrolename"]).load()
+        }
         guard let key = settings["accesskeyid"], let secret = settings["accesskeysecret"] else {
             if let mode = settings["mode"], mode.lowercased() == "ramrolearn" {
                 throw CredentialsError("\(path): mode \(mode) is not supported")

@@ -145,7 +145,9 @@ enum JSON: Equatable {
         }
 
         private mutating func skipBlanks() {
-            while let byte = next, byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D { position += 1 }
+            while let byte = next, byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D {
+                position += 1
+            }
         }
     }
 }
@@ -170,6 +172,8 @@ extension Lease {
             expires = time
         }
         self.init(
-            Credentials(accessKeyID: key, secretAccessKey: secret, sessionToken: json[token]?.text), expires: expires)
+            Credentials(accessKeyID: key, secretAccessKey: secret, sessionToken: json[token]?.text),
+            expires: expires
+        )
     }
 }

@@ -1,7 +1,5 @@
-#if canImport(Glibc)
 import Glibc
-#endif
-import Synchronization
+import ThawCore
 
 /// A `credential_process`: a command that prints a JSON document of version 1.
 enum ProcessCredentials {
@@ -13,13 +11,19 @@ enum ProcessCredentials {
         guard let words = words(command), let program = words.first else {
             throw CredentialsError("credential_process: a quote is not closed, or there is no command")
         }
+        var thread: Thread?
         let result: Result<[UInt8], CredentialsError> = await withCheckedContinuation { continuation in
             // The command may take seconds: it is waited for on a thread of its own.
-            let started = onThread { continuation.resume(returning: printed(by: words)) }
-            if !started {
-                continuation.resume(returning: .failure(CredentialsError("no thread for the credential process")))
+            do throws(Thread.Failure) {
+                thread = try Thread(name: "credentials") {
+                    continuation.resume(returning: printed(by: words))
+                }
+            } catch {
+                continuation.resume(returning: .failure(failure(error.errno)))
             }
         }
+        // It resumed us as the last thing it did.
+        thread?.join()
         let place = "credential_process \(program)"
         let output = try result.mapError { CredentialsError("\(place): \($0)") }.get()
         guard let json = JSON(output), json["Version"]?.text == "1" else {
@@ -38,7 +42,8 @@ enum ProcessCredentials {
             if let open = quote {
                 if character == open {
                     quote = nil
-                } else if character == "\\", open == "\"", let next = rest.first, next == "\"" || next == "\\" {
+                } else if character == "\\", open == "\"", let next = rest.first, next == "\"" || next == "\\"
+                {
                     word?.append(rest.removeFirst())
                 } else {
                     word?.append(character)
@@ -67,12 +72,20 @@ enum ProcessCredentials {
         posix_spawn_file_actions_init(&actions)
         posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
         defer { posix_spawn_file_actions_destroy(&actions) }
+        // Our threads block all signals; a command must not inherit that.
+        var attributes = posix_spawnattr_t()
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        posix_spawnattr_init(&attributes)
+        posix_spawnattr_setsigmask(&attributes, &signals)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+        defer { posix_spawnattr_destroy(&attributes) }
 
         var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
         defer { for argument in arguments { free(argument) } }
         arguments.append(nil)
         var process: pid_t = 0
-        let problem = posix_spawnp(&process, words[0], &actions, nil, arguments, environ)
+        let problem = posix_spawnp(&process, words[0], &actions, &attributes, arguments, environ)
         close(ends[1])
         defer { close(ends[0]) }
         guard problem == 0 else { return .failure(failure(problem)) }
@@ -101,7 +114,9 @@ enum ProcessCredentials {
             if count < 0 { return .failure(failure(errno)) }
             if count == 0 { return .success(collected) }
             collected += buffer[..<count]
-            guard collected.count <= bytesMax else { return .failure(CredentialsError("it printed too much")) }
+            guard collected.count <= bytesMax else {
+                return .failure(CredentialsError("it printed too much"))
+            }
         }
     }
 
@@ -111,28 +126,5 @@ enum ProcessCredentials {
         return time.tv_sec
     }
 
-    private static func failure(_ number: Int32) -> CredentialsError { CredentialsError(String(cString: strerror(number))) }
-}
-
-/// Runs `body` on a detached thread; false when there can be none, and then `body` is not called.
-private func onThread(_ body: @escaping @Sendable () -> Void) -> Bool {
-    final class Work: Sendable {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-    }
-    let work = Unmanaged.passRetained(Work(body))
-    var thread = pthread_t()
-    let problem = pthread_create(
-        &thread, nil,
-        { argument in
-            // SAFETY: the argument is the retained `Work` below; the thread, the only one to get it, releases it once.
-            if let argument { Unmanaged<Work>.fromOpaque(argument).takeRetainedValue().body() }
-            return nil
-        }, work.toOpaque())
-    guard problem == 0 else {
-        work.release()
-        return false
-    }
-    pthread_detach(thread)
-    return true
+    private static func failure(_ number: Int32) -> CredentialsError { CredentialsError(errorText(number)) }
 }

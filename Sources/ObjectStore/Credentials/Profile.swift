@@ -1,6 +1,5 @@
-#if canImport(Glibc)
 import Glibc
-#endif
+import ThawCore
 
 /// An ini file as the vendors' tools write them: sections, and settings with names in lowercase.
 struct Profiles: Equatable {
@@ -43,7 +42,7 @@ func readFile(_ path: String) throws(CredentialsError) -> [UInt8]? {
     let file = open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else {
         if errno == ENOENT || errno == ENOTDIR { return nil }
-        throw CredentialsError("\(path): \(String(cString: strerror(errno)))")
+        throw CredentialsError("\(path): \(errorText(errno))")
     }
     defer { close(file) }
     var content: [UInt8] = []
@@ -51,9 +50,11 @@ func readFile(_ path: String) throws(CredentialsError) -> [UInt8]? {
         var buffer = [UInt8](repeating: 0, count: 16384)
         let count = buffer.withUnsafeMutableBytes { read(file, $0.baseAddress, $0.count) }
         if count < 0 && errno == EINTR { continue }
-        guard count >= 0 else { throw CredentialsError("\(path): \(String(cString: strerror(errno)))") }
+        guard count >= 0 else { throw CredentialsError("\(path): \(errorText(errno))") }
         if count == 0 { return content }
         content += buffer[..<count]
-        guard content.count <= 1 << 20 else { throw CredentialsError("\(path) is too large for a credentials file") }
+        guard content.count <= 1 << 20 else {
+            throw CredentialsError("\(path) is too large for a credentials file")
+        }
     }
 }

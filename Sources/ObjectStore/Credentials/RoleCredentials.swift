@@ -25,7 +25,10 @@ package struct InstanceRoleCredentials: CredentialsSource {
     ///   - role: the role's name, when it is known; asked for otherwise
     ///   - base: the service's address, for tests; nil for the vendor's
     package init(
-        _ dialect: Dialect, role: String? = nil, _ environment: [String: String], transport: any Transport,
+        _ dialect: Dialect,
+        role: String? = nil,
+        _ environment: [String: String],
+        transport: any Transport,
         base: String? = nil
     ) {
         let path = "meta-data/"
@@ -33,16 +36,26 @@ package struct InstanceRoleCredentials: CredentialsSource {
         case .oss:
             name = "ECS instance role"
             service = Service(
-                base: base ?? "http://100.100.100.200", tokenPath: "/latest/api/token",
-                rolesPath: "/latest/\(path)ram/security-credentials/", headerPrefix: "x-aliyun-ecs-metadata-token",
-                secret: "AccessKeySecret", token: "SecurityToken", disabledBy: "ALIBABA_CLOUD_ECS_METADATA_DISABLED")
+                base: base ?? "http://100.100.100.200",
+                tokenPath: "/latest/api/token",
+                rolesPath: "/latest/\(path)ram/security-credentials/",
+                headerPrefix: "x-aliyun-ecs-metadata-token",
+                secret: "AccessKeySecret",
+                token: "SecurityToken",
+                disabledBy: "ALIBABA_CLOUD_ECS_METADATA_DISABLED"
+            )
             self.role = role ?? environment["ALIBABA_CLOUD_ECS_METADATA"]
         case .s3:
             name = "EC2 instance role"
             service = Service(
-                base: base ?? "http://169.254.169.254", tokenPath: "/latest/api/token",
-                rolesPath: "/latest/\(path)iam/security-credentials/", headerPrefix: "x-aws-ec2-metadata-token",
-                secret: "SecretAccessKey", token: "Token", disabledBy: "AWS_EC2_METADATA_DISABLED")
+                base: base ?? "http://169.254.169.254",
+                tokenPath: "/latest/api/token",
+                rolesPath: "/latest/\(path)iam/security-credentials/",
+                headerPrefix: "x-aws-ec2-metadata-token",
+                secret: "SecretAccessKey",
+                token: "Token",
+                disabledBy: "AWS_EC2_METADATA_DISABLED"
+            )
             self.role = role
         }
         isDisabled = environment[service.disabledBy]?.lowercased() == "true"
@@ -53,7 +66,11 @@ package struct InstanceRoleCredentials: CredentialsSource {
         if isDisabled { return .absent("\(service.disabledBy) is set") }
         var headers: [(name: String, value: String)] = []
         do {
-            let reply = try await ask(.put, service.tokenPath, [("\(service.headerPrefix)-ttl-seconds", "21600")])
+            let reply = try await ask(
+                .put,
+                service.tokenPath,
+                [("\(service.headerPrefix)-ttl-seconds", "21600")]
+            )
             // Services that know no tokens refuse this and answer without one.
             if reply.status == 200 {
                 headers = [(service.headerPrefix, String(decoding: reply.body, as: UTF8.self))]
@@ -73,13 +90,16 @@ package struct InstanceRoleCredentials: CredentialsSource {
         }
         let reply = try await answer(service.rolesPath + PercentEncoding.encode(role), headers)
         guard reply.status == 200, let json = JSON(reply.body) else {
-            throw CredentialsError("\(name) \(role): the metadata service answered with status \(reply.status)")
+            throw CredentialsError(
+                "\(name) \(role): the metadata service answered with status \(reply.status)"
+            )
         }
         return .found(try Lease(json, secret: service.secret, token: service.token, from: "\(name) \(role)"))
     }
 
     private func answer(
-        _ path: String, _ headers: [(name: String, value: String)]
+        _ path: String,
+        _ headers: [(name: String, value: String)]
     ) async throws(CredentialsError) -> HTTPResponse {
         do {
             return try await ask(.get, path, headers)
@@ -89,11 +109,15 @@ package struct InstanceRoleCredentials: CredentialsSource {
     }
 
     private func ask(
-        _ method: HTTPRequest.Method, _ path: String, _ headers: [(name: String, value: String)]
+        _ method: HTTPRequest.Method,
+        _ path: String,
+        _ headers: [(name: String, value: String)]
     ) async throws(HTTPError) -> HTTPResponse {
         // Where there is no such service nothing answers at all: waiting long would only hold up the mount.
         try await transport.perform(
-            HTTPRequest(method: method, url: service.base + path, headers: headers, timeout: .seconds(2)), into: nil)
+            HTTPRequest(method: method, url: service.base + path, headers: headers, timeout: .seconds(2)),
+            into: nil
+        )
     }
 }
 
@@ -105,7 +129,9 @@ package struct ContainerCredentials: CredentialsSource {
     private let base: String
 
     package init(
-        _ environment: [String: String], transport: any Transport, base: String = "http://169.254.170.2"
+        _ environment: [String: String],
+        transport: any Transport,
+        base: String = "http://169.254.170.2"
     ) {
         self.environment = environment
         self.transport = transport
@@ -118,7 +144,9 @@ package struct ContainerCredentials: CredentialsSource {
             url = base + path
         } else if let full = environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] {
             guard Self.isTrusted(full) else {
-                throw CredentialsError("\(name): over http only this machine and the container endpoints are asked")
+                throw CredentialsError(
+                    "\(name): over http only this machine and the container endpoints are asked"
+                )
             }
             url = full
         } else {
@@ -129,7 +157,9 @@ package struct ContainerCredentials: CredentialsSource {
         let reply: HTTPResponse
         do {
             reply = try await transport.perform(
-                HTTPRequest(method: .get, url: url, headers: headers, timeout: .seconds(5)), into: nil)
+                HTTPRequest(method: .get, url: url, headers: headers, timeout: .seconds(5)),
+                into: nil
+            )
         } catch {
             throw CredentialsError("\(name): \(StoreError(error).message)")
         }
@@ -141,8 +171,12 @@ package struct ContainerCredentials: CredentialsSource {
 
     private func authorization() throws(CredentialsError) -> String? {
         if let path = environment["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] {
-            guard let content = try readFile(path) else { throw CredentialsError("\(name): there is no \(path)") }
-            return String(decoding: content, as: UTF8.self).split(whereSeparator: \.isNewline).first.map(String.init)
+            guard let content = try readFile(path) else {
+                throw CredentialsError("\(name): there is no \(path)")
+            }
+            return String(decoding: content, as: UTF8.self).split(whereSeparator: \.isNewline).first.map(
+                String.init
+            )
         }
         return environment["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
     }
@@ -162,7 +196,10 @@ package struct ContainerCredentials: CredentialsSource {
 extension CredentialsChain {
     /// The vendors' own places, in their own order: environment, files, container, instance role.
     package static func standard(
-        _ dialect: Dialect, profile: String?, environment: [String: String], transport: any Transport,
+        _ dialect: Dialect,
+        profile: String?,
+        environment: [String: String],
+        transport: any Transport,
         clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) -> CredentialsChain {
         var sources: [any CredentialsSource]

@@ -17,12 +17,16 @@ protocol BucketDialect: Sendable {
 
     /// Adds the date, the payload's hash and the `Authorization`.
     func sign(
-        _ request: inout SignableRequest, body: [UInt8], _ configuration: StoreConfiguration,
-        credentials: Credentials, date: Timestamp)
+        _ request: inout SignableRequest,
+        body: [UInt8],
+        _ configuration: StoreConfiguration,
+        credentials: Credentials,
+        date: Timestamp
+    )
 
     func restoreBody(_ order: RestoreOrder) -> [UInt8]
 
-    /// Reads the restore state of a listed object, if the element that the reader stands on is it; leaves other
-    /// elements alone and answers false.
+    /// Reads the restore state of a listed object, if the element that the reader stands on is it; leaves
+    /// other elements alone and answers false.
     func readRestoreState(_ xml: inout XMLReader, into restore: inout RestoreHeader?) throws(XMLError) -> Bool
 }

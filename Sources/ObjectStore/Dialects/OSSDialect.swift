@@ -13,8 +13,11 @@ struct OSSDialect: BucketDialect {
     let encodesBlankAsPlus = false
 
     func sign(
-        _ request: inout SignableRequest, body: [UInt8], _ configuration: StoreConfiguration,
-        credentials: Credentials, date: Timestamp
+        _ request: inout SignableRequest,
+        body: [UInt8],
+        _ configuration: StoreConfiguration,
+        credentials: Credentials,
+        date: Timestamp
     ) {
         let authorization: String
         switch configuration.signature {
@@ -23,7 +26,11 @@ struct OSSDialect: BucketDialect {
             request.headers.append(("x-oss-date", stamp))
             request.headers.append(("x-oss-content-sha256", OSSSignatureV4.unsignedPayload))
             authorization = OSSSignatureV4.authorization(
-                request, credentials: credentials, region: configuration.region, date: stamp)
+                request,
+                credentials: credentials,
+                region: configuration.region,
+                date: stamp
+            )
         case .v1:
             request.headers.append(("date", WireDate.rfc1123(date)))
             authorization = OSSSignatureV1.authorization(request, credentials: credentials)
@@ -36,12 +43,15 @@ struct OSSDialect: BucketDialect {
         var body = XMLWriter(declaration: false)
         body.element("RestoreRequest") { request in
             if let days = order.days { request.element("Days", days) }
-            if let tier = order.tier { request.element("JobParameters") { $0.element("Tier", tier.rawValue) } }
+            if let tier = order.tier {
+                request.element("JobParameters") { $0.element("Tier", tier.rawValue) }
+            }
         }
         return body.bytes
     }
 
-    func readRestoreState(_ xml: inout XMLReader, into restore: inout RestoreHeader?) throws(XMLError) -> Bool {
+    func readRestoreState(_ xml: inout XMLReader, into restore: inout RestoreHeader?) throws(XMLError) -> Bool
+    {
         guard xml.isNamed("RestoreInfo") else { return false }
         restore = RestoreHeader(try xml.string())
         return true

@@ -13,8 +13,11 @@ struct S3Dialect: BucketDialect {
     let encodesBlankAsPlus = true
 
     func sign(
-        _ request: inout SignableRequest, body: [UInt8], _ configuration: StoreConfiguration,
-        credentials: Credentials, date: Timestamp
+        _ request: inout SignableRequest,
+        body: [UInt8],
+        _ configuration: StoreConfiguration,
+        credentials: Credentials,
+        date: Timestamp
     ) {
         let stamp = WireDate.basic(date)
         request.headers.append(("x-amz-date", stamp))
@@ -24,7 +27,11 @@ struct S3Dialect: BucketDialect {
         signed.headers.removeAll { !$0.name.hasPrefix("x-amz-") && !$0.name.hasPrefix("content-") }
         signed.headers.append(("host", configuration.authority))
         let authorization = S3SignatureV4.authorization(
-            signed, credentials: credentials, region: configuration.region, date: stamp)
+            signed,
+            credentials: credentials,
+            region: configuration.region,
+            date: stamp
+        )
         request.headers.append(("authorization", authorization))
     }
 
@@ -33,12 +40,15 @@ struct S3Dialect: BucketDialect {
         var body = XMLWriter(declaration: false)
         body.element("RestoreRequest", namespace: "http://s3.amazonaws.com/doc/2006-03-01/") { request in
             if let days = order.days { request.element("Days", days) }
-            if let tier = order.tier { request.element("GlacierJobParameters") { $0.element("Tier", tier.rawValue) } }
+            if let tier = order.tier {
+                request.element("GlacierJobParameters") { $0.element("Tier", tier.rawValue) }
+            }
         }
         return body.bytes
     }
 
-    func readRestoreState(_ xml: inout XMLReader, into restore: inout RestoreHeader?) throws(XMLError) -> Bool {
+    func readRestoreState(_ xml: inout XMLReader, into restore: inout RestoreHeader?) throws(XMLError) -> Bool
+    {
         guard xml.isNamed("RestoreStatus") else { return false }
         var isOngoing: Bool?
         var expiry: Timestamp?

@@ -4,7 +4,8 @@ import Synchronization
 import ThawCore
 import Wire
 
-/// Sends requests to one bucket, and keeps what their replies teach: the store's clock and the bucket's region.
+/// Sends requests to one bucket, and keeps what their replies teach: the store's clock and the bucket's
+/// region.
 final class Exchange: Sendable {
     private struct Learned {
         var configuration: StoreConfiguration
@@ -21,8 +22,12 @@ final class Exchange: Sendable {
     private let learned: Mutex<Learned>
 
     init(
-        _ configuration: StoreConfiguration, _ dialect: any BucketDialect, credentials: any CredentialsProvider,
-        transport: any Transport, logger: Logger, clock: @escaping @Sendable () -> Timestamp
+        _ configuration: StoreConfiguration,
+        _ dialect: any BucketDialect,
+        credentials: any CredentialsProvider,
+        transport: any Transport,
+        logger: Logger,
+        clock: @escaping @Sendable () -> Timestamp
     ) {
         self.dialect = dialect
         self.credentials = credentials
@@ -34,20 +39,25 @@ final class Exchange: Sendable {
 
     /// Any reply whose status is not among those expected is an error.
     func send(
-        _ request: StoreRequest, into sink: (any BodySink)? = nil, expecting statuses: some Sequence<Int> & Sendable
+        _ request: StoreRequest,
+        into sink: (any BodySink)? = nil,
+        expecting statuses: some Sequence<Int> & Sendable
     ) async throws(StoreError) -> HTTPResponse {
         let key = try await current()
+        let asked = learned.withLock { $0.configuration.region }
         do throws(Refusal) {
             return try await attempt(request, key, into: sink, expecting: statuses)
         } catch {
-            if moved(to: error.region, after: error.error) {
+            if moved(from: asked, to: error.region, after: error.error) {
                 return try await again(request, key, into: sink, expecting: statuses)
             }
             correctClock(error)
             if error.error.kind == .denied, Self.staleCodes.contains(error.error.code) {
                 await credentials.discard(key)
                 let renewed = try await current()
-                if renewed != key { return try await again(request, renewed, into: sink, expecting: statuses) }
+                if renewed != key {
+                    return try await again(request, renewed, into: sink, expecting: statuses)
+                }
             }
             throw error.error
         }
@@ -55,7 +65,8 @@ final class Exchange: Sendable {
 
     /// Codes of a credential that was good once.
     private static let staleCodes: Set<String> = [
-        "ExpiredToken", "SecurityTokenExpired", "InvalidSecurityToken", "InvalidAccessKeyId", "TokenRefreshRequired",
+        "ExpiredToken", "SecurityTokenExpired", "InvalidSecurityToken", "InvalidAccessKeyId",
+        "TokenRefreshRequired",
     ]
 
     private func current() async throws(StoreError) -> Credentials {
@@ -67,7 +78,10 @@ final class Exchange: Sendable {
     }
 
     private func again(
-        _ request: StoreRequest, _ key: Credentials, into sink: (any BodySink)?, expecting statuses: some Sequence<Int>
+        _ request: StoreRequest,
+        _ key: Credentials,
+        into sink: (any BodySink)?,
+        expecting statuses: some Sequence<Int>
     ) async throws(StoreError) -> HTTPResponse {
         do throws(Refusal) {
             return try await attempt(request, key, into: sink, expecting: statuses)
@@ -77,7 +91,10 @@ final class Exchange: Sendable {
     }
 
     private func attempt(
-        _ request: StoreRequest, _ key: Credentials, into sink: (any BodySink)?, expecting statuses: some Sequence<Int>
+        _ request: StoreRequest,
+        _ key: Credentials,
+        into sink: (any BodySink)?,
+        expecting statuses: some Sequence<Int>
     ) async throws(Refusal) -> HTTPResponse {
         let (configuration, skew) = learned.withLock { ($0.configuration, $0.skew) }
         let signed = dialect.httpRequest(request, configuration, credentials: key, date: clock() + skew)
@@ -93,19 +110,18 @@ final class Exchange: Sendable {
 
     // MARK: - What replies teach
 
-    /// Takes over the region that an S3 refusal names; false when it names none or teaches nothing new.
-    private func moved(to region: String?, after error: StoreError) -> Bool {
+    /// Takes over the region that an S3 refusal names; false when it names none but the one that was asked.
+    private func moved(from asked: String, to region: String?, after error: StoreError) -> Bool {
         guard dialect.dialect == .s3, let region, !region.isEmpty, region.utf8.allSatisfy(isHostByte),
-            [301, 307, 400].contains(error.status)
+            [301, 307, 400].contains(error.status), region != asked
         else { return false }
-        return learned.withLock { learned in
-            guard learned.configuration.region != region else { return false }
+        learned.withLock { learned in
             learned.configuration.region = region
             if learned.configuration.isEndpointDerived {
                 learned.configuration.endpoint = StoreConfiguration.endpoint(region: region, .s3)
             }
-            return true
         }
+        return true
     }
 
     /// Dates later requests by the store's clock. `RetryingStore` sends this one again.
@@ -120,7 +136,11 @@ final class Exchange: Sendable {
         // Every store allows 15 minutes; less than that is another reason, and nothing to set a clock for.
         if isNews && (skew > .seconds(900) || skew < .seconds(-900)) {
             logger.warning(
-                "this machine's clock is \(Int(-skew.secondsRounded)) s ahead of the store's; requests are dated by the store's")
+                """
+                this machine's clock is \(Int(-skew.secondsRounded)) s ahead of the store's; \
+                requests are dated by the store's
+                """
+            )
         }
     }
 }

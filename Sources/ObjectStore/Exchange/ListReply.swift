@@ -107,8 +107,13 @@ struct ListReply {
         return ListedObject(
             key: key,
             record: ObjectRecord(
-                sizeBytes: sizeBytes, modified: modified, etag: etag,
-                storageClass: entry.storageClass ?? dialect.defaultClass, restore: entry.restore))
+                sizeBytes: sizeBytes,
+                modified: modified,
+                etag: etag,
+                storageClass: entry.storageClass ?? dialect.defaultClass,
+                restore: entry.restore
+            )
+        )
     }
 
     private func decoded(_ text: [UInt8]) throws(Problem) -> [UInt8] {

@@ -12,10 +12,14 @@ extension ObjectRecord {
         else { return nil }
         let prefix = dialect.headerPrefix
         self.init(
-            sizeBytes: sizeBytes, modified: modified, etag: etag,
+            sizeBytes: sizeBytes,
+            modified: modified,
+            etag: etag,
             storageClass: head[prefix + "storage-class"].map { StorageClass($0) } ?? dialect.defaultClass,
             restore: head[prefix + "restore"].flatMap { RestoreHeader($0) },
-            archiveStatus: head[prefix + "archive-status"], versionID: head[prefix + "version-id"])
+            archiveStatus: head[prefix + "archive-status"],
+            versionID: head[prefix + "version-id"]
+        )
     }
 }
 
@@ -30,7 +34,9 @@ struct ContentRange: Equatable {
         let parts = text.dropFirst(6).split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count == 2, let size = UInt64(parts[1]) else { return nil }
         let ends = parts[0].split(separator: "-", omittingEmptySubsequences: false)
-        guard ends.count == 2, let first = UInt64(ends[0]), let last = UInt64(ends[1]), first <= last, last < size else {
+        guard ends.count == 2, let first = UInt64(ends[0]), let last = UInt64(ends[1]), first <= last,
+            last < size
+        else {
             return nil
         }
         range = first..<(last + 1)

@@ -1,7 +1,8 @@
 import HTTP
 import Synchronization
 
-/// Passes the body of a ranged read on, once its headers have been found to be about the range that was asked for.
+/// Passes the body of a ranged read on, once its headers have been found to be about the range that was asked
+/// for.
 final class RangeSink: BodySink {
     private struct State {
         var expectedBytes: UInt64 = 0
@@ -70,7 +71,10 @@ final class RangeSink: BodySink {
             content.range.upperBound == min(range.upperBound, content.sizeBytes)
         else {
             return .failure(
-                Problem(text: "bytes \(range) were asked for and \(content.range) of \(content.sizeBytes) came"))
+                Problem(
+                    text: "bytes \(range) were asked for and \(content.range) of \(content.sizeBytes) came"
+                )
+            )
         }
         let count = UInt64(content.range.count)
         if let length = head["content-length"], UInt64(length) != count {

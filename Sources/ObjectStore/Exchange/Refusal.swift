@@ -12,8 +12,8 @@ struct Refusal: Error {
 }
 
 extension Refusal {
-    /// Reads a reply whose status is not the expected one. A body that is no error document, such as a proxy's
-    /// page, leaves the status to speak.
+    /// Reads a reply whose status is not the expected one. A body that is no error document, such as a
+    /// proxy's page, leaves the status to speak.
     ///
     /// - Parameter now: for a `Retry-After` that is a date
     init(_ response: HTTPResponse, _ dialect: any BucketDialect, now: Timestamp) {
@@ -23,13 +23,16 @@ extension Refusal {
         let document = body.flatMap(ErrorDocument.init)
         let code = document?.code ?? "HTTP\(response.status)"
         var message = document?.message ?? "the store answered with status \(response.status)"
-        if dialect.dialect == .oss, code == "AccessDenied", let endpoint = document?.endpoint {
-            message += " The bucket's endpoint is \(endpoint)."
-        }
+        // Of a bucket that is elsewhere: OSS's AccessDenied, S3's PermanentRedirect.
+        if let endpoint = document?.endpoint { message += " The bucket's endpoint is \(endpoint)." }
         error = StoreError(
-            StoreError.Kind(code: code, status: response.status), status: response.status, code: code,
-            message: message, requestID: document?.requestID ?? head[dialect.headerPrefix + "request-id"],
-            retryAfter: head["retry-after"].flatMap { retryDelay($0, now: now) })
+            StoreError.Kind(code: code, status: response.status),
+            status: response.status,
+            code: code,
+            message: message,
+            requestID: document?.requestID ?? head[dialect.headerPrefix + "request-id"],
+            retryAfter: head["retry-after"].flatMap { retryDelay($0, now: now) }
+        )
         region = document?.region ?? head["x-amz-bucket-region"]
         if error.kind == .clockSkew {
             serverTime =
@@ -96,9 +99,11 @@ extension StoreError.Kind {
             case "RequestTimeTooSkewed": .clockSkew
             case "OperationNotSupported", "ObjectAlreadyInActiveTierError": .notArchived
             case "GlacierExpeditedRetrievalNotAvailable": .tierUnavailable
-            case "AuthorizationHeaderMalformed", "ExpiredToken", "InvalidToken", "TokenRefreshRequired": .denied
+            case "AuthorizationHeaderMalformed", "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
+                .denied
             case "SlowDown", "QpsLimitExceeded", "TotalQpsLimitExceeded", "MetaOperationQpsLimitExceeded",
-                "DownloadTrafficRateLimitExceeded", "UploadTrafficRateLimitExceeded", "ActiveRequestLimitExceeded",
+                "DownloadTrafficRateLimitExceeded", "UploadTrafficRateLimitExceeded",
+                "ActiveRequestLimitExceeded",
                 "CpuLimitExceeded":
                 .throttled
             case "RequestTimeout": .timeout
@@ -129,9 +134,11 @@ extension StoreError {
         case .tls(let words): self.init(.denied, code: "TLSFailed", message: words)
         case .timeout(let words): self.init(.timeout, code: "TimedOut", message: words)
         case .broken(let words): self.init(.unavailable, code: "ConnectionBroken", message: words)
-        case .rejected: self.init(.nonsense, code: "ReplyTooLarge", message: "the reply is larger than any such reply is")
+        case .rejected:
+            self.init(.nonsense, code: "ReplyTooLarge", message: "the reply is larger than any such reply is")
         case .cancelled: self = .cancelled
-        case .malformedRequest(let words): self.init(.invalidRequest, code: "MalformedRequest", message: words)
+        case .malformedRequest(let words):
+            self.init(.invalidRequest, code: "MalformedRequest", message: words)
         }
     }
 

@@ -20,8 +20,8 @@ extension StoreConfiguration {
         addressing == .virtualHost ? "\(bucket).\(endpoint.authority)" : endpoint.authority
     }
 
-    /// The path on the wire. `/` stays; every other byte but the unreserved is encoded; nothing is normalised,
-    /// for `a//b` and `..` are keys like any other.
+    /// The path on the wire. `/` stays; every other byte but the unreserved is encoded; nothing is
+    /// normalised, for `a//b` and `..` are keys like any other.
     func wirePath(_ key: ObjectKey) -> String {
         let encoded = PercentEncoding.encode(key.bytes, keepingSlash: true)
         guard addressing == .path else { return "/\(encoded)" }
@@ -33,13 +33,23 @@ extension StoreConfiguration {
 extension BucketDialect {
     /// Addresses and signs.
     func httpRequest(
-        _ request: StoreRequest, _ configuration: StoreConfiguration, credentials: Credentials, date: Timestamp
+        _ request: StoreRequest,
+        _ configuration: StoreConfiguration,
+        credentials: Credentials,
+        date: Timestamp
     ) -> HTTPRequest {
         let path = configuration.wirePath(request.key)
         var signable = SignableRequest(
-            method: request.method.rawValue, bucket: configuration.bucket, key: request.key.bytes, wirePath: path,
-            query: request.query, headers: request.headers)
-        if let token = credentials.sessionToken { signable.headers.append((headerPrefix + "security-token", token)) }
+            method: request.method.rawValue,
+            bucket: configuration.bucket,
+            key: request.key.bytes,
+            wirePath: path,
+            query: request.query,
+            headers: request.headers
+        )
+        if let token = credentials.sessionToken {
+            signable.headers.append((headerPrefix + "security-token", token))
+        }
         if !request.body.isEmpty {
             signable.headers.append(("content-type", "application/xml"))
             signable.headers.append(("content-md5", Digest.md5Base64(request.body)))
@@ -47,7 +57,11 @@ extension BucketDialect {
         sign(&signable, body: request.body, configuration, credentials: credentials, date: date)
         let query = request.query.isEmpty ? "" : "?\(request.query.wire)"
         return HTTPRequest(
-            method: request.method, url: "\(configuration.endpoint.scheme)://\(configuration.authority)\(path)\(query)",
-            headers: signable.headers, body: request.body, timeout: request.timeout)
+            method: request.method,
+            url: "\(configuration.endpoint.scheme)://\(configuration.authority)\(path)\(query)",
+            headers: signable.headers,
+            body: request.body,
+            timeout: request.timeout
+        )
     }
 }
