@@ -111,6 +111,8 @@ extension Easy {
         set(CURLOPT_QUICK_EXIT, true)
         set(CURLOPT_TCP_NODELAY, true)
         set(CURLOPT_TCP_KEEPALIVE, true)
+        // Over loopback the best for eight bodies at once (a fifth faster than 128 KiB), which is how objects are
+        // read ahead; a single body alone would do best with 64 to 128 KiB.
         set(CURLOPT_BUFFERSIZE, 512 << 10)
         set(CURLOPT_UPLOAD_BUFFERSIZE, 128 << 10)
         set(CURLOPT_SSL_VERIFYPEER, true)

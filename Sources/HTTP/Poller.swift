@@ -2,7 +2,7 @@ internal import CThaw
 internal import Glibc
 internal import ThawCore
 
-/// The descriptors a loop waits on, over epoll. Confined to the loop's thread.
+/// What a descriptor is ready for.
 struct Readiness: OptionSet {
     let rawValue: UInt32
     static let readable = Readiness(rawValue: EPOLLIN.rawValue)
@@ -10,6 +10,7 @@ struct Readiness: OptionSet {
     static let failed = Readiness(rawValue: EPOLLERR.rawValue | EPOLLHUP.rawValue)
 }
 
+/// The descriptors a loop waits on, over epoll. Confined to the loop's thread.
 final class Poller {
     private let descriptor: Int32
     private var events = [epoll_event](repeating: epoll_event(), count: 128)

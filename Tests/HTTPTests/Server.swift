@@ -51,6 +51,7 @@ final class Server: Sendable {
     let events: AsyncStream<Event>
 
     private let listener: Int32
+    private let readsRequests: Bool
     private let script: @Sendable (Request) -> Action
     private let record: AsyncStream<Event>.Continuation
     private let state = Mutex(State())
@@ -71,7 +72,9 @@ final class Server: Sendable {
 
     static func bodyByte(_ index: Int) -> UInt8 { UInt8(truncatingIfNeeded: index &* 31 &+ index >> 8) }
 
-    init(_ script: @escaping @Sendable (Request) -> Action) throws {
+    /// Without `readsRequests` the first bytes on a connection, whatever they are, count as a request.
+    init(readsRequests: Bool = true, _ script: @escaping @Sendable (Request) -> Action) throws {
+        self.readsRequests = readsRequests
         self.script = script
         (events, record) = AsyncStream.makeStream()
         (listener, port) = try Self.listen()
@@ -133,7 +136,7 @@ final class Server: Sendable {
     private func serve(_ descriptor: Int32) {
         var input = Input(descriptor: descriptor)
         var isOpen = true
-        while isOpen, let request = input.request() {
+        while isOpen, let request = readsRequests ? input.request() : input.anything() {
             state.withLock { $0.requests.append(request) }
             record.yield(.request(request))
             switch script(request) {
@@ -181,6 +184,8 @@ final class Server: Sendable {
             bytes += part.prefix(count)
             return true
         }
+
+        mutating func anything() -> Request? { fill() ? Request(lines: [], body: bytes) : nil }
 
         mutating func request() -> Request? {
             while true {
