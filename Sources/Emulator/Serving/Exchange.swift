@@ -170,6 +170,9 @@ final class Exchange {
         bucket.versioning == .never ? [] : [(request.vendorPrefix + "version-id", version.versionID)]
     }
 
+    /// A date as documents have it: the providers round to seconds, and oss2 reads nothing finer.
+    func wholeSeconds(_ time: Timestamp) -> String { WireDate.iso8601(Timestamp(seconds: time.seconds)) }
+
     /// The namespace of S3's documents; OSS's have none, and its SDKs find nothing in one.
     var namespace: String? { request.dialect == .s3 ? "http://s3.amazonaws.com/doc/2006-03-01/" : nil }
 }
