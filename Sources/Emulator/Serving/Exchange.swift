@@ -13,6 +13,8 @@ final class Exchange {
     let effects: Effects
     private var intake: BodyIntake?
     private var refusal: ProviderError?
+    /// The date that was written last.
+    private var written: (seconds: Int64, text: String)?
     private(set) var bytesIn: UInt64 = 0
 
     /// Checks the request as far as its head allows; a refusal is kept for `finish`.
@@ -171,7 +173,13 @@ final class Exchange {
     }
 
     /// A date as documents have it: the providers round to seconds, and oss2 reads nothing finer.
-    func wholeSeconds(_ time: Timestamp) -> String { WireDate.iso8601(Timestamp(seconds: time.seconds)) }
+    /// Neighbours in a listing were often written in the same second.
+    func wholeSeconds(_ time: Timestamp) -> String {
+        if let written, written.seconds == time.seconds { return written.text }
+        let text = WireDate.iso8601(Timestamp(seconds: time.seconds))
+        written = (time.seconds, text)
+        return text
+    }
 
     /// The namespace of S3's documents; OSS's have none, and its SDKs find nothing in one.
     var namespace: String? { request.dialect == .s3 ? "http://s3.amazonaws.com/doc/2006-03-01/" : nil }
