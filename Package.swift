@@ -73,6 +73,10 @@ let package = Package(
         tests("ContentTests", ["Content", "ObjectStore", "Wire", "ThawCore"]),
         tests("RestoreTests", ["Restore", "ObjectStore", "Wire", "ThawCore"]),
         tests("FilesystemTests", ["Filesystem", "ThawCore"]),
-        tests("EmulatorTests", ["Emulator", "Wire", "ThawCore"]),
+        tests("EmulatorTests", [
+            "Emulator", "Wire", "ThawCore",
+            .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOHTTP1", package: "swift-nio"),
+        ]),
     ]
 )

@@ -15,7 +15,7 @@ extension Exchange {
                     xml.element("Bucket") { xml in
                         if request.dialect == .oss { writeEndpoints(&xml, bucket) }
                         xml.element("Name", bucket.name)
-                        xml.element("CreationDate", WireDate.iso8601(bucket.created))
+                        xml.element("CreationDate", wholeSeconds(bucket.created))
                     }
                 }
             }
@@ -63,7 +63,7 @@ extension Exchange {
         var xml = XMLWriter()
         xml.element("BucketInfo") { xml in
             xml.element("Bucket") { xml in
-                xml.element("CreationDate", WireDate.iso8601(bucket.created))
+                xml.element("CreationDate", wholeSeconds(bucket.created))
                 writeEndpoints(&xml, bucket)
                 xml.element("DataRedundancyType", "LRS")
                 if bucket.versioning != .never { xml.element("Versioning", bucket.versioning.rawValue) }

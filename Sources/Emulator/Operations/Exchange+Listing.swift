@@ -113,7 +113,7 @@ extension Exchange {
 
     /// What listings of objects and of versions say alike of an object.
     func write(_ version: ObjectVersion, to xml: inout XMLWriter, now: Timestamp) {
-        xml.element("LastModified", WireDate.iso8601(Timestamp(seconds: version.modified.seconds)))
+        xml.element("LastModified", wholeSeconds(version.modified))
         xml.element("ETag", version.etag(request.dialect))
         if request.dialect == .oss { xml.element("Type", version.isMultipart ? "Multipart" : "Normal") }
         xml.element("Size", version.sizeBytes)
@@ -128,7 +128,7 @@ extension Exchange {
                     xml.element("IsRestoreInProgress", true)
                 case .restored(let until):
                     xml.element("IsRestoreInProgress", false)
-                    if let until { xml.element("RestoreExpiryDate", WireDate.iso8601(Timestamp(seconds: until.seconds))) }
+                    if let until { xml.element("RestoreExpiryDate", wholeSeconds(until)) }
                 }
             }
         }
@@ -172,7 +172,7 @@ extension Exchange {
                     xml.element("VersionId", version.versionID)
                     xml.element("IsLatest", entry.isLatest)
                     if version.isDeleteMarker {
-                        xml.element("LastModified", WireDate.iso8601(Timestamp(seconds: version.modified.seconds)))
+                        xml.element("LastModified", wholeSeconds(version.modified))
                     } else {
                         write(version, to: &xml, now: now)
                     }

@@ -59,7 +59,7 @@ extension Exchange {
         try store(part)
         var xml = XMLWriter()
         xml.element("CopyPartResult", namespace: namespace) { xml in
-            xml.element("LastModified", WireDate.iso8601(part.modified))
+            xml.element("LastModified", wholeSeconds(part.modified))
             xml.element("ETag", quoted(part.etag))
         }
         return .xml(xml)
@@ -99,7 +99,7 @@ extension Exchange {
             for part in page {
                 xml.element("Part") { xml in
                     xml.element("PartNumber", part.number)
-                    xml.element("LastModified", WireDate.iso8601(part.modified))
+                    xml.element("LastModified", wholeSeconds(part.modified))
                     xml.element("ETag", quoted(part.etag))
                     xml.element("Size", part.sizeBytes)
                     if request.dialect == .oss, let crc64 = part.crc64 { xml.element("HashCrc64ecma", crc64) }
@@ -250,7 +250,7 @@ extension Exchange {
                     xml.element("Key", bytes: encode(upload.key.bytes))
                     xml.element("UploadId", upload.id)
                     xml.element("StorageClass", upload.storageClass)
-                    xml.element("Initiated", WireDate.iso8601(upload.initiated))
+                    xml.element("Initiated", wholeSeconds(upload.initiated))
                 }
             }
         }

@@ -135,7 +135,7 @@ extension Exchange {
         var xml = XMLWriter()
         xml.element("CopyObjectResult", namespace: namespace) { xml in
             xml.element("ETag", stored.etag(request.dialect))
-            xml.element("LastModified", WireDate.iso8601(stored.modified))
+            xml.element("LastModified", wholeSeconds(stored.modified))
         }
         return .xml(xml, headers: headers)
     }

@@ -13,6 +13,8 @@ final class Exchange {
     let effects: Effects
     private var intake: BodyIntake?
     private var refusal: ProviderError?
+    /// The date that was written last.
+    private var written: (seconds: Int64, text: String)?
     private(set) var bytesIn: UInt64 = 0
 
     /// Checks the request as far as its head allows; a refusal is kept for `finish`.
@@ -168,6 +170,15 @@ final class Exchange {
     /// `x-oss-version-id`, where the bucket has or had versions.
     func versionHeader(_ bucket: Bucket, _ version: ObjectVersion) -> [(name: String, value: String)] {
         bucket.versioning == .never ? [] : [(request.vendorPrefix + "version-id", version.versionID)]
+    }
+
+    /// A date as documents have it: the providers round to seconds, and oss2 reads nothing finer.
+    /// Neighbours in a listing were often written in the same second.
+    func wholeSeconds(_ time: Timestamp) -> String {
+        if let written, written.seconds == time.seconds { return written.text }
+        let text = WireDate.iso8601(Timestamp(seconds: time.seconds))
+        written = (time.seconds, text)
+        return text
     }
 
     /// The namespace of S3's documents; OSS's have none, and its SDKs find nothing in one.

@@ -24,7 +24,9 @@ struct StoreRequest: Sendable {
         method = head.method.rawValue
         let target = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         wirePath = target.first.map(String.init) ?? "/"
-        guard let query = [QueryItem](wire: target.count > 1 ? target[1] : ""),
+        // Form encoding: oss2 sends a blank as a plus, and a plus as %2B.
+        let encoded = target.count > 1 ? target[1].split(separator: "+", omittingEmptySubsequences: false) : []
+        guard let query = [QueryItem](wire: encoded.joined(separator: "%20")),
             let path = PercentEncoding.decode(wirePath), path.first == UInt8(ascii: "/")
         else { throw ProviderError(400, "InvalidURI", "Couldn't parse the specified URI.") }
         self.query = query

@@ -1,0 +1,250 @@
+"""Objects and listings, through each SDK."""
+
+import base64
+import hashlib
+
+import alibabacloud_oss_v2 as oss
+import botocore.exceptions
+import oss2
+import pytest
+
+from clients import oss2_bucket, oss_v2_client, s3_client, s3_error
+from support.emulator import Emulator
+
+EVERY_BYTE_OF_A_KEY = "".join(chr(code) for code in range(0x20, 0x7F)) + "é中🙂"
+SEEDED_BYTES = (1 << 20) + 12345
+
+
+@pytest.fixture(params=["memory", "files"])
+def store(request, tmp_path):
+    """The emulator both ways it keeps bodies."""
+    with Emulator(data=tmp_path / "data" if request.param == "files" else None, buckets=["bkt"]) as running:
+        yield running
+
+
+def content(size):
+    block = hashlib.sha256(b"thawfs").digest()
+    return (block * (size // len(block) + 1))[:size]
+
+
+def oss_refused(call):
+    with pytest.raises(oss2.exceptions.ServerError) as caught:
+        call()
+    return caught.value.status, caught.value.code
+
+
+def s3_refused(call):
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        call()
+    return s3_error(caught)
+
+
+@pytest.mark.parametrize("size", [0, 1, 65536, (3 << 20) + 7])
+def test_what_was_put_is_got_by_everyone(store, size):
+    body = content(size)
+    md5 = hashlib.md5(body).hexdigest()
+    put = oss2_bucket(store).put_object("k", body)
+    assert put.etag == md5.upper()
+    got = oss2_bucket(store, version=1).get_object("k")
+    assert got.read() == body
+    assert got.server_crc == put.crc
+    client = oss_v2_client(store)
+    assert client.get_object(oss.GetObjectRequest(bucket="bkt", key="k")).body.read() == body
+    reply = s3_client(store).get_object(Bucket="bkt", Key="k")
+    assert reply["Body"].read() == body
+    assert reply["ETag"] == f'"{md5}"'
+
+
+def test_ranges(store):
+    body = content((2 << 20) + 100)
+    s3 = s3_client(store)
+    s3.put_object(Bucket="bkt", Key="k", Body=body)
+    for header, expected in [
+        ("bytes=0-0", body[:1]), ("bytes=5-1048580", body[5:1048581]), ("bytes=1048570-", body[1048570:]),
+        ("bytes=-7", body[-7:]), ("bytes=0-99999999", body),
+    ]:
+        reply = s3.get_object(Bucket="bkt", Key="k", Range=header)
+        assert reply["ResponseMetadata"]["HTTPStatusCode"] == 206
+        assert reply["Body"].read() == expected
+    assert s3_refused(lambda: s3.get_object(Bucket="bkt", Key="k", Range="bytes=99999999-")) == (416, "InvalidRange")
+
+
+def test_oss_ignores_ranges_past_the_end_unless_told_to_be_standard(emulator):
+    bucket = oss2_bucket(emulator)
+    bucket.put_object("k", b"0123456789")
+    standard = {"x-oss-range-behavior": "standard"}
+    assert bucket.get_object("k", byte_range=(2, 5)).read() == b"2345"
+    quirk = bucket.get_object("k", byte_range=(5, 10))
+    assert (quirk.status, quirk.read()) == (200, b"0123456789")
+    clipped = bucket.get_object("k", byte_range=(5, 10), headers=standard)
+    assert (clipped.status, clipped.read()) == (206, b"56789")
+    assert bucket.get_object("k", byte_range=(10, 20)).status == 200
+    assert oss_refused(lambda: bucket.get_object("k", byte_range=(10, 20), headers=standard)) == (416, "InvalidRange")
+
+
+def test_conditions(emulator):
+    s3 = s3_client(emulator)
+    etag = s3.put_object(Bucket="bkt", Key="k", Body=b"one")["ETag"]
+    assert s3.get_object(Bucket="bkt", Key="k", IfMatch=etag)["Body"].read() == b"one"
+    assert s3_refused(lambda: s3.get_object(Bucket="bkt", Key="k", IfMatch='"other"')) == (412, "PreconditionFailed")
+    assert s3_refused(lambda: s3.get_object(Bucket="bkt", Key="k", IfNoneMatch=etag))[0] == 304
+    assert s3_refused(lambda: s3.put_object(Bucket="bkt", Key="k", Body=b"", IfNoneMatch="*")) == (
+        412, "PreconditionFailed")
+    assert s3_refused(lambda: s3.put_object(Bucket="bkt", Key="k", Body=b"", IfMatch='"other"')) == (
+        412, "PreconditionFailed")
+    assert s3_refused(lambda: s3.put_object(Bucket="bkt", Key="none", Body=b"", IfMatch=etag)) == (404, "NoSuchKey")
+    s3.put_object(Bucket="bkt", Key="k", Body=b"two", IfMatch=etag)
+    bucket = oss2_bucket(emulator)
+    assert oss_refused(lambda: bucket.put_object("k", b"", headers={"x-oss-forbid-overwrite": "true"})) == (
+        409, "FileAlreadyExists")
+    assert bucket.get_object("k", headers={"If-Match": bucket.head_object("k").headers["ETag"]}).read() == b"two"
+
+
+def test_integrity_of_what_is_sent(emulator):
+    bucket = oss2_bucket(emulator)
+    wrong = base64.b64encode(hashlib.md5(b"other").digest()).decode()
+    assert oss_refused(lambda: bucket.put_object("k", b"body", headers={"Content-MD5": wrong})) == (400, "InvalidDigest")
+    s3 = s3_client(emulator)
+    assert s3_refused(lambda: s3.put_object(Bucket="bkt", Key="k", Body=b"body", ContentMD5=wrong)) == (400, "BadDigest")
+    assert s3_refused(
+        lambda: s3.put_object(Bucket="bkt", Key="k", Body=b"body", ChecksumCRC32="AAAAAA==")) == (400, "BadDigest")
+    assert s3_refused(lambda: s3.get_object(Bucket="bkt", Key="k")) == (404, "NoSuchKey")
+    for algorithm, checksum in [
+        ("CRC32", "y/Q5Jg=="), ("SHA256", base64.b64encode(hashlib.sha256(b"123456789").digest()).decode()),
+        ("SHA1", base64.b64encode(hashlib.sha1(b"123456789").digest()).decode()),
+    ]:
+        s3.put_object(Bucket="bkt", Key="k", Body=b"123456789", ChecksumAlgorithm=algorithm)
+        head = s3.head_object(Bucket="bkt", Key="k", ChecksumMode="ENABLED")
+        assert head[f"Checksum{algorithm}"] == checksum
+
+
+def test_metadata_and_classes_are_kept(emulator):
+    bucket = oss2_bucket(emulator)
+    bucket.put_object("k", b"body", headers={
+        "x-oss-meta-author": "alice", "x-oss-storage-class": "ColdArchive", "Content-Type": "text/plain",
+        "Cache-Control": "no-cache"})
+    head = bucket.head_object("k").headers
+    assert head["x-oss-storage-class"] == "ColdArchive"
+    assert (head["x-oss-meta-author"], head["Content-Type"], head["Cache-Control"]) == ("alice", "text/plain", "no-cache")
+    assert head["x-oss-object-type"] == "Normal"
+    meta = bucket.get_object_meta("k")
+    assert meta.content_length == 4 and "x-oss-storage-class" not in meta.headers
+    s3 = s3_client(emulator)
+    s3.put_object(Bucket="bkt", Key="unknown", Body=b"", StorageClass="NEVER_HEARD_OF")
+    assert s3.head_object(Bucket="bkt", Key="unknown")["StorageClass"] == "NEVER_HEARD_OF"
+    s3.put_object(Bucket="bkt", Key="plain", Body=b"")
+    assert "StorageClass" not in s3.head_object(Bucket="bkt", Key="plain")
+
+
+def test_missing_things(emulator):
+    bucket = oss2_bucket(emulator)
+    assert oss_refused(lambda: bucket.get_object("none")) == (404, "NoSuchKey")
+    assert oss_refused(lambda: bucket.head_object("none")) == (404, "NoSuchKey")
+    assert oss_refused(lambda: oss2_bucket(emulator, "nobucket").get_object("none")) == (404, "NoSuchBucket")
+    s3 = s3_client(emulator)
+    assert s3_refused(lambda: s3.list_objects_v2(Bucket="nobucket")) == (404, "NoSuchBucket")
+    assert s3_refused(lambda: s3.head_object(Bucket="bkt", Key="none"))[0] == 404
+
+
+def test_what_is_not_implemented_says_so(emulator):
+    s3 = s3_client(emulator)
+    assert s3_refused(lambda: s3.get_bucket_lifecycle_configuration(Bucket="bkt")) == (501, "NotImplemented")
+    assert oss_refused(lambda: oss2_bucket(emulator).get_object_acl("k")) == (501, "NotImplemented")
+
+
+def test_awkward_keys_come_back_from_every_listing(emulator):
+    keys = sorted([EVERY_BYTE_OF_A_KEY, "a//b", "a/./b/../c", "trailing/", "per%2Fcent", " blank "])
+    bucket = oss2_bucket(emulator)
+    for key in keys:
+        bucket.put_object(key, b"x")
+    assert [entry.key for entry in oss2.ObjectIteratorV2(bucket)] == keys
+    assert [entry.key for entry in oss2.ObjectIterator(bucket)] == keys
+    pages = oss_v2_client(emulator).list_objects_v2_paginator().iter_page(oss.ListObjectsV2Request(bucket="bkt", max_keys=2))
+    assert [entry.key for page in pages for entry in page.contents or []] == keys
+    pages = s3_client(emulator).get_paginator("list_objects_v2").paginate(Bucket="bkt", PaginationConfig={"PageSize": 2})
+    assert [entry["Key"] for page in pages for entry in page["Contents"]] == keys
+    pages = s3_client(emulator).get_paginator("list_objects").paginate(Bucket="bkt", PaginationConfig={"PageSize": 2})
+    assert [entry["Key"] for page in pages for entry in page["Contents"]] == keys
+    for key in keys:
+        assert s3_client(emulator).get_object(Bucket="bkt", Key=key)["Body"].read() == b"x"
+
+
+def test_listings_roll_up_prefixes_page_by_page(emulator):
+    emulator.seed("bkt", count=5000, prefix="many/", pattern="{d}/{i:5}")
+    emulator.seed("bkt", count=3, prefix="top-")
+    emulator.clear_requests()
+    s3 = s3_client(emulator)
+    pages = list(s3.get_paginator("list_objects_v2").paginate(
+        Bucket="bkt", Prefix="many/", Delimiter="/", PaginationConfig={"PageSize": 2}))
+    assert [prefix["Prefix"] for page in pages for prefix in page["CommonPrefixes"]] == [
+        f"many/{number}/" for number in range(5)]
+    assert [page["KeyCount"] for page in pages] == [2, 2, 1]
+    bucket = oss2_bucket(emulator)
+    listed = [entry.key for entry in oss2.ObjectIteratorV2(bucket, delimiter="/", max_keys=2)]
+    assert listed == ["many/", "top-00000000", "top-00000001", "top-00000002"]
+    assert len(list(oss2.ObjectIteratorV2(bucket, prefix="many/", max_keys=1000))) == 5000
+    assert [entry.key for entry in bucket.list_objects_v2(start_after="top-00000001").object_list] == ["top-00000002"]
+    assert emulator.requests()["counts"]["ListObjectsV2"] == 3 + 2 + 5 + 1
+
+
+def test_seeded_content_is_the_same_whichever_way_it_is_read(emulator):
+    emulator.seed("bkt", size=SEEDED_BYTES, pattern="big")
+    s3 = s3_client(emulator)
+    whole = s3.get_object(Bucket="bkt", Key="big")["Body"].read()
+    assert len(whole) == SEEDED_BYTES
+    for start, end in [(0, 10), (65530, 65545), (1048570, 1048590), (SEEDED_BYTES - 5, SEEDED_BYTES)]:
+        assert s3.get_object(Bucket="bkt", Key="big", Range=f"bytes={start}-{end - 1}")["Body"].read() == whole[start:end]
+
+
+def test_copies(store):
+    body = content(200_000)
+    bucket = oss2_bucket(store)
+    bucket.put_object("src dir/a+b", body, headers={"x-oss-meta-author": "alice"})
+    bucket.copy_object("bkt", "src dir/a+b", "copy")
+    assert bucket.get_object("copy").read() == body
+    assert bucket.head_object("copy").headers["x-oss-meta-author"] == "alice"
+    s3 = s3_client(store)
+    source = {"Bucket": "bkt", "Key": "src dir/a+b"}
+    assert s3_refused(lambda: s3.copy_object(Bucket="bkt", Key="src dir/a+b", CopySource=source)) == (400, "InvalidRequest")
+    s3.copy_object(
+        Bucket="bkt", Key="src dir/a+b", CopySource=source, MetadataDirective="REPLACE", Metadata={"author": "bob"},
+        StorageClass="GLACIER")
+    head = s3.head_object(Bucket="bkt", Key="src dir/a+b")
+    assert (head["Metadata"], head["StorageClass"]) == ({"author": "bob"}, "GLACIER")
+    bucket.delete_object("src dir/a+b")
+    assert bucket.get_object("copy").read() == body
+
+
+def test_deletes(emulator):
+    bucket = oss2_bucket(emulator)
+    for number in range(10):
+        bucket.put_object(f"k {number}", b"x")
+    bucket.delete_object("k 0")
+    bucket.delete_object("never was")
+    assert bucket.batch_delete_objects(["k 1", "k 2", "never was"]).deleted_keys == ["k 1", "k 2", "never was"]
+    s3 = s3_client(emulator)
+    reply = s3.delete_objects(Bucket="bkt", Delete={"Objects": [{"Key": "k 3"}, {"Key": "k 4"}]})
+    assert [entry["Key"] for entry in reply["Deleted"]] == ["k 3", "k 4"]
+    client = oss_v2_client(emulator)
+    client.delete_multiple_objects(oss.DeleteMultipleObjectsRequest(
+        bucket="bkt", encoding_type="url", objects=[oss.DeleteObject(key="k 5")]))
+    assert [entry.key for entry in bucket.list_objects_v2().object_list] == [f"k {number}" for number in range(6, 10)]
+
+
+def test_buckets(emulator):
+    s3 = s3_client(emulator)
+    s3.create_bucket(Bucket="second")
+    s3.head_bucket(Bucket="second")
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["bkt", "second"]
+    service = oss2.Service(oss2.AuthV4("thawfs", "thawfs-secret"), emulator.url, region="cn-hangzhou")
+    assert [bucket.name for bucket in oss2.BucketIterator(service)] == ["bkt", "second"]
+    bucket = oss2_bucket(emulator, "second")
+    info = bucket.get_bucket_info()
+    assert (info.name, info.storage_class, info.location) == ("second", "Standard", "oss-cn-hangzhou")
+    assert bucket.get_bucket_location().location == "oss-cn-hangzhou"
+    assert s3.get_bucket_location(Bucket="second")["LocationConstraint"] is None
+    bucket.put_object("k", b"x")
+    assert s3_refused(lambda: s3.delete_bucket(Bucket="second")) == (409, "BucketNotEmpty")
+    bucket.delete_object("k")
+    bucket.delete_bucket()
+    assert s3_refused(lambda: s3.head_bucket(Bucket="second"))[0] == 404
