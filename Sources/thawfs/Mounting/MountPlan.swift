@@ -114,26 +114,9 @@ struct MountPlan {
             log.warning("endpoint \(endpoint.authority) is asked over http: anybody on the way can read what is read")
         }
         return BucketStore(
-            storeConfiguration, credentials: credentials(http), transport: http, logger: log)
-    }
-
-    private func credentials(_ http: HTTPClient) -> CredentialsChain {
-        let profile = options.text(.profile)
-        let environment = environment
-        let own = EnvironmentCredentials(source.dialect, environment)
-        switch source.dialect {
-        case .oss:
-            let role = { @Sendable (name: String?) -> any CredentialsSource in
-                InstanceRoleCredentials(.oss, role: name, environment, transport: http)
-            }
-            return CredentialsChain([own, OSSFileCredentials(profile: profile, environment, role: role), role(nil)])
-        case .s3:
-            return CredentialsChain([
-                own, AWSFileCredentials(profile: profile, environment),
-                ContainerCredentials(environment, transport: http),
-                InstanceRoleCredentials(.s3, environment, transport: http),
-            ])
-        }
+            storeConfiguration, credentials: CredentialsChain.standard(
+                source.dialect, profile: options.text(.profile), environment: environment, transport: http),
+            transport: http, logger: log)
     }
 
     /// Asks the store for one key: who we are, what the bucket is, and whether it can be reached all show here.
