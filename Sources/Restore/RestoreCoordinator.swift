@@ -33,6 +33,7 @@ package actor RestoreCoordinator {
     private let context: ArchiveContext
     private let writer: MetadataWriter
     private let log: Logger
+    private let clock: RestoreClock
     /// Told what a poll or a finished restore learned of an object; nil when it is gone.
     private let learned: @Sendable (ObjectKey, ObjectRecord?) async -> Void
     private var flights: [Identity: Flight] = [:]
@@ -66,12 +67,14 @@ package actor RestoreCoordinator {
 
     package init(
         store: any ObjectStore, context: ArchiveContext, writer: MetadataWriter, log: Logger,
+        clock: RestoreClock = .continuous,
         learned: @escaping @Sendable (ObjectKey, ObjectRecord?) async -> Void
     ) {
         self.store = store
         self.context = context
         self.writer = writer
         self.log = log
+        self.clock = clock
         self.learned = learned
     }
 
@@ -118,7 +121,7 @@ package actor RestoreCoordinator {
         Flight(
             row: row, target: target, asking: nil,
             schedule: PollSchedule(longest: target.rules.longest(row.order.tier) ?? .seconds(3600)),
-            nextPoll: .now)
+            nextPoll: clock.now())
     }
 
     @discardableResult
@@ -236,7 +239,7 @@ package actor RestoreCoordinator {
 
     private func schedulePoll(_ identity: Identity) {
         guard var flight = flights[identity] else { return }
-        flight.nextPoll = .now + flight.schedule.next(jitter: Double.random(in: 0..<1))
+        flight.nextPoll = clock.now() + flight.schedule.next(jitter: Double.random(in: 0..<1))
         flights[identity] = flight
         rearm()
     }
@@ -259,8 +262,8 @@ package actor RestoreCoordinator {
         if let alarmTime, alarm != nil, alarmTime <= earliest { return }
         alarm?.cancel()
         alarmTime = earliest
-        alarm = Task {
-            do { try await Task.sleep(until: earliest, clock: .continuous) } catch { return }
+        alarm = Task { [clock] in
+            do { try await clock.sleep(earliest) } catch { return }
             self.ring()
         }
     }
@@ -268,7 +271,7 @@ package actor RestoreCoordinator {
     private func ring() {
         alarm = nil
         alarmTime = nil
-        let now = ContinuousClock.Instant.now
+        let now = clock.now()
         for identity in flights.keys {
             expireWaiters(identity, now)
             guard let flight = flights[identity], flight.asking == nil, !flight.isPolling, flight.nextPoll <= now,
