@@ -90,6 +90,8 @@ package actor RestoreCoordinator {
             let target = RestoreTarget(
                 key: row.key, version: row.version, storageClass: row.storageClass, rules: rules)
             let identity = Identity(key: row.key, version: row.version)
+            // A reader may have been quicker; its flight has waiters.
+            guard flights[identity] == nil else { continue }
             flights[identity] = newFlight(row, target)
             log.info("resuming the restore of \(row.key), asked for at \(WireDate.iso8601(row.requestedAt))")
             if row.state == .asking { ask(identity) }
@@ -171,7 +173,7 @@ package actor RestoreCoordinator {
             else { throw error }
             log.warning("no capacity for tier \(row.order.tier?.rawValue ?? "") of \(row.key): \(error); asking for \(fallback.rawValue)")
             let order = RestoreOrder(days: row.order.days, tier: fallback)
-            flights[Identity(key: row.key, version: row.version)]?.row.order = order
+            changeOrder(Identity(key: row.key, version: row.version), order)
             return try await store.restore(row.key, version: row.version, order)
         }
     }
@@ -179,11 +181,24 @@ package actor RestoreCoordinator {
     private func raiseTier(_ identity: Identity, _ order: RestoreOrder) async throws(RestoreError) -> RestoreReply {
         do throws(StoreError) {
             let reply = try await store.restore(identity.key, version: identity.version, order)
-            if reply == .started { flights[identity]?.row.order.tier = order.tier }
+            guard reply == .started, var raised = flights[identity]?.row else { return reply }
+            raised.order.tier = order.tier
+            changeOrder(identity, raised.order)
+            // Only the interval of polling after a restart depends on it.
+            try? await writer.put(raised, durably: false)
+            schedulePoll(identity)
             return reply
         } catch {
             throw .store(error)
         }
+    }
+
+    /// Another tier takes another time, so it is polled at another interval.
+    private func changeOrder(_ identity: Identity, _ order: RestoreOrder) {
+        guard var flight = flights[identity] else { return }
+        flight.row.order = order
+        flight.schedule = PollSchedule(longest: flight.target.rules.longest(order.tier) ?? .seconds(3600))
+        flights[identity] = flight
     }
 
     private static func isFaster(_ tier: RestoreTier?, than other: RestoreTier?) -> Bool {
@@ -248,7 +263,7 @@ package actor RestoreCoordinator {
     private func rearm() {
         var earliest: ContinuousClock.Instant?
         for flight in flights.values {
-            if flight.asking == nil, !flight.isPolling { earliest = min(earliest ?? flight.nextPoll, flight.nextPoll) }
+            if pollsInFlight < Self.pollsMax, flight.asking == nil, !flight.isPolling { earliest = min(earliest ?? flight.nextPoll, flight.nextPoll) }
             for waiter in flight.waiters.values {
                 if let deadline = waiter.deadline { earliest = min(earliest ?? deadline, deadline) }
             }
@@ -285,7 +300,7 @@ package actor RestoreCoordinator {
                 self.rearm()
             }
         }
-        if pollsInFlight < Self.pollsMax { rearm() }
+        rearm()
     }
 
     private func expireWaiters(_ identity: Identity, _ now: ContinuousClock.Instant) {
