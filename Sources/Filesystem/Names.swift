@@ -51,11 +51,16 @@ package enum Names {
         return isShadowed ? .shadowed(segment) : .segment(segment)
     }
 
+    /// Whether the name begins as only escaped ones do.
+    static func isMarked(_ name: some Sequence<UInt8>) -> Bool {
+        name.starts(with: escaped) || name.starts(with: shadowed)
+    }
+
     private static func isPlain(_ segment: some Collection<UInt8>) -> Bool {
         let dot = UInt8(ascii: ".")
         guard !segment.isEmpty, segment.count <= bytesMax, !segment.contains(0) else { return false }
         if segment.count <= 2, segment.allSatisfy({ $0 == dot }) { return false }
-        return !segment.starts(with: escaped) && !segment.starts(with: shadowed)
+        return !isMarked(segment)
     }
 
     private static func encode(_ segment: some Collection<UInt8>) -> [UInt8] {
