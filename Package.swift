@@ -64,15 +64,23 @@ let package = Package(
             swiftSettings: settings
         ),
 
-        tests("ThawCoreTests", ["ThawCore"]),
+        .target(
+            name: "ThawTesting", dependencies: ["ThawCore", "Wire", "ObjectStore"], path: "Tests/ThawTesting",
+            swiftSettings: settings
+        ),
+        tests("ThawCoreTests", ["ThawCore", "ThawTesting"]),
         tests("WireTests", ["Wire", "ThawCore"]),
         tests("DatabaseTests", ["Database", "ThawCore"]),
         tests("HTTPTests", ["HTTP", "ThawCore"]),
         tests("ObjectStoreTests", ["ObjectStore", "Wire", "HTTP", "ThawCore", logging]),
-        tests("MetadataTests", ["Metadata", "Database", "ObjectStore", "Wire", "ThawCore"]),
-        tests("ContentTests", ["Content", "ObjectStore", "Wire", "ThawCore"]),
-        tests("RestoreTests", ["Restore", "ObjectStore", "Wire", "ThawCore"]),
-        tests("FilesystemTests", ["Filesystem", "ThawCore"]),
+        tests("MetadataTests", ["Metadata", "Database", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging]),
+        tests("ContentTests", ["Content", "ObjectStore", "Wire", "ThawCore", "ThawTesting"]),
+        tests("RestoreTests", [
+            "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
+        ]),
+        tests("FilesystemTests", [
+            "Filesystem", "Content", "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
+        ]),
         tests("EmulatorTests", [
             "Emulator", "Wire", "ThawCore",
             .product(name: "NIOCore", package: "swift-nio"),
