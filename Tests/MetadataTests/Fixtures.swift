@@ -1,0 +1,68 @@
+import Logging
+import Metadata
+import ObjectStore
+import ThawCore
+import ThawTesting
+import Wire
+
+let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+/// One metadata store in a directory of its own.
+final class Fixture: Sendable {
+    let directory: TemporaryDirectory
+    let path: String
+    let writer: MetadataWriter
+    let reader: MetadataReader
+
+    init(in directory: TemporaryDirectory? = nil) throws {
+        let directory = try directory ?? TemporaryDirectory()
+        self.directory = directory
+        path = directory.path + "/metadata.sqlite"
+        writer = try MetadataWriter(path: path, executor: try ThreadExecutor(name: "db-writer"), log: quiet)
+        reader = MetadataReader(path: path, executor: try ThreadExecutor(name: "db-reader"))
+    }
+
+    func record(
+        _ segments: [String], _ kind: MetadataRow.Kind = object(), at seconds: Int64, listing: Int64,
+        below prefix: ObjectKey = .empty
+    ) async throws {
+        try await writer.record(
+            segments.map { MetadataRow(segment: Array($0.utf8), kind: kind, checkedAt: Timestamp(seconds: seconds)) },
+            below: prefix, listing: listing)
+    }
+
+    /// The present names, page by page.
+    func names(below prefix: ObjectKey = .empty, limit: Int = 2) async throws -> [String] {
+        let state = try await reader.state(of: prefix)
+        var names: [String] = []
+        var last: [UInt8]?
+        while true {
+            let page = try await reader.page(below: prefix, state: state, after: last, limit: limit)
+            names += page.map { String(decoding: $0.segment, as: UTF8.self) }
+            guard let end = page.last else { return names }
+            last = end.segment
+        }
+    }
+
+    func row(_ segment: String, below prefix: ObjectKey = .empty) async throws -> MetadataRow? {
+        try await reader.rows([Array(segment.utf8)], below: prefix).first
+    }
+}
+
+func object(
+    etag: String = "\"e\"", restore: RestoreHeader? = nil, archiveStatus: String? = nil, versionID: String? = nil
+) -> MetadataRow.Kind {
+    .object(
+        ObjectRecord(
+            sizeBytes: 5, modified: Timestamp(seconds: 7), etag: etag, storageClass: StorageClass("Archive"),
+            restore: restore, archiveStatus: archiveStatus, versionID: versionID))
+}
+
+func restoreRow(
+    _ key: String, version: String? = nil, state: RestoreRow.State = .asking,
+    order: RestoreOrder = RestoreOrder(days: 3, tier: .bulk)
+) -> RestoreRow {
+    RestoreRow(
+        key: ObjectKey(key), version: version, state: state, storageClass: StorageClass("ColdArchive"), order: order,
+        requestedAt: Timestamp(nanoseconds: 1_234_567_890_123_456_789))
+}

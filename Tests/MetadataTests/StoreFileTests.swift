@@ -1,0 +1,148 @@
+import Database
+import Glibc
+import Metadata
+import ObjectStore
+import Testing
+import ThawCore
+import ThawTesting
+import Wire
+
+@Suite("the metadata store's file")
+struct StoreFileTests {
+    private func byKey(_ rows: [RestoreRow]) -> [RestoreRow] { rows.sorted { $0.key < $1.key } }
+
+    @Test("restores are there after the store is closed and opened again", arguments: [true, false])
+    func restores(isDurable: Bool) async throws {
+        let directory = try TemporaryDirectory()
+        let rows = [
+            restoreRow("a"), restoreRow("b", version: "v2", state: .restoring),
+            restoreRow("c", order: RestoreOrder(days: nil, tier: nil)),
+        ]
+        do {
+            let fixture = try Fixture(in: directory)
+            for row in rows + [restoreRow("gone"), restoreRow("gone", version: "v")] {
+                try await fixture.writer.put(row, durably: isDurable)
+            }
+            try await fixture.writer.dropRestore(ObjectKey("gone"), version: nil)
+            try await fixture.writer.dropRestore(ObjectKey("gone"), version: "v")
+            try await fixture.writer.dropRestore(ObjectKey("never"), version: nil)
+        }
+        #expect(byKey(try await Fixture(in: directory).writer.restores()) == rows)
+    }
+
+    @Test("a restore that is put again replaces what was known of it; another version's is another")
+    func replaced() async throws {
+        let fixture = try Fixture()
+        try await fixture.writer.put(restoreRow("a"), durably: true)
+        try await fixture.writer.put(restoreRow("a", state: .restoring), durably: false)
+        #expect(try await fixture.writer.restores() == [restoreRow("a", state: .restoring)])
+        try await fixture.writer.put(restoreRow("a", version: "v"), durably: true)
+        try await fixture.writer.dropRestore(ObjectKey("a"), version: nil)
+        #expect(try await fixture.writer.restores() == [restoreRow("a", version: "v")])
+    }
+
+    @Test("a file of a newer schema is refused and left as it is")
+    func newer() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/metadata.sqlite"
+        do {
+            let connection = try Connection(.file(path))
+            try connection.setUserVersion(99)
+        }
+        let error = #expect(throws: MetadataError.self) { try Fixture(in: directory) }
+        guard case .newerVersion(99) = error else {
+            Issue.record("expected newerVersion, not \(String(describing: error))")
+            return
+        }
+        #expect(try Connection(.file(path)).userVersion == 99)
+    }
+
+    @Test("a file that is no database is set aside and a new one begun")
+    func noDatabase() async throws {
+        let directory = try TemporaryDirectory()
+        try overwrite(directory.path + "/metadata.sqlite", at: 0, Array(repeating: 0x5A, count: 8192))
+        let fixture = try Fixture(in: directory)
+        #expect(try await fixture.writer.restores().isEmpty)
+        try await fixture.record(["a"], at: 100, listing: 0)
+        #expect(try await fixture.row("a") != nil)
+        #expect(directory.names.contains { $0.hasPrefix("metadata.sqlite.damaged-") })
+    }
+
+    @Test("damage met while running fails that operation, keeps the restores, and the next one works")
+    func damagedTable() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/metadata.sqlite"
+        do {
+            let fixture = try Fixture(in: directory)
+            try await fixture.writer.put(restoreRow("kept"), durably: true)
+            try await fixture.record((0..<500).map { "name-\($0)" }, at: 100, listing: 0)
+        }
+        let page: Int64 = try {
+            let connection = try Connection(.file(path))
+            try connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            let root = try connection.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'entry'")
+            #expect(try root.step())
+            return root.int64(0)
+        }()
+        try overwrite(path, at: Int((page - 1) * 4096), Array(repeating: 0xA5, count: 4096))
+
+        let fixture = try Fixture(in: directory)
+        let error = await #expect(throws: MetadataError.self) { try await fixture.record(["x"], at: 101, listing: 0) }
+        guard case .database(let cause) = error else {
+            Issue.record("expected a database error, not \(String(describing: error))")
+            return
+        }
+        #expect(cause.isCorrupt)
+        try await fixture.record(["x"], at: 102, listing: 0)
+        #expect(try await fixture.names() == ["x"])
+        #expect(try await fixture.writer.restores() == [restoreRow("kept")])
+    }
+
+    private func overwrite(_ path: String, at offset: Int, _ bytes: [UInt8]) throws {
+        let descriptor = open(path, O_RDWR | O_CREAT, 0o600)
+        try #require(descriptor >= 0)
+        defer { close(descriptor) }
+        #expect(pwrite(descriptor, bytes, bytes.count, off_t(offset)) == bytes.count)
+    }
+}
+
+@Suite("the state directory")
+struct StateDirectoryTests {
+    @Test("it is made with its parents, for its owner only")
+    func made() throws {
+        let directory = try TemporaryDirectory()
+        let state = try StateDirectory(path: directory.path + "/a/b", holder: "/mnt")
+        var status = stat()
+        #expect(stat(state.path, &status) == 0)
+        #expect(status.st_mode & 0o777 == 0o700)
+        #expect(state.databasePath == state.path + "/metadata.sqlite")
+    }
+
+    @Test("a second holder is refused and told who has it; when that one goes, it may")
+    func locked() throws {
+        let directory = try TemporaryDirectory()
+        var first: StateDirectory? = try StateDirectory(path: directory.path, holder: "/mnt/one")
+        #expect(first != nil)
+        let error = #expect(throws: MetadataError.self) { try StateDirectory(path: directory.path, holder: "/mnt/two") }
+        guard case .inUse(let holder) = error else {
+            Issue.record("expected inUse, not \(String(describing: error))")
+            return
+        }
+        #expect(holder == "pid \(getpid()) at /mnt/one")
+        first = nil
+        #expect(throws: Never.self) { try StateDirectory(path: directory.path, holder: "/mnt/two") }
+    }
+
+    @Test("a path through a file says which and why")
+    func unusable() throws {
+        let directory = try TemporaryDirectory()
+        let file = directory.path + "/file"
+        close(open(file, O_CREAT | O_WRONLY, 0o600))
+        let error = #expect(throws: MetadataError.self) { try StateDirectory(path: file + "/below", holder: "") }
+        guard case .directory(let path, ENOTDIR) = error else {
+            Issue.record("expected ENOTDIR, not \(String(describing: error))")
+            return
+        }
+        #expect(path == file + "/below")
+    }
+}
