@@ -1,4 +1,5 @@
 internal import Database
+internal import Glibc
 package import ThawCore
 
 /// Reads of the metadata store, on the `db-reader` thread, over a connection of their own: WAL lets them go on while
@@ -6,7 +7,7 @@ package import ThawCore
 package actor MetadataReader {
     private let path: String
     private let executor: ThreadExecutor
-    private var statements: Statements?
+    private var opened: (file: FileIdentity, statements: Statements)?
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
@@ -66,17 +67,30 @@ package actor MetadataReader {
     private func guarded<Result>(
         _ body: (Statements) throws(DatabaseError) -> Result
     ) throws(MetadataError) -> Result {
+        // The writer may have set a damaged file aside: its name stands for another then.
+        let file = FileIdentity(path)
         do throws(DatabaseError) {
-            if let statements { return try body(statements) }
+            if let opened, opened.file == file { return try body(opened.statements) }
             var options = Connection.Options()
             options.isReadOnly = true
-            let opened = try Statements(Connection(.file(path), options: options))
-            statements = opened
-            return try body(opened)
+            let statements = try Statements(Connection(.file(path), options: options))
+            opened = (file, statements)
+            return try body(statements)
         } catch {
-            // The writer may have replaced a damaged file: the next read opens what is there then.
-            statements = nil
+            opened = nil
             throw .database(error)
+        }
+    }
+
+    private struct FileIdentity: Equatable {
+        private let device: dev_t
+        private let inode: ino_t
+
+        init(_ path: String) {
+            var status = stat()
+            let isThere = stat(path, &status) == 0
+            device = isThere ? status.st_dev : 0
+            inode = isThere ? status.st_ino : 0
         }
     }
 

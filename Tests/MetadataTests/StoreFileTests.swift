@@ -87,6 +87,8 @@ struct StoreFileTests {
         try overwrite(path, at: Int((page - 1) * 4096), Array(repeating: 0xA5, count: 4096))
 
         let fixture = try Fixture(in: directory)
+        // The reader has the file open that is about to be set aside.
+        #expect(try await fixture.reader.state(of: .empty) == .none)
         let error = await #expect(throws: MetadataError.self) { try await fixture.record(["x"], at: 101, listing: 0) }
         guard case .database(let cause) = error else {
             Issue.record("expected a database error, not \(String(describing: error))")
