@@ -22,6 +22,7 @@ package final class FakeStore: ObjectStore {
 
     private struct State {
         var objects: [ObjectKey: Object] = [:]
+        var puts = 0
         var calls: [Call] = []
         var replies: [RestoreReply] = []
         var script: Script = { _ in }
@@ -41,9 +42,10 @@ package final class FakeStore: ObjectStore {
         archiveStatus: String? = nil
     ) {
         state.withLock { state in
+            state.puts += 1
             let record = ObjectRecord(
                 sizeBytes: UInt64(content.count), modified: Timestamp(seconds: 1_700_000_000),
-                etag: "\"\(content.count)-\(content.reduce(UInt64(7)) { $0 &* 31 &+ UInt64($1) })\"",
+                etag: "\"\(state.puts)\"",
                 storageClass: StorageClass(name), restore: restore, archiveStatus: archiveStatus)
             state.objects[key] = Object(record: record, content: content)
         }
