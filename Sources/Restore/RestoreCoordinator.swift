@@ -37,6 +37,9 @@ package actor RestoreCoordinator {
     /// Told what a poll or a finished restore learned of an object; nil when it is gone.
     private let learned: @Sendable (ObjectKey, ObjectRecord?) async -> Void
     private var flights: [Identity: Flight] = [:]
+    /// Who waits for the answer to a request, by its number.
+    private var askers: [UInt64: [UInt64: CheckedContinuation<Result<RestoreReply, RestoreError>, Never>]] = [:]
+    private var nextAsking: UInt64 = 0
     private var nextWaiter: UInt64 = 0
     private var alarm: Task<Void, Never>?
     private var alarmTime: ContinuousClock.Instant?
@@ -51,7 +54,8 @@ package actor RestoreCoordinator {
     private struct Flight {
         var row: RestoreRow
         var target: RestoreTarget
-        var asking: Task<Result<RestoreReply, RestoreError>, Never>?
+        /// Number of the request that is on its way, if one is.
+        var asking: UInt64?
         var schedule: PollSchedule
         var nextPoll: ContinuousClock.Instant
         var isPolling = false
@@ -103,7 +107,7 @@ package actor RestoreCoordinator {
     package func request(_ target: RestoreTarget, _ order: RestoreOrder) async throws(RestoreError) -> RestoreReply {
         let identity = Identity(key: target.key, version: target.version)
         if let flight = flights[identity] {
-            if let asking = flight.asking { return try await asking.value.get() }
+            if let asking = flight.asking { return try await reply(to: asking) }
             guard Self.isFaster(order.tier, than: flight.row.order.tier) else { return .alreadyInProgress }
             return try await raiseTier(identity, order)
         }
@@ -111,7 +115,7 @@ package actor RestoreCoordinator {
             key: target.key, version: target.version, state: .asking, storageClass: target.storageClass,
             order: order, requestedAt: .now())
         flights[identity] = newFlight(row, target)
-        return try await ask(identity).value.get()
+        return try await reply(to: ask(identity))
     }
 
     /// The restore that is under way for this object, if one is.
@@ -126,11 +130,37 @@ package actor RestoreCoordinator {
             nextPoll: clock.now())
     }
 
+    /// Sends the request, whether or not those who asked for it still wait. Answers its number.
     @discardableResult
-    private func ask(_ identity: Identity) -> Task<Result<RestoreReply, RestoreError>, Never> {
-        let task = Task { await self.send(identity) }
-        flights[identity]?.asking = task
-        return task
+    private func ask(_ identity: Identity) -> UInt64 {
+        nextAsking += 1
+        let asking = nextAsking
+        flights[identity]?.asking = asking
+        Task {
+            let result = await self.send(identity)
+            guard let askers = self.askers.removeValue(forKey: asking) else { return }
+            for asker in askers.values { asker.resume(returning: result) }
+        }
+        return asking
+    }
+
+    /// Waits for the answer; ends with `interrupted` as soon as the task is cancelled, and the request goes on.
+    private func reply(to asking: UInt64) async throws(RestoreError) -> RestoreReply {
+        nextWaiter += 1
+        let id = nextWaiter
+        let result: Result<RestoreReply, RestoreError> = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                guard !Task.isCancelled else { return continuation.resume(returning: .failure(.interrupted)) }
+                askers[asking, default: [:]][id] = continuation
+            }
+        } onCancel: {
+            Task { await self.stopAsking(asking, id) }
+        }
+        return try result.get()
+    }
+
+    private func stopAsking(_ asking: UInt64, _ id: UInt64) {
+        askers[asking]?.removeValue(forKey: id)?.resume(returning: .failure(.interrupted))
     }
 
     /// Remembers, then sends, then remembers what came of it.

@@ -250,6 +250,25 @@ struct CoordinatorTests {
         try await patient.value
     }
 
+    @Test("who is interrupted while the request is on its way returns at once; it is sent all the same")
+    func interruptedAsking() async throws {
+        let fixture = try Fixture()
+        let gate = Gate()
+        fixture.store.script { call throws(StoreError) in if case .restore = call { await gate.pass() } }
+        let impatient = Task { try await fixture.request() }
+        #expect(await eventually { gate.waiting == 1 })
+        let patient = Task { try await fixture.request() }
+        impatient.cancel()
+        let error = await #expect(throws: RestoreError.self) { try await impatient.value }
+        #expect(isCase(error, "interrupted"))
+        #expect(gate.waiting == 1)
+        gate.open()
+        let reply = try await patient.value
+        #expect(reply == .started || reply == .alreadyInProgress)
+        #expect(fixture.store.orders.count == 1)
+        #expect(await fixture.isUnderWay)
+    }
+
     @Test("waiting for what is not being restored returns at once")
     func nothingUnderWay() async throws {
         let fixture = try Fixture()
