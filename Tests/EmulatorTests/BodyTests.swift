@@ -18,7 +18,8 @@ import ThawCore
 
     @Test("an aws-chunked body is decoded wherever the wire cuts it", arguments: [1, 2, 3, 7, 1000])
     func chunks(step: Int) throws {
-        let body = "5\r\nhello\r\n6;chunk-signature=ab\r\n world\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n"
+        let body =
+            "5\r\nhello\r\n6;chunk-signature=ab\r\n world\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n"
         let (content, decoder) = try decode(body, by: step)
         #expect(content == "hello world")
         #expect(decoder.isComplete)
@@ -37,25 +38,35 @@ import ThawCore
         #expect(!decoder.isComplete)
     }
 
-    @Test("S3's checksums of 123456789", arguments: [
-        ("crc32", [0xCB, 0xF4, 0x39, 0x26]), ("crc32c", [0xE3, 0x06, 0x92, 0x83]),
-        ("crc64nvme", [0xAE, 0x8B, 0x14, 0x86, 0x0A, 0x79, 0x98, 0x88]),
-    ] as [(String, [UInt8])])
+    @Test(
+        "S3's checksums of 123456789",
+        arguments: [
+            ("crc32", [0xCB, 0xF4, 0x39, 0x26]), ("crc32c", [0xE3, 0x06, 0x92, 0x83]),
+            ("crc64nvme", [0xAE, 0x8B, 0x14, 0x86, 0x0A, 0x79, 0x98, 0x88]),
+        ] as [(String, [UInt8])]
+    )
     func checksums(algorithm: String, value: [UInt8]) throws {
         var crc = try #require(ReflectedCRC(algorithm))
         Array("123456789".utf8).withUnsafeBytes { crc.update($0) }
         #expect(crc.value == value)
     }
 
-    @Test("a range is clipped to the object, or is not in it", arguments: [
-        ("bytes=0-9", 10, 0..<10), ("bytes=0-99", 10, 0..<10), ("bytes=5-", 10, 5..<10), ("bytes=-3", 10, 7..<10),
-        ("bytes=-30", 10, 0..<10), ("bytes=10-", 10, nil), ("bytes=-0", 10, nil), ("bytes=0-0", 0, nil),
-    ] as [(String, UInt64, Range<UInt64>?)])
+    @Test(
+        "a range is clipped to the object, or is not in it",
+        arguments: [
+            ("bytes=0-9", 10, 0..<10), ("bytes=0-99", 10, 0..<10), ("bytes=5-", 10, 5..<10),
+            ("bytes=-3", 10, 7..<10),
+            ("bytes=-30", 10, 0..<10), ("bytes=10-", 10, nil), ("bytes=-0", 10, nil), ("bytes=0-0", 0, nil),
+        ] as [(String, UInt64, Range<UInt64>?)]
+    )
     func ranges(header: String, size: UInt64, range: Range<UInt64>?) throws {
         #expect(try #require(ByteRangeHeader(header)).clipped(size) == range)
     }
 
-    @Test("what is no single range is ignored", arguments: ["bytes=", "bytes=-", "bytes=5-4", "bytes=0-1,3-4", "items=0-1", "bytes=a-b"])
+    @Test(
+        "what is no single range is ignored",
+        arguments: ["bytes=", "bytes=-", "bytes=5-4", "bytes=0-1,3-4", "items=0-1", "bytes=a-b"]
+    )
     func noRanges(header: String) { #expect(ByteRangeHeader(header) == nil) }
 
     @Test("a slice of a content cuts its segments, and survives the catalog's text")
@@ -64,9 +75,12 @@ import ThawCore
             Segment(source: .blob(3), offset: 0, length: 100),
             Segment(source: .synthetic(seed: .max), offset: 7, length: 50),
         ]
-        #expect(content.slice(90..<110) == [
-            Segment(source: .blob(3), offset: 90, length: 10), Segment(source: .synthetic(seed: .max), offset: 7, length: 10),
-        ])
+        #expect(
+            content.slice(90..<110) == [
+                Segment(source: .blob(3), offset: 90, length: 10),
+                Segment(source: .synthetic(seed: .max), offset: 7, length: 10),
+            ]
+        )
         #expect(content.slice(150..<150).isEmpty)
         #expect([Segment](text: content.text) == content)
         #expect([Segment](text: "") == [])
@@ -79,7 +93,10 @@ import ThawCore
             var bytes: [UInt8] = []
             while bytes.count < range.count {
                 let slice = SyntheticContent.slice(
-                    seed: seed, offset: range.lowerBound + UInt64(bytes.count), max: range.count - bytes.count)
+                    seed: seed,
+                    offset: range.lowerBound + UInt64(bytes.count),
+                    max: range.count - bytes.count
+                )
                 bytes += Array(slice.readableBytesView)
             }
             return bytes

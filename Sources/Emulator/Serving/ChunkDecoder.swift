@@ -1,6 +1,7 @@
 import NIOCore
 
-/// Takes `aws-chunked` bodies apart: `{hex length}[;extension]`, the bytes, and trailers after the last chunk.
+/// Takes `aws-chunked` bodies apart: `{hex length}[;extension]`, the bytes, and trailers after the last
+/// chunk.
 struct ChunkDecoder {
     private enum State {
         case header
@@ -31,7 +32,8 @@ struct ChunkDecoder {
                 guard let length = Int(digits, radix: 16), length >= 0 else { throw Self.malformed }
                 state = length == 0 ? .trailers : .data(remaining: length)
             case .data(let remaining):
-                guard pending.readableBytes > 0, let piece = pending.readSlice(length: min(remaining, pending.readableBytes))
+                guard pending.readableBytes > 0,
+                    let piece = pending.readSlice(length: min(remaining, pending.readableBytes))
                 else { return content }
                 content.append(piece)
                 let left = remaining - piece.readableBytes
@@ -71,5 +73,8 @@ struct ChunkDecoder {
     }
 
     private static let malformed = ProviderError(
-        400, "IncompleteBody", "The aws-chunked body is malformed.")
+        400,
+        "IncompleteBody",
+        "The aws-chunked body is malformed."
+    )
 }
