@@ -1,1 +1,106 @@
-// Filesystem
+package import Content
+package import Logging
+package import Metadata
+package import ObjectStore
+package import Restore
+package import ThawCore
+
+/// A bucket as a tree of names: every operation, without a kernel.
+///
+/// Operations come in two forms. The plain ones (`…AtHand`) answer from memory at once and never wait; they are for
+/// the reader threads. The `async` ones ask the metadata store and the object store. `Mount` tries the first and
+/// falls back to the second.
+///
+/// An operation's way down: inode table → metadata store (a directory at a time) → object store.
+package final class Filesystem: Sendable {
+    package struct Configuration: Sendable {
+        /// Where the mount's root is; empty, or ends in `/`.
+        package var prefix: ObjectKey = .empty
+        /// How long metadata is trusted without asking; nil for ever.
+        package var metadataTTL: Duration? = .seconds(60)
+        package var frozen = FrozenPolicy()
+
+        package init() {}
+    }
+
+    let configuration: Configuration
+    let store: any ObjectStore
+    let writer: MetadataWriter
+    let reader: MetadataReader
+    let context: ArchiveContext
+    let contents: ContentCache
+    let inodes: InodeTable
+    let openFiles = OpenFiles()
+    let openDirectories = OpenDirectories()
+    let log: Logger
+    /// When the mount was made: the time that directories show.
+    let mountedAt: Timestamp
+    let root: Directory
+    package let restores: RestoreCoordinator
+
+    package static let rootInode: UInt64 = 1
+
+    package init(
+        configuration: Configuration, store: any ObjectStore, context: ArchiveContext, contents: ContentCache,
+        writer: MetadataWriter, reader: MetadataReader, log: Logger
+    ) {
+        self.configuration = configuration
+        self.store = store
+        self.context = context
+        self.contents = contents
+        self.writer = writer
+        self.reader = reader
+        self.log = log
+        mountedAt = .now()
+        root = Directory(prefix: configuration.prefix, inode: Self.rootInode, parent: nil)
+        inodes = InodeTable(root: root, at: mountedAt)
+        let reference = WeakReference<Filesystem>()
+        restores = RestoreCoordinator(store: store, context: context, writer: writer, log: log) { key, record in
+            await reference.value?.learned(key, record)
+        }
+        reference.value = self
+    }
+
+    /// Takes up the restores that an earlier mount left under way.
+    package func resumeRestores() async throws(MetadataError) { try await restores.resume() }
+
+    // MARK: Freshness
+
+    func isFresh(_ checkedAt: Timestamp, at now: Timestamp = .now()) -> Bool {
+        guard let ttl = configuration.metadataTTL else { return checkedAt > .epoch }
+        return checkedAt > .epoch && now < checkedAt + ttl
+    }
+
+    /// For how many seconds from now the kernel may trust what was checked then.
+    package func validSeconds(_ checkedAt: Timestamp) -> Double {
+        // The kernel takes a day as well as for ever, and a refresh through the mount tells it anyway.
+        guard let ttl = configuration.metadataTTL else { return 86_400 }
+        return max((checkedAt + ttl - Timestamp.now()).secondsRounded, 0)
+    }
+
+    /// For how many seconds the kernel may remember that a name does not exist.
+    package var absentSeconds: Double { configuration.metadataTTL.map(\.secondsRounded) ?? 86_400 }
+
+    // MARK: Errors
+
+    /// Says in the log, in one line, what failed and what the store said.
+    func report(_ operation: String, _ key: ObjectKey, _ error: StoreError) {
+        guard error.kind != .cancelled else { return }
+        log.warning("\(operation) of \(key) failed: \(error)\(Self.advice(error))")
+    }
+
+    private static func advice(_ error: StoreError) -> String {
+        switch error.kind {
+        case .denied: "; check the credentials and the bucket's policy"
+        case .clockSkew: "; set this machine's clock"
+        case .preconditionFailed: "; the object was replaced while it was open: open it again"
+        case .throttled: "; the store asks to slow down"
+        default: ""
+        }
+    }
+
+    func failure(_ operation: String, _ key: ObjectKey, _ error: MetadataError) -> FileError {
+        log.error("\(operation) of \(key) failed: \(error)")
+        return .io
+    }
+}

@@ -1,7 +1,9 @@
 /// One request as it goes on the wire; nothing is added to it but what HTTP itself needs
 /// (`Host`, `Content-Length`, `Accept: */*` and the `User-Agent`).
 package struct HTTPRequest: Sendable {
-    package enum Method: String, Sendable { case get = "GET", head = "HEAD", put = "PUT", post = "POST", delete = "DELETE" }
+    package enum Method: String, Sendable {
+        case get = "GET", head = "HEAD", put = "PUT", post = "POST", delete = "DELETE"
+    }
 
     package var method: Method
     /// Absolute and already percent-encoded; sent byte for byte (`CURLOPT_PATH_AS_IS`), so that it matches what was signed.
@@ -13,7 +15,10 @@ package struct HTTPRequest: Sendable {
     package var timeout: Duration?
 
     package init(
-        method: Method, url: String, headers: [(name: String, value: String)] = [], body: [UInt8] = [],
+        method: Method,
+        url: String,
+        headers: [(name: String, value: String)] = [],
+        body: [UInt8] = [],
         timeout: Duration? = .seconds(60)
     ) {
         self.method = method

@@ -1,4 +1,3 @@
-package import HTTP
 package import ThawCore
 package import Wire
 

@@ -28,6 +28,16 @@ package struct ArchiveRules: Sendable {
     package let longestWithoutTier: Duration?
     package let defaultTier: RestoreTier?
 
+    package init(
+        days: ClosedRange<Int>, tiers: [(tier: RestoreTier, longest: Duration)], longestWithoutTier: Duration?,
+        defaultTier: RestoreTier?
+    ) {
+        self.days = days
+        self.tiers = tiers
+        self.longestWithoutTier = longestWithoutTier
+        self.defaultTier = defaultTier
+    }
+
     /// The longest documented time of a restore with this tier (nil: the default); nil when the class does not take the tier.
     package func longest(_ tier: RestoreTier?) -> Duration? {
         guard let tier = tier ?? defaultTier else { return longestWithoutTier }

@@ -1,6 +1,8 @@
 /// Base64 by RFC 4648 section 4, with padding.
 package enum Base64 {
-    private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+    private static let alphabet = Array(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8
+    )
 
     package static func encode(_ bytes: some Collection<UInt8>) -> String {
         var encoded: [UInt8] = []

@@ -1,5 +1,5 @@
-/// CRC-64 as `x-oss-hash-crc64ecma` has it (CRC-64/XZ): the ECMA-182 polynomial, reflected, all ones in and out.
-/// Eight bytes a step.
+/// CRC-64 as `x-oss-hash-crc64ecma` has it (CRC-64/XZ): the ECMA-182 polynomial, reflected, all ones in and
+/// out. Eight bytes a step.
 package struct CRC64: Sendable {
     private static let polynomial: UInt64 = 0xC96C_5795_D787_0F42
 
@@ -30,7 +30,8 @@ package struct CRC64: Sendable {
             var state = state
             var offset = 0
             while offset + 8 <= bytes.count {
-                let word = state ^ UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+                let word =
+                    state ^ UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
                 state = 0
                 for lane in 0..<8 { state ^= tables[(7 - lane) * 256 + Int(word >> UInt64(lane * 8) & 0xFF)] }
                 offset += 8

@@ -17,12 +17,15 @@ package enum OSSSignatureV1 {
         x-oss-access-point-name x-oss-async-process x-oss-process x-oss-request-payer x-oss-traffic-limit
         x-oss-target-redundancy-type x-oss-redundancy-transition-taskid x-oss-write-get-object-response
         cleanRestoredObject cloudboxes
-        """.split(whereSeparator: \.isWhitespace).map(String.init))
+        """.split(whereSeparator: \.isWhitespace).map(String.init)
+    )
 
     /// The signature, in base64.
     ///
     /// - Parameter expires: of a presigned request, its `Expires`, which takes the date's place.
-    package static func signature(_ request: SignableRequest, secret: String, expires: String? = nil) -> String {
+    package static func signature(_ request: SignableRequest, secret: String, expires: String? = nil)
+        -> String
+    {
         let text = stringToSign(request, expires: expires)
         return Base64.encode(Digest.hmacSHA1(key: Array(secret.utf8), text))
     }
@@ -36,13 +39,15 @@ package enum OSSSignatureV1 {
     package static func stringToSign(_ request: SignableRequest, expires: String? = nil) -> [UInt8] {
         let date = expires ?? request.header("x-oss-date") ?? request.header("date") ?? ""
         var text =
-            "\(request.method)\n\(request.header("content-md5") ?? "")\n\(request.header("content-type") ?? "")\n\(date)\n"
+            [request.method, request.header("content-md5") ?? "", request.header("content-type") ?? "", date]
+            .joined(separator: "\n") + "\n"
         for name in Set(request.headers.map(\.name)).filter({ $0.hasPrefix("x-oss-") }).sorted() {
             text += "\(name):\(request.header(name) ?? "")\n"
         }
         var bytes = Array(text.utf8) + request.resource
         var separator = UInt8(ascii: "?")
-        for item in request.query.filter({ subresources.contains($0.name) }).sorted(by: { $0.name < $1.name }) {
+        for item in request.query.filter({ subresources.contains($0.name) }).sorted(by: { $0.name < $1.name })
+        {
             bytes.append(separator)
             bytes += Array(item.name.utf8)
             if let value = item.value, !value.isEmpty { bytes += [UInt8(ascii: "=")] + value }
@@ -59,8 +64,11 @@ package enum OSSSignatureV1 {
     }
 
     /// Who presigned a request, by its query, and until which Unix second.
-    package static func claim(query: [QueryItem]) -> (accessKeyID: String, signature: String, expires: String)? {
-        guard let key = query["OSSAccessKeyId"], let signature = query["Signature"], let expires = query["Expires"]
+    package static func claim(query: [QueryItem]) -> (
+        accessKeyID: String, signature: String, expires: String
+    )? {
+        guard let key = query["OSSAccessKeyId"], let signature = query["Signature"],
+            let expires = query["Expires"]
         else { return nil }
         return (key.text, signature.text, expires.text)
     }

@@ -4,33 +4,53 @@ package enum OSSSignatureV4 {
     package static let unsignedPayload = "UNSIGNED-PAYLOAD"
     private static let terminator = "aliyun_v4_request"
 
-    /// The `Authorization` of a request that carries `x-oss-date`, `x-oss-content-sha256` and, with a temporary
-    /// key, `x-oss-security-token`.
+    /// The `Authorization` of a request that carries `x-oss-date`, `x-oss-content-sha256` and, with a
+    /// temporary key, `x-oss-security-token`.
     ///
     /// - Parameter date: the value of `x-oss-date`
     package static func authorization(
-        _ request: SignableRequest, credentials: Credentials, region: String, date: String,
+        _ request: SignableRequest,
+        credentials: Credentials,
+        region: String,
+        date: String,
         additionalHeaders: [String] = []
     ) -> String {
         let scope = SignatureScope(day: String(date.prefix(8)), region: region, service: "oss")
         let additional = self.additional(additionalHeaders, in: request)
         let signature = signature(
-            request, secret: credentials.secretAccessKey, scope: scope, date: date, additionalHeaders: additional)
+            request,
+            secret: credentials.secretAccessKey,
+            scope: scope,
+            date: date,
+            additionalHeaders: additional
+        )
         let names = additional.isEmpty ? "" : ",AdditionalHeaders=\(additional.joined(separator: ";"))"
-        return "\(algorithm) Credential=\(credentials.accessKeyID)/\(text(scope))\(names),Signature=\(signature)"
+        return
+            "\(algorithm) Credential=\(credentials.accessKeyID)/\(text(scope))\(names),Signature=\(signature)"
     }
 
-    /// The signature, in hex; also that of a presigned request, whose `x-oss-signature` is left out of the query.
+    /// The signature, in hex; also that of a presigned request, whose `x-oss-signature` is left out of the
+    /// query.
     package static func signature(
-        _ request: SignableRequest, secret: String, scope: SignatureScope, date: String,
+        _ request: SignableRequest,
+        secret: String,
+        scope: SignatureScope,
+        date: String,
         additionalHeaders: [String] = []
     ) -> String {
         let canonical = canonicalRequest(request, additionalHeaders: additionalHeaders)
         let text = "\(algorithm)\n\(date)\n\(text(scope))\n\(Digest.sha256Hex(Array(canonical.utf8)))"
-        return scope.signature(prefix: "aliyun_v4", terminator: terminator, secret: secret, stringToSign: text)
+        return scope.signature(
+            prefix: "aliyun_v4",
+            terminator: terminator,
+            secret: secret,
+            stringToSign: text
+        )
     }
 
-    package static func canonicalRequest(_ request: SignableRequest, additionalHeaders: [String] = []) -> String {
+    package static func canonicalRequest(_ request: SignableRequest, additionalHeaders: [String] = [])
+        -> String
+    {
         let additional = additional(additionalHeaders, in: request)
         let signed = Set(request.headers.map(\.name).filter(isMandatory) + additional).sorted()
         var lines = [
@@ -45,10 +65,16 @@ package enum OSSSignatureV4 {
     }
 
     package static func claim(authorization: String) -> SignatureClaim? {
-        guard let parameters = SignatureClaim.parameters(of: authorization, algorithm: algorithm) else { return nil }
+        guard let parameters = SignatureClaim.parameters(of: authorization, algorithm: algorithm) else {
+            return nil
+        }
         return SignatureClaim(
-            credential: parameters["Credential"] ?? "", terminator: terminator,
-            headers: parameters["AdditionalHeaders"], signature: parameters["Signature"], presigned: nil)
+            credential: parameters["Credential"] ?? "",
+            terminator: terminator,
+            headers: parameters["AdditionalHeaders"],
+            signature: parameters["Signature"],
+            presigned: nil
+        )
     }
 
     package static func claim(query: [QueryItem]) -> SignatureClaim? {
@@ -56,9 +82,12 @@ package enum OSSSignatureV4 {
             let date = query["x-oss-date"], let life = query["x-oss-expires"].flatMap({ Int($0.text) })
         else { return nil }
         return SignatureClaim(
-            credential: credential.text, terminator: terminator, headers: query["x-oss-additional-headers"]?.text,
+            credential: credential.text,
+            terminator: terminator,
+            headers: query["x-oss-additional-headers"]?.text,
             signature: query["x-oss-signature"]?.text,
-            presigned: SignatureClaim.Presigned(date: date.text, lifeSeconds: life))
+            presigned: SignatureClaim.Presigned(date: date.text, lifeSeconds: life)
+        )
     }
 
     private static func text(_ scope: SignatureScope) -> String {

@@ -23,7 +23,8 @@ package enum PercentEncoding {
 
     /// The bytes that `text` stands for, or nil where a `%` is not followed by two hex digits.
     ///
-    /// - Parameter plusAsBlank: turns `+` into a blank, as S3 listings with `encoding-type=url` want; OSS sends `%20`.
+    /// - Parameter plusAsBlank: turns `+` into a blank, as S3 listings with `encoding-type=url` want; OSS
+    ///   sends `%20`.
     package static func decode(_ text: some Sequence<UInt8>, plusAsBlank: Bool = false) -> [UInt8]? {
         var decoded: [UInt8] = []
         decoded.reserveCapacity(text.underestimatedCount)
@@ -31,7 +32,9 @@ package enum PercentEncoding {
         while let byte = iterator.next() {
             switch byte {
             case UInt8(ascii: "%"):
-                guard let high = iterator.next().flatMap(Hex.value), let low = iterator.next().flatMap(Hex.value) else {
+                guard let high = iterator.next().flatMap(Hex.value),
+                    let low = iterator.next().flatMap(Hex.value)
+                else {
                     return nil
                 }
                 decoded.append(high << 4 | low)
@@ -71,8 +74,12 @@ package enum Hex {
         return String(decoding: digits, as: UTF8.self)
     }
 
-    static func upper(_ nibble: UInt8) -> UInt8 { nibble + (nibble < 10 ? UInt8(ascii: "0") : UInt8(ascii: "A") - 10) }
-    static func lower(_ nibble: UInt8) -> UInt8 { nibble + (nibble < 10 ? UInt8(ascii: "0") : UInt8(ascii: "a") - 10) }
+    static func upper(_ nibble: UInt8) -> UInt8 {
+        nibble + (nibble < 10 ? UInt8(ascii: "0") : UInt8(ascii: "A") - 10)
+    }
+    static func lower(_ nibble: UInt8) -> UInt8 {
+        nibble + (nibble < 10 ? UInt8(ascii: "0") : UInt8(ascii: "a") - 10)
+    }
 
     static func value(_ digit: UInt8) -> UInt8? {
         switch digit {

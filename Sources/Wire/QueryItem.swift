@@ -9,7 +9,9 @@ package struct QueryItem: Hashable, Sendable {
         self.value = bytes
     }
 
-    package init(_ name: String, _ value: String? = nil) { self.init(name, bytes: value.map { Array($0.utf8) }) }
+    package init(_ name: String, _ value: String? = nil) {
+        self.init(name, bytes: value.map { Array($0.utf8) })
+    }
 
     /// The value as text; empty for a bare name.
     package var text: String { String(decoding: value ?? [], as: UTF8.self) }
@@ -20,7 +22,11 @@ extension [QueryItem] {
     package init?(wire: some StringProtocol) {
         self = []
         for part in wire.utf8.split(separator: UInt8(ascii: "&")) {
-            let pieces = part.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+            let pieces = part.split(
+                separator: UInt8(ascii: "="),
+                maxSplits: 1,
+                omittingEmptySubsequences: false
+            )
             guard let name = PercentEncoding.decode(pieces[0]) else { return nil }
             var value: [UInt8]?
             if pieces.count > 1 {

@@ -1,17 +1,20 @@
 import ThawCore
 
 extension RestoreHeader {
-    /// Reads `ongoing-request="false", expiry-date="Thu, 24 Sep 2020 12:40:33 GMT"`, the grammar that `x-oss-restore`,
-    /// `x-amz-restore` and the listing's `RestoreInfo` share. Names in any case, blanks anywhere between; an
-    /// expiry-date that is missing or unreadable counts as unknown. Nil when the text does not say whether the
-    /// restore is going on.
+    /// Reads `ongoing-request="false", expiry-date="Thu, 24 Sep 2020 12:40:33 GMT"`, the grammar that
+    /// `x-oss-restore`, `x-amz-restore` and the listing's `RestoreInfo` share. Names in any case, blanks
+    /// anywhere between; an expiry-date that is missing or unreadable counts as unknown. Nil when the text
+    /// does not say whether the restore is going on.
     package init?(_ text: String) {
         // The date has a comma of its own, so the header cannot be split at commas.
         var values: [String: String] = [:]
         var rest = Array(text.utf8)[...]
         while let equals = rest.firstIndex(of: UInt8(ascii: "=")) {
             let before = rest[..<equals].reversed().drop(while: isBlank)
-            let name = String(decoding: before.prefix { !isBlank($0) && $0 != UInt8(ascii: ",") }.reversed(), as: UTF8.self)
+            let name = String(
+                decoding: before.prefix { !isBlank($0) && $0 != UInt8(ascii: ",") }.reversed(),
+                as: UTF8.self
+            )
             rest = rest[(equals + 1)...].drop(while: isBlank)
             guard rest.first == UInt8(ascii: "\"") else { continue }
             rest.removeFirst()
@@ -30,7 +33,8 @@ extension RestoreHeader {
         switch self {
         case .ongoing: #"ongoing-request="true""#
         case .restored(until: nil): #"ongoing-request="false""#
-        case .restored(until: let expiry?): #"ongoing-request="false", expiry-date="\#(WireDate.rfc1123(expiry))""#
+        case .restored(until: let expiry?):
+            #"ongoing-request="false", expiry-date="\#(WireDate.rfc1123(expiry))""#
         }
     }
 }

@@ -1,7 +1,8 @@
 /// What signatures are made of: a request as its sender means it or as the server got it.
 package struct SignableRequest: Sendable {
     package var method: String
-    /// For OSS, whose resource always has the bucket, even when only the host names it; nil for the service itself.
+    /// For OSS, whose resource always has the bucket, even when only the host names it; nil for the service
+    /// itself.
     package var bucket: String?
     /// The key, raw, for OSS; empty for the bucket itself.
     package var key: [UInt8]
@@ -12,7 +13,11 @@ package struct SignableRequest: Sendable {
     package var headers: [(name: String, value: String)]
 
     package init(
-        method: String, bucket: String?, key: [UInt8] = [], wirePath: String = "/", query: [QueryItem] = [],
+        method: String,
+        bucket: String?,
+        key: [UInt8] = [],
+        wirePath: String = "/",
+        query: [QueryItem] = [],
         headers: [(name: String, value: String)] = []
     ) {
         self.method = method
@@ -94,21 +99,25 @@ package struct SignatureClaim: Hashable, Sendable {
     /// - Parameters:
     ///   - credential: `{access key}/{day}/{region}/{service}/{terminator}`
     ///   - headers: names joined with `;`
-    init?(credential: String, terminator: String, headers: String?, signature: String?, presigned: Presigned?) {
+    init?(credential: String, terminator: String, headers: String?, signature: String?, presigned: Presigned?)
+    {
         // An access key may hold slashes; the scope may not.
         let parts = credential.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         guard parts.count >= 5, parts.last == terminator, let signature else { return nil }
         let scope = parts.suffix(4)
         accessKeyID = parts.dropLast(4).joined(separator: "/")
         self.scope = SignatureScope(
-            day: scope[scope.startIndex], region: scope[scope.startIndex + 1], service: scope[scope.startIndex + 2])
+            day: scope[scope.startIndex],
+            region: scope[scope.startIndex + 1],
+            service: scope[scope.startIndex + 2]
+        )
         signedHeaders = (headers ?? "").split(separator: ";").map { $0.lowercased() }
         self.signature = signature
         self.presigned = presigned
     }
 
-    /// The `name=value` pairs behind `algorithm` in an `Authorization` header: an unordered list, as the vendors'
-    /// own SDKs order and space it differently. Nil when the header is of another algorithm.
+    /// The `name=value` pairs behind `algorithm` in an `Authorization` header: an unordered list, as the
+    /// vendors' own SDKs order and space it differently. Nil when the header is of another algorithm.
     static func parameters(of authorization: String, algorithm: String) -> [String: String]? {
         guard authorization.hasPrefix(algorithm + " ") else { return nil }
         var parameters: [String: String] = [:]

@@ -3,13 +3,17 @@ package import ThawCore
 /// The three ways in which dates travel, all in UTC.
 package enum WireDate {
     private static let weekdays = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
-    private static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    private static let months = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ]
 
     /// `Thu, 24 Sep 2020 12:40:33 GMT` (HTTP headers); fractions of a second are dropped.
     package static func rfc1123(_ time: Timestamp) -> String {
         let civil = Civil(time)
         let weekday = weekdays[Int((civil.dayNumber % 7 + 7) % 7)]
-        return "\(weekday), \(pad(civil.day, 2)) \(months[civil.month - 1]) \(pad(civil.year, 4)) \(civil.clock) GMT"
+        let month = months[civil.month - 1]
+        return
+            "\(weekday), \(pad(civil.day, 2)) \(month) \(pad(civil.year, 4)) \(civil.clock) GMT"
     }
 
     /// Takes what `rfc1123(_:)` makes; the weekday is not compared with the date.
@@ -17,7 +21,8 @@ package enum WireDate {
         var scan = Scanner(text)
         guard let weekday = scan.word(3), weekdays.contains(weekday), scan.skip(","), scan.skip(" "),
             let day = scan.number(2), scan.skip(" "), let name = scan.word(3),
-            let month = months.firstIndex(of: name), scan.skip(" "), let year = scan.number(4), scan.skip(" "),
+            let month = months.firstIndex(of: name), scan.skip(" "), let year = scan.number(4),
+            scan.skip(" "),
             let hour = scan.number(2), scan.skip(":"), let minute = scan.number(2), scan.skip(":"),
             let second = scan.number(2), scan.skip(" "), scan.word(3) == "GMT", scan.atEnd
         else { return nil }
@@ -28,7 +33,9 @@ package enum WireDate {
     package static func iso8601(_ time: Timestamp) -> String {
         let civil = Civil(time)
         let milliseconds = Int((time.nanoseconds - time.seconds * 1_000_000_000) / 1_000_000)
-        return "\(pad(civil.year, 4))-\(pad(civil.month, 2))-\(pad(civil.day, 2))T\(civil.clock).\(pad(milliseconds, 3))Z"
+        return
+            [pad(civil.year, 4), pad(civil.month, 2), pad(civil.day, 2)].joined(separator: "-")
+            + "T\(civil.clock).\(pad(milliseconds, 3))Z"
     }
 
     /// With a fraction of one to nine digits or without.
@@ -43,11 +50,14 @@ package enum WireDate {
             guard let fraction = scan.fraction() else { return nil }
             nanoseconds = fraction
         }
-        guard scan.skip("Z"), scan.atEnd, let civil = Civil(year, month, day, hour, minute, second) else { return nil }
+        guard scan.skip("Z"), scan.atEnd, let civil = Civil(year, month, day, hour, minute, second) else {
+            return nil
+        }
         return civil.timestamp + .nanoseconds(nanoseconds)
     }
 
-    /// `20231216T162057Z` (`x-oss-date`, `x-amz-date`); its first eight characters are the day of a signature's scope.
+    /// `20231216T162057Z` (`x-oss-date`, `x-amz-date`); its first eight characters are the day of a
+    /// signature's scope.
     package static func basic(_ time: Timestamp) -> String {
         let civil = Civil(time)
         let clock = civil.clock.filter { $0 != ":" }
@@ -57,7 +67,8 @@ package enum WireDate {
     package static func parseBasic(_ text: some StringProtocol) -> Timestamp? {
         var scan = Scanner(text)
         guard let year = scan.number(4), let month = scan.number(2), let day = scan.number(2), scan.skip("T"),
-            let hour = scan.number(2), let minute = scan.number(2), let second = scan.number(2), scan.skip("Z"),
+            let hour = scan.number(2), let minute = scan.number(2), let second = scan.number(2),
+            scan.skip("Z"),
             scan.atEnd
         else { return nil }
         return Civil(year, month, day, hour, minute, second)?.timestamp
@@ -78,7 +89,9 @@ private struct Civil {
     let day: Int
     let secondOfDay: Int
 
-    var clock: String { "\(pad(secondOfDay / 3600, 2)):\(pad(secondOfDay / 60 % 60, 2)):\(pad(secondOfDay % 60, 2))" }
+    var clock: String {
+        "\(pad(secondOfDay / 3600, 2)):\(pad(secondOfDay / 60 % 60, 2)):\(pad(secondOfDay % 60, 2))"
+    }
     var timestamp: Timestamp { Timestamp(seconds: dayNumber * 86400 + Int64(secondOfDay)) }
 
     init(_ time: Timestamp) {
@@ -97,7 +110,8 @@ private struct Civil {
         year = Int(yearOfEra + era * 400) + (month <= 2 ? 1 : 0)
     }
 
-    /// Nil for a date that does not exist or that a `Timestamp` cannot hold. A leap second counts as the one before.
+    /// Nil for a date that does not exist or that a `Timestamp` cannot hold. A leap second counts as the one
+    /// before.
     init?(_ year: Int, _ month: Int, _ day: Int, _ hour: Int, _ minute: Int, _ second: Int) {
         let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
         let lengths = [31, isLeap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]

@@ -4,14 +4,19 @@ package struct XMLError: Error, Equatable, Sendable, CustomStringConvertible {
     /// Bytes from the document's start.
     package let offset: Int
 
+    package init(reason: String, offset: Int) {
+        self.reason = reason
+        self.offset = offset
+    }
+
     package var description: String { "malformed XML at byte \(offset): \(reason)" }
 }
 
 /// A strict pull parser over the bytes of one document, for replies and request bodies of object stores.
 ///
-/// Namespace prefixes and attributes are read past; comments, processing instructions and CDATA are understood;
-/// a document type is refused, so no entity can be defined. Names are compared as bytes: a listing of a thousand
-/// keys makes no string but those its reader asks for.
+/// Namespace prefixes and attributes are read past; comments, processing instructions and CDATA are
+/// understood; a document type is refused, so no entity can be defined. Names are compared as bytes: a
+/// listing of a thousand keys makes no string but those its reader asks for.
 ///
 ///     var xml = try XMLReader(body)            // stands on the root's start tag
 ///     while try xml.nextChild() {
@@ -62,7 +67,8 @@ package struct XMLReader {
         }
     }
 
-    /// The text of the element that started last, up to its end tag, which is consumed. Child elements are malformed.
+    /// The text of the element that started last, up to its end tag, which is consumed. Child elements are
+    /// malformed.
     package mutating func text() throws(XMLError) -> [UInt8] {
         var text: [UInt8] = []
         while true {
@@ -77,7 +83,9 @@ package struct XMLReader {
 
     /// `text()` as a string; malformed when it is not UTF-8.
     package mutating func string() throws(XMLError) -> String {
-        guard let text = String(validating: try text(), as: UTF8.self) else { throw fail("text is not UTF-8") }
+        guard let text = String(validating: try text(), as: UTF8.self) else {
+            throw fail("text is not UTF-8")
+        }
         return text
     }
 
@@ -257,7 +265,9 @@ package struct XMLReader {
     }
 
     private mutating func skipBlanks() {
-        while let byte = peek(), byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D { position += 1 }
+        while let byte = peek(), byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D {
+            position += 1
+        }
     }
 
     // MARK: - Bytes

@@ -8,7 +8,9 @@ package struct XMLWriter: Sendable {
 
     /// An element with children. `namespace` becomes its `xmlns`.
     package mutating func element<E: Error>(
-        _ name: StaticString, namespace: String? = nil, _ content: (inout XMLWriter) throws(E) -> Void
+        _ name: StaticString,
+        namespace: String? = nil,
+        _ content: (inout XMLWriter) throws(E) -> Void
     ) throws(E) {
         append("<\(name)")
         if let namespace {
@@ -23,9 +25,13 @@ package struct XMLWriter: Sendable {
 
     package mutating func element(_ name: StaticString, _ text: String) { element(name, bytes: text.utf8) }
 
-    package mutating func element(_ name: StaticString, _ number: some BinaryInteger) { element(name, String(number)) }
+    package mutating func element(_ name: StaticString, _ number: some BinaryInteger) {
+        element(name, String(number))
+    }
 
-    package mutating func element(_ name: StaticString, _ fact: Bool) { element(name, fact ? "true" : "false") }
+    package mutating func element(_ name: StaticString, _ fact: Bool) {
+        element(name, fact ? "true" : "false")
+    }
 
     /// An element whose text is these bytes, which should be UTF-8 or come percent-encoded.
     package mutating func element(_ name: StaticString, bytes text: some Sequence<UInt8>) {
@@ -43,7 +49,8 @@ package struct XMLWriter: Sendable {
             case UInt8(ascii: "<"): append("&lt;")
             case UInt8(ascii: ">"): append("&gt;")
             case UInt8(ascii: "\""): append("&quot;")
-            // A bare carriage return would be read back as a line feed, and other controls are not XML text at all.
+            // A bare carriage return would be read back as a line feed, and other controls are not XML text
+            // at all.
             case 0..<0x20, 0x7F: append("&#x\(String(byte, radix: 16));")
             default: bytes.append(byte)
             }

@@ -4,7 +4,7 @@ import Glibc
 /// Turns SIGINT and SIGTERM into something to wait for. In force from its creation until it is gone.
 struct StopSignals {
     private let sources: [any DispatchSourceSignal]
-    private let arrivals: AsyncStream<Void>
+    let arrivals: AsyncStream<Void>
 
     init() {
         let (arrivals, arrived) = AsyncStream.makeStream(of: Void.self)

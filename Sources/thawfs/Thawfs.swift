@@ -1,10 +1,22 @@
 import ArgumentParser
+import Glibc
 
-@main
 struct Thawfs: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "thawfs",
         abstract: "Mount object-storage buckets as directories; archived objects thaw when they are read.",
-        subcommands: [EmulateCommand.self]
+        version: "0.1.0",
+        subcommands: [MountCommand.self, UmountCommand.self, EmulateCommand.self]
     )
+}
+
+@main
+enum Main {
+    /// mount(8) calls `mount.thawfs SOURCE MOUNTPOINT -o …` for a file system of type thawfs.
+    static func main() async {
+        var arguments = CommandLine.arguments
+        let name = arguments.removeFirst()
+        if name.hasSuffix("/mount.thawfs") || name == "mount.thawfs" { arguments.insert("mount", at: 0) }
+        await Thawfs.main(MountOption.rewritten(arguments))
+    }
 }

@@ -1,0 +1,68 @@
+internal import Glibc
+internal import ObjectStore
+internal import Synchronization
+
+/// A contiguous run of an object's bytes, fetched by one GET and readable while it fills.
+///
+/// curl's buffer is copied here once, and from here straight to the kernel: nothing in between copies again. Whoever
+/// holds a part keeps its memory; the cache only decides when it stops being found.
+///
+// SAFETY: @unchecked because of the raw buffer. The bytes below `filled` are written once, before `filled` is
+// released to their end, and never again; only the one transfer that fills the part writes above it.
+final class Part: ByteSink, @unchecked Sendable {
+    let range: Range<UInt64>
+    let file: FileContent
+    private let base: UnsafeMutableRawPointer
+    private let filledBytes = Atomic<Int>(0)
+    private let fault = Mutex<StoreError?>(nil)
+    /// When the part was last read, in ticks of the cache's counter.
+    let lastUse = Atomic<UInt64>(0)
+
+    init(range: Range<UInt64>, file: FileContent) {
+        self.range = range
+        self.file = file
+        base = .allocate(byteCount: max(range.count, 1), alignment: 4096)
+    }
+
+    deinit { base.deallocate() }
+
+    var isComplete: Bool { filledBytes.load(ordering: .acquiring) == range.count }
+
+    /// Why the bytes above `filledEnd` will never come.
+    var failure: StoreError? { fault.withLock { $0 } }
+
+    func fail(_ error: StoreError?) { fault.withLock { $0 = error } }
+
+    /// The end of what can be read, as an offset in the object.
+    var filledEnd: UInt64 { range.lowerBound + UInt64(filledBytes.load(ordering: .acquiring)) }
+
+    /// The part's bytes in this range of the object, which must lie below `filledEnd`.
+    func bytes(_ wanted: Range<UInt64>) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: base + Int(wanted.lowerBound - range.lowerBound), count: wanted.count)
+    }
+
+    /// Takes the next bytes from the network thread and wakes the readers that they satisfy.
+    func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let filled = filledBytes.load(ordering: .relaxed)
+        guard let source = bytes.baseAddress, filled + bytes.count <= range.count else { return bytes.isEmpty }
+        memcpy(base + filled, source, bytes.count)
+        filledBytes.store(filled + bytes.count, ordering: .releasing)
+        return file.partGrew(self)
+    }
+}
+
+/// Bytes of an object, pinned for as long as this value lives.
+package struct PinnedBytes: Sendable {
+    private let parts: [(part: Part, range: Range<UInt64>)]
+
+    init(_ parts: [(part: Part, range: Range<UInt64>)]) { self.parts = parts }
+
+    package static let none = PinnedBytes([])
+
+    package var count: Int { parts.reduce(0) { $0 + $1.range.count } }
+
+    /// The pieces in order; valid during the call only.
+    package func withPieces<Result>(_ body: ([UnsafeRawBufferPointer]) -> Result) -> Result {
+        withExtendedLifetime(parts) { body(parts.map { $0.part.bytes($0.range) }) }
+    }
+}

@@ -1,0 +1,57 @@
+internal import Metadata
+internal import Synchronization
+internal import ThawCore
+
+/// A key prefix that is looked into: what its children share.
+final class Directory: Sendable {
+    /// Empty for the bucket's root, else it ends in `/`.
+    let prefix: ObjectKey
+    let inode: UInt64
+    /// Nil for the mount's root.
+    let parent: Directory?
+    let progress = Mutex<Progress>(Progress())
+
+    struct Progress {
+        /// The listing under way, or the last one; its pages come as they are wanted.
+        var listing: DirectoryListing?
+        /// Lookups that had to ask the store one by one since the last listing: the second one lists a page instead,
+        /// because a script that stats names goes on doing so.
+        var lookupsAsked = 0
+    }
+
+    init(prefix: ObjectKey, inode: UInt64, parent: Directory?) {
+        self.prefix = prefix
+        self.inode = inode
+        self.parent = parent
+    }
+
+    func key(of segment: [UInt8]) -> ObjectKey { prefix + segment }
+}
+
+/// Inode numbers are a hash of where a name stands, so that they are the same after a remount and after a lost
+/// metadata store, and need no allocation. Two live names that collide are told apart by the inode table.
+struct InodeNumber {
+    private var hash: UInt64
+
+    init(parent: UInt64) { hash = parent ^ 0xcbf2_9ce4_8422_2325 }
+
+    /// FNV-1a.
+    mutating func add(_ bytes: some Sequence<UInt8>) {
+        for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+    }
+
+    /// With the finaliser of SplitMix64, because FNV alone leaves the upper bits of short names alike. 0 means
+    /// nothing to FUSE, and 1 is the root.
+    var value: UInt64 {
+        var mixed = (hash ^ (hash >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
+        mixed ^= mixed >> 31
+        return mixed <= 1 ? mixed &+ 2 : mixed
+    }
+
+    static func of(_ segment: some Sequence<UInt8>, parent: UInt64) -> UInt64 {
+        var number = InodeNumber(parent: parent)
+        number.add(segment)
+        return number.value
+    }
+}

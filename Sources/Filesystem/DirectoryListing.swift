@@ -1,0 +1,156 @@
+internal import Metadata
+internal import ObjectStore
+internal import ThawCore
+
+/// One listing of one directory, page by page into the metadata store, as far as somebody wants it.
+///
+/// Readers wait for rows beyond the last they have seen; the listing keeps a few pages ahead of the furthest of them
+/// and then rests, so that `ls | head` of a million names costs a handful of requests, and no page is held in memory.
+actor DirectoryListing {
+    /// Names this listing's rows in the metadata store. Its `listedAt` is `.epoch`: see `isComplete`.
+    nonisolated let state: ListingState
+    private let prefix: ObjectKey
+    private let writer: MetadataWriter
+    private var pages: Listing
+    /// Everything up to and including this segment is in the metadata store; nil before the first page.
+    private(set) var through: [UInt8]?
+    private(set) var isComplete = false
+    private var pagesFetched = 0
+    private var pagesWanted = 0
+    private var failure: FileError?
+    var hasFailed: Bool { failure != nil }
+    private var pump: Task<Void, Never>?
+    private var waiters: [CheckedContinuation<Void, Never>] = []
+    private let failed: @Sendable (StoreError) -> Void
+
+    /// Pages that are fetched before anybody asks for them.
+    private static let pagesAhead = 4
+
+    private init(
+        prefix: ObjectKey, state: ListingState, store: any ObjectStore, writer: MetadataWriter,
+        failed: @escaping @Sendable (StoreError) -> Void
+    ) {
+        self.prefix = prefix
+        self.state = state
+        pages = Listing(store, ListRequest(prefix: prefix))
+        self.writer = writer
+        self.failed = failed
+    }
+
+    /// Begins a listing; no request is sent until somebody waits for rows. `failed` is told of the error that ends it.
+    static func begin(
+        _ prefix: ObjectKey, store: any ObjectStore, writer: MetadataWriter,
+        failed: @escaping @Sendable (StoreError) -> Void
+    ) async throws(MetadataError) -> DirectoryListing {
+        let now = Timestamp.now()
+        let number = try await writer.beginListing(prefix, at: now)
+        return DirectoryListing(
+            prefix: prefix, state: ListingState(listing: number, startedAt: now, listedAt: .epoch), store: store,
+            writer: writer, failed: failed)
+    }
+
+    /// Whether the listing has settled whether this segment exists.
+    func covers(_ segment: [UInt8]) -> Bool {
+        if isComplete { return true }
+        guard failure == nil, let through else { return false }
+        return !through.lexicographicallyPrecedes(segment)
+    }
+
+    /// Waits until rows after `segment` (nil: the first) are in the metadata store, or the listing is complete.
+    func advance(beyond segment: [UInt8]?) async throws(FileError) {
+        pagesWanted = max(pagesWanted, pagesFetched + 1)
+        while !isComplete, !isBeyond(segment) {
+            if let failure { throw failure }
+            if Task.isCancelled { throw .interrupted }
+            pagesWanted = max(pagesWanted, pagesFetched + 1)
+            startPump()
+            await withCheckedContinuation { waiters.append($0) }
+        }
+        startPump()
+    }
+
+    private func isBeyond(_ segment: [UInt8]?) -> Bool {
+        guard let through else { return false }
+        guard let segment else { return true }
+        return segment.lexicographicallyPrecedes(through)
+    }
+
+    private func startPump() {
+        guard pump == nil, !isComplete, failure == nil, pagesFetched < pagesWanted + Self.pagesAhead else { return }
+        pump = Task {
+            await self.run()
+            self.pump = nil
+        }
+    }
+
+    /// Fetches pages while they are wanted. The next page is on its way while the last one is written.
+    private func run() async {
+        var pages = self.pages
+        var writing: Task<Void, any Error>?
+        do {
+            while pagesFetched < pagesWanted + Self.pagesAhead, let page = try await pages.next() {
+                self.pages = pages
+                _ = try await writing?.value
+                pagesFetched += 1
+                let isLast = page.continuationToken == nil
+                writing = Task { try await self.write(page, isLast: isLast) }
+                if isLast { break }
+            }
+            _ = try await writing?.value
+        } catch {
+            fail(error)
+        }
+    }
+
+    private func write(_ page: ListPage, isLast: Bool) async throws {
+        let rows = MetadataRow.rows(of: page, below: prefix, at: .now())
+        try await writer.record(rows, below: prefix, listing: state.listing)
+        if let last = rows.last?.segment { through = last }
+        if isLast {
+            try await writer.finishListing(prefix, listing: state.listing)
+            isComplete = true
+        }
+        wake()
+    }
+
+    private func fail(_ error: any Error) {
+        if let error = error as? StoreError {
+            failed(error)
+            failure = FileError(error)
+        } else {
+            failed(StoreError(.unavailable, code: "MetadataStore", message: "\(error)"))
+            failure = .io
+        }
+        wake()
+    }
+
+    private func wake() {
+        let woken = waiters
+        waiters = []
+        for waiter in woken { waiter.resume() }
+    }
+}
+
+extension MetadataRow {
+    /// A page's rows in listing order. The marker that stands for the directory itself (its key is the prefix) is
+    /// left out, unless it has content that would otherwise be lost.
+    static func rows(of page: ListPage, below prefix: ObjectKey, at now: Timestamp) -> [MetadataRow] {
+        var rows: [MetadataRow] = []
+        rows.reserveCapacity(page.objects.count + page.prefixes.count)
+        var prefixes = page.prefixes[...]
+        func take(_ key: ObjectKey, _ kind: Kind) {
+            guard key.hasPrefix(prefix) else { return }
+            rows.append(MetadataRow(segment: Array(key.bytes[prefix.bytes.count...]), kind: kind, checkedAt: now))
+        }
+        for object in page.objects {
+            while let next = prefixes.first, next < object.key {
+                take(next, .directory)
+                prefixes.removeFirst()
+            }
+            if object.key == prefix, object.record.sizeBytes == 0 { continue }
+            take(object.key, .object(object.record))
+        }
+        for rest in prefixes { take(rest, .directory) }
+        return rows
+    }
+}

@@ -1,0 +1,59 @@
+package import ObjectStore
+package import Restore
+
+/// Why an operation failed, in a filesystem's terms. `Mount` has the one table to errno.
+package enum FileError: Error, Sendable, Equatable {
+    case noSuchEntry
+    case isDirectory
+    case notDirectory
+    case nameTooLong
+    case readOnly
+    /// The object was replaced while it was open.
+    case stale
+    /// Frozen, and it will not be waited for; the restore has been started.
+    case frozen
+    /// Frozen, and reads of this mount never restore.
+    case restoreRefused
+    /// The wait for a restore, or for the store, ran out.
+    case timedOut
+    case interrupted
+    /// The store said no to who we are.
+    case denied
+    /// An extended attribute that does not exist.
+    case noSuchAttribute
+    /// An attribute, or an operation on one, that this filesystem does not have.
+    case unsupported
+    /// The value of a command attribute does not parse, or asks for what the class does not allow.
+    case invalid
+    /// The object's class needs no restore.
+    case notArchived
+    /// The value is longer than the caller's buffer.
+    case tooSmall
+    case io
+
+    package init(_ error: StoreError) {
+        switch error.kind {
+        case .noSuchKey, .noSuchBucket: self = .noSuchEntry
+        case .preconditionFailed: self = .stale
+        case .denied, .clockSkew: self = .denied
+        case .timeout: self = .timedOut
+        case .cancelled: self = .interrupted
+        // A surprise: the caller turns it into what `on_frozen` says before it comes here.
+        case .invalidObjectState: self = .timedOut
+        case .notArchived: self = .notArchived
+        case .invalidRange, .tierUnavailable, .invalidRequest, .throttled, .unavailable, .nonsense: self = .io
+        }
+    }
+
+    package init(_ error: RestoreError) {
+        switch error {
+        case .notArchived: self = .notArchived
+        case .invalidOrder: self = .invalid
+        case .timedOut: self = .timedOut
+        case .interrupted: self = .interrupted
+        case .gone: self = .noSuchEntry
+        case .failed, .notRemembered: self = .io
+        case .store(let error): self = FileError(error)
+        }
+    }
+}

@@ -1,0 +1,159 @@
+internal import Metadata
+internal import Synchronization
+internal import ThawCore
+
+/// Open directories by handle.
+final class OpenDirectories: Sendable {
+    private struct State {
+        var next: UInt64 = 1
+        var handles: [UInt64: DirectoryHandle] = [:]
+    }
+
+    private let state = Mutex<State>(State())
+
+    func add(_ directory: Directory) -> UInt64 {
+        state.withLock { state in
+            defer { state.next += 1 }
+            state.handles[state.next] = DirectoryHandle(directory)
+            return state.next
+        }
+    }
+
+    subscript(handle: UInt64) -> DirectoryHandle? { state.withLock { $0.handles[handle] } }
+
+    func remove(_ handle: UInt64) { _ = state.withLock { $0.handles.removeValue(forKey: handle) } }
+}
+
+/// Where one reader of a directory stands. Offsets are ordinals: 0 is before `.`, 1 before `..`, 2 before the first entry.
+///
+/// The kernel serialises the reads of one open directory, so nobody else moves the position while one is fetched.
+final class DirectoryHandle: Sendable {
+    let directory: Directory
+    let position = Mutex<Position>(Position())
+
+    struct Position: Sendable {
+        var source: RowSource?
+        var names = NameStream()
+        /// Entries from ordinal `first` on. Those that were given stay until the next fetch: the kernel may not have
+        /// had room for all of them, and asks for some again.
+        var entries: [NameStream.Named] = []
+        var first: Int64 = 2
+        var lastSegment: [UInt8]?
+        var isAtEnd = false
+    }
+
+    init(_ directory: Directory) { self.directory = directory }
+}
+
+/// One name of a directory, as `readdir` gives it.
+package struct DirectoryEntry {
+    /// Ends in NUL; valid during the call only.
+    package let name: UnsafePointer<CChar>
+    package let node: Node
+    /// Where a `readdir` continues after this entry.
+    package let nextOffset: Int64
+    /// `.` and `..`, which never count as lookups.
+    package let isDot: Bool
+}
+
+extension Filesystem {
+    package func openDirectory(_ number: UInt64) throws(FileError) -> UInt64 {
+        guard let inode = inodes[number] else { throw .stale }
+        guard let directory = inode.directory else { throw .notDirectory }
+        return openDirectories.add(directory)
+    }
+
+    package func closeDirectory(_ handle: UInt64) { openDirectories.remove(handle) }
+
+    /// Gives entries from `offset` on to `take` until that answers false or memory has no more. With `countsLookups`
+    /// a taken entry counts as a lookup of its inode. False when nothing was given and `fetchEntries` must come
+    /// first; at the end of the directory, true with nothing given. `take` runs under a lock: it may only copy.
+    package func fill(
+        _ handle: UInt64, from offset: Int64, countsLookups: Bool, _ take: (DirectoryEntry) -> Bool
+    ) -> Bool {
+        guard let open = openDirectories[handle] else { return true }
+        let directory = open.directory
+        let dots = [(".", directory), ("..", directory.parent ?? directory)]
+        for (index, (name, target)) in dots.enumerated() where offset <= Int64(index) {
+            let node = Node(
+                inode: target.inode, isDirectory: true, sizeBytes: 0, modified: mountedAt, checkedAt: mountedAt)
+            let isTaken = name.withCString {
+                take(DirectoryEntry(name: $0, node: node, nextOffset: Int64(index) + 1, isDot: true))
+            }
+            if !isTaken { return true }
+        }
+        let start = max(offset, 2)
+        let entries = open.position.withLock { position -> ArraySlice<NameStream.Named>? in
+            // A read from the start is a new look (rewinddir), not a repetition of the last.
+            if offset == 0, position.source != nil { position = DirectoryHandle.Position() }
+            guard start >= position.first else { return nil }
+            let index = Int(start - position.first)
+            if index < position.entries.count { return position.entries[index...] }
+            return position.isAtEnd ? [] : nil
+        }
+        guard let entries else { return offset < 2 }
+        give(entries, of: directory, from: start, countsLookups: countsLookups, take)
+        return true
+    }
+
+    private func give(
+        _ entries: ArraySlice<NameStream.Named>, of directory: Directory, from offset: Int64, countsLookups: Bool,
+        _ take: (DirectoryEntry) -> Bool
+    ) {
+        inodes.withLock { inodes in
+            for (index, entry) in entries.enumerated() {
+                let isDirectory = entry.row.kind == .directory
+                let bare = isDirectory ? entry.row.segment.dropLast() : entry.row.segment[...]
+                let name = Names.name(of: bare, isShadowed: entry.isShadowed).map { CChar(bitPattern: $0) } + [0]
+                let node: Node
+                if countsLookups {
+                    let found = Found(row: entry.row, isShadowed: entry.isShadowed)
+                    node = remember(found, in: directory, &inodes)
+                } else {
+                    node = Node(
+                        inode: InodeNumber.of(entry.row.segment, parent: directory.inode), isDirectory: isDirectory,
+                        sizeBytes: 0, modified: mountedAt, checkedAt: entry.row.checkedAt)
+                }
+                let isTaken = name.withUnsafeBufferPointer { buffer in
+                    guard let name = buffer.baseAddress else { return false }
+                    let next = offset + Int64(index) + 1
+                    return take(DirectoryEntry(name: name, node: node, nextOffset: next, isDot: false))
+                }
+                if isTaken { continue }
+                if countsLookups { Self.undoLookup(node.inode, &inodes) }
+                return
+            }
+        }
+    }
+
+    private static func undoLookup(_ number: UInt64, _ inodes: inout [UInt64: Inode]) {
+        guard let index = inodes.index(forKey: number) else { return }
+        inodes.values[index].lookups -= 1
+        if inodes.values[index].lookups == 0 { inodes.remove(at: index) }
+    }
+
+    /// Brings the entries at `offset` into memory, or finds the end of the directory.
+    package func fetchEntries(_ handle: UInt64, at offset: Int64) async throws(FileError) {
+        guard let open = openDirectories[handle] else { throw .stale }
+        let offset = max(offset, 2)
+        var position = open.position.withLock { $0 }
+        if offset < position.first { position = DirectoryHandle.Position() }
+        let source: RowSource
+        if let current = position.source { source = current } else { source = try await rowSource(of: open.directory) }
+        position.source = source
+        while !position.isAtEnd, position.first + Int64(position.entries.count) <= offset {
+            let passed = min(Int(offset - position.first), position.entries.count)
+            position.entries.removeFirst(passed)
+            position.first += Int64(passed)
+            if let rows = try await source.next(after: position.lastSegment) {
+                for row in rows { position.names.take(row, into: &position.entries) }
+                position.lastSegment = rows.last?.segment
+            } else {
+                position.names.finish(into: &position.entries)
+                position.isAtEnd = true
+            }
+        }
+        let fetched = position
+        open.position.withLock { $0 = fetched }
+    }
+}

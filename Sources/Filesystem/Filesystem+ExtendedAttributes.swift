@@ -1,0 +1,100 @@
+internal import Metadata
+internal import ObjectStore
+internal import Restore
+internal import Synchronization
+internal import ThawCore
+internal import Wire
+
+/// The names below `user.thaw.`: what is shown, and what is a command.
+package enum ThawAttribute: String, CaseIterable, Sendable {
+    case storageClass = "storage_class"
+    case restoreStatus = "restore_status"
+    case restoreExpiry = "restore_expiry"
+    case restoreTier = "restore_tier"
+    case restoreRequested = "restore_requested"
+    case restoreETA = "restore_eta"
+    case etag
+    case key
+    case versionID = "version_id"
+    // Commands: written, never listed, so that nothing copies them by accident.
+    case restore
+    case refresh
+
+    package static let prefix = "user.thaw."
+
+    package init?(attributeName: String) {
+        guard attributeName.hasPrefix(Self.prefix) else { return nil }
+        self.init(rawValue: String(attributeName.dropFirst(Self.prefix.count)))
+    }
+
+    package var attributeName: String { Self.prefix + rawValue }
+
+    var isCommand: Bool { self == .restore || self == .refresh }
+}
+
+extension Filesystem {
+    /// The value of an extended attribute.
+    package func attribute(_ number: UInt64, _ name: ThawAttribute) async throws(FileError) -> [UInt8] {
+        guard let value = try await shownAttributes(number)[name] else { throw .noSuchAttribute }
+        return value
+    }
+
+    /// The names of the attributes that the inode has, in a fixed order.
+    package func attributeNames(_ number: UInt64) async throws(FileError) -> [ThawAttribute] {
+        let shown = try await shownAttributes(number)
+        return ThawAttribute.allCases.filter { shown[$0] != nil }
+    }
+
+    /// Runs a command attribute. The ones that are shown cannot be set, which `cp -a` and `rsync -X` take calmly.
+    package func setAttribute(_ number: UInt64, _ name: ThawAttribute, value: [UInt8]) async throws(FileError) {
+        switch name {
+        case .restore: try await restore(number, String(decoding: value, as: UTF8.self))
+        case .refresh: try await refresh(number)
+        default: throw .unsupported
+        }
+    }
+
+    private func shownAttributes(_ number: UInt64) async throws(FileError) -> [ThawAttribute: [UInt8]] {
+        guard let inode = inodes[number] else { throw .stale }
+        if inode.directory != nil { return [.key: inode.directory?.prefix.bytes ?? []] }
+        let record = try await freshRecord(number)
+        var shown: [ThawAttribute: [UInt8]] = [:]
+        func show(_ name: ThawAttribute, _ text: String?) { shown[name] = text.map { Array($0.utf8) } }
+        shown[.key] = inode.key.bytes
+        show(.storageClass, record.storageClass.name)
+        show(.etag, record.etag)
+        show(.versionID, record.versionID)
+        let restore = await restores.restore(of: inode.key, version: nil)
+        let state = restore == nil ? state(of: record, inode) : .restoring
+        show(.restoreStatus, state.name)
+        if case .restored(let until?) = state { show(.restoreExpiry, WireDate.iso8601(until)) }
+        if let restore, case .restoring = state {
+            show(.restoreTier, restore.order.tier?.rawValue)
+            show(.restoreRequested, WireDate.iso8601(restore.requestedAt))
+            let longest = context.rules(for: record)?.longest(restore.order.tier)
+            show(.restoreETA, longest.map { WireDate.iso8601(restore.requestedAt + $0) })
+        }
+        return shown
+    }
+
+    private func state(of record: ObjectRecord, _ inode: Inode) -> ArchiveState {
+        let state = context.state(of: record, at: .now())
+        return inode.isKnownFrozen && state.isReadable ? .frozen : state
+    }
+
+    /// Forgets what is cached of a file, or of a directory's names.
+    private func refresh(_ number: UInt64) async throws(FileError) {
+        guard let inode = inodes[number] else { throw .stale }
+        do throws(MetadataError) {
+            if let directory = inode.directory {
+                try await writer.expire(directory: directory.prefix)
+                directory.progress.withLock { $0 = Directory.Progress() }
+            } else if let home = inode.home {
+                try await writer.expire(inode.segment, below: home.prefix)
+                inodes.update(number) { $0.checkedAt = .epoch }
+            }
+        } catch {
+            throw failure("refresh", inode.key, error)
+        }
+    }
+}

@@ -1,0 +1,306 @@
+internal import Metadata
+internal import ObjectStore
+internal import Synchronization
+internal import ThawCore
+
+extension Filesystem {
+    private static let slash = UInt8(ascii: "/")
+
+    // MARK: From memory
+
+    /// The entry of this name if the kernel knows its inode and it is fresh. Counts as a lookup.
+    package func lookupAtHand(parent: UInt64, name: UnsafeRawBufferPointer) -> Node? {
+        let now = Timestamp.now()
+        var number = InodeNumber(parent: parent)
+        number.add(name)
+        let asObject = number.value
+        number.add(CollectionOfOne(Self.slash))
+        let asDirectory = number.value
+        return inodes.withLock { inodes in
+            for number in [asDirectory, asObject] {
+                guard let index = inodes.index(forKey: number) else { continue }
+                guard inodes.values[index].isNamed(name, in: parent), isFresh(inodes.values[index].checkedAt, at: now)
+                else { continue }
+                inodes.values[index].lookups += 1
+                return node(number, inodes.values[index])
+            }
+            return nil
+        }
+    }
+
+    /// What is known of the inode, if it is fresh.
+    package func nodeAtHand(_ number: UInt64) -> Node? {
+        guard let node = inodes.update(number, { node(number, $0) }), node.isDirectory || isFresh(node.checkedAt)
+        else { return nil }
+        return node
+    }
+
+    package func forget(_ number: UInt64, count: UInt64) { inodes.forget(number, count: count) }
+
+    // MARK: Asking
+
+    /// The entry of this name, or nil when there is none. Counts as a lookup.
+    package func lookup(parent: UInt64, name: [UInt8]) async throws(FileError) -> Node? {
+        guard let inode = inodes[parent] else { throw .stale }
+        guard let directory = inode.directory else { throw .notDirectory }
+        guard name.count <= Names.bytesMax else { throw .nameTooLong }
+        guard let found = try await find(name, in: directory) else { return nil }
+        return inodes.withLock { remember(found, in: directory, &$0) }
+    }
+
+    /// What is known of the inode; asks the store when that is stale. Listings that have seen it since count.
+    package func attributes(_ number: UInt64) async throws(FileError) -> Node {
+        guard let inode = inodes[number] else { throw .stale }
+        if inode.directory == nil, !isFresh(inode.checkedAt) { _ = try await refreshed(number, inode) }
+        guard let current = inodes[number] else { throw .stale }
+        return node(number, current)
+    }
+
+    /// The object's record, not older than the TTL.
+    func freshRecord(_ number: UInt64) async throws(FileError) -> ObjectRecord {
+        guard let inode = inodes[number] else { throw .stale }
+        guard let record = inode.record else { throw .isDirectory }
+        return isFresh(inode.checkedAt) ? record : try await refreshed(number, inode)
+    }
+
+    private func refreshed(_ number: UInt64, _ inode: Inode) async throws(FileError) -> ObjectRecord {
+        guard let home = inode.home else { throw .isDirectory }
+        if let row = try await knownRows([inode.segment], in: home).first, isFresh(row.checkedAt),
+            case .object(let record) = row.kind
+        {
+            inodes.update(number) { $0.learn(record, at: row.checkedAt) }
+            return record
+        }
+        return try await head(inode.segment, in: home)
+    }
+
+    /// Asks the store for one object, and remembers the answer everywhere.
+    func head(_ segment: [UInt8], in home: Directory) async throws(FileError) -> ObjectRecord {
+        let key = home.key(of: segment)
+        do throws(StoreError) {
+            let record = try await store.head(key, version: nil)
+            await learned(key, record)
+            return record
+        } catch {
+            if error.kind == .noSuchKey { await learned(key, nil) } else { report("HEAD", key, error) }
+            throw FileError(error)
+        }
+    }
+
+    /// Takes in what somebody (a HEAD, a poll of a restore) found out about an object; nil: it is gone.
+    func learned(_ key: ObjectKey, _ record: ObjectRecord?) async {
+        guard key.hasPrefix(root.prefix), key != root.prefix else { return }
+        var prefix = root.prefix.bytes
+        var parent = root.inode
+        var rest = key.bytes[prefix.count...]
+        while let cut = rest.firstIndex(of: Self.slash), cut + 1 < rest.endIndex {
+            parent = InodeNumber.of(rest[...cut], parent: parent)
+            prefix += rest[...cut]
+            rest = rest[(cut + 1)...]
+        }
+        let segment = Array(rest)
+        let now = Timestamp.now()
+        let kind: MetadataRow.Kind = record.map { .object($0) } ?? .absent
+        do throws(MetadataError) {
+            let row = MetadataRow(segment: segment, kind: kind, checkedAt: now)
+            try await writer.record([row], below: ObjectKey(prefix), listing: 0)
+        } catch {
+            _ = failure("remembering", key, error)
+        }
+        inodes.update(InodeNumber.of(segment, parent: parent)) { inode in
+            guard inode.key == key, inode.directory == nil else { return }
+            if let record { inode.learn(record, at: now) } else { inode.checkedAt = .epoch }
+        }
+    }
+
+    // MARK: Finding a name
+
+    struct Found {
+        var row: MetadataRow
+        var isShadowed: Bool
+    }
+
+    private func find(_ name: [UInt8], in directory: Directory) async throws(FileError) -> Found? {
+        switch Names.query(name) {
+        case nil: return nil
+        case .segment(let segment):
+            let rows = try await rows([segment + [Self.slash], segment], in: directory)
+            return (rows.first { $0.kind == .directory } ?? rows.first).map { Found(row: $0, isShadowed: false) }
+        case .shadowed(let segment):
+            let rows = try await rows([segment + [Self.slash], segment], in: directory)
+            guard rows.contains(where: { $0.kind == .directory }) else { return nil }
+            return rows.first { $0.kind != .directory }.map { Found(row: $0, isShadowed: true) }
+        case .hashed(let leading, let isShadowed):
+            return try await findHashed(name, leading, isShadowed, in: directory)
+        }
+    }
+
+    /// A name too long to hold its segment: found by walking the entries that begin like it.
+    private func findHashed(
+        _ name: [UInt8], _ leading: [UInt8], _ isShadowed: Bool, in directory: Directory
+    ) async throws(FileError) -> Found? {
+        let source = try await rowSource(of: directory)
+        var last: [UInt8]? = nil
+        while let rows = try await source.next(after: last) {
+            for row in rows where row.segment.starts(with: leading) {
+                let bare = row.kind == .directory ? row.segment.dropLast() : row.segment[...]
+                if Names.name(of: bare, isShadowed: isShadowed) == name { return Found(row: row, isShadowed: isShadowed) }
+            }
+            last = rows.last?.segment
+        }
+        return nil
+    }
+
+    /// The present rows of these segments, from what is known or, where nothing fresh is, from the store.
+    private func rows(_ segments: [[UInt8]], in directory: Directory) async throws(FileError) -> [MetadataRow] {
+        if let rows = try await settledRows(segments, in: directory) { return rows }
+        if let listing = try await listingForLookup(in: directory), await covers(listing, segments) {
+            return try await knownRows(segments, in: directory).filter { $0.checkedAt >= listing.state.startedAt }
+        }
+        return try await ask(segments, in: directory)
+    }
+
+    /// The rows, if a fresh complete listing, one under way, or earlier lookups settle all of them.
+    private func settledRows(
+        _ segments: [[UInt8]], in directory: Directory
+    ) async throws(FileError) -> [MetadataRow]? {
+        let state: ListingState
+        do throws(MetadataError) { state = try await reader.state(of: directory.prefix) } catch {
+            throw failure("lookup", directory.prefix, error)
+        }
+        let known = try await allRows(segments, in: directory)
+        let present = known.filter { $0.kind != .absent }
+        if isFresh(state.listedAt) { return present.filter { $0.checkedAt >= state.listedAt } }
+        let fresh = known.filter { isFresh($0.checkedAt) }
+        if fresh.count == segments.count { return fresh.filter { $0.kind != .absent } }
+        if let listing = directory.progress.withLock({ $0.listing }), isFresh(listing.state.startedAt),
+            await covers(listing, segments)
+        {
+            return present.filter { $0.checkedAt >= listing.state.startedAt }
+        }
+        return nil
+    }
+
+    private func covers(_ listing: DirectoryListing, _ segments: [[UInt8]]) async -> Bool {
+        for segment in segments {
+            guard await listing.covers(segment) else { return false }
+        }
+        return true
+    }
+
+    /// From the second lookup that would ask the store on, one page of the directory is listed instead: if it turns
+    /// out to be all of it, no later lookup asks anything. A directory that one page does not cover is asked name by name.
+    private func listingForLookup(in directory: Directory) async throws(FileError) -> DirectoryListing? {
+        let asked = directory.progress.withLock { progress in
+            progress.lookupsAsked += 1
+            return progress.lookupsAsked
+        }
+        guard asked == 2 else { return nil }
+        let listing = try await listing(of: directory)
+        try await listing.advance(beyond: nil)
+        if await listing.isComplete { directory.progress.withLock { $0.lookupsAsked = 0 } }
+        return listing
+    }
+
+    private func knownRows(_ segments: [[UInt8]], in directory: Directory) async throws(FileError) -> [MetadataRow] {
+        try await allRows(segments, in: directory).filter { $0.kind != .absent }
+    }
+
+    private func allRows(_ segments: [[UInt8]], in directory: Directory) async throws(FileError) -> [MetadataRow] {
+        do throws(MetadataError) {
+            return try await reader.rows(segments, below: directory.prefix)
+        } catch {
+            throw failure("lookup", directory.prefix, error)
+        }
+    }
+
+    /// Asks the store for a name: a listing of what begins with it tells object and directory in one request, unless
+    /// many names lie between `name` and `name/` (`name-1`, `name.txt`).
+    private func ask(_ segments: [[UInt8]], in directory: Directory) async throws(FileError) -> [MetadataRow] {
+        let wanted = Set(segments)
+        guard let shortest = segments.min(by: { $0.count < $1.count }), let longest = segments.max(by: { $0.count < $1.count })
+        else { return [] }
+        let now = Timestamp.now()
+        var found: [MetadataRow]
+        do throws(StoreError) {
+            let page = try await store.list(ListRequest(prefix: directory.key(of: shortest), keysMax: 100))
+            let rows = MetadataRow.rows(of: page, below: directory.prefix, at: now)
+            found = rows.filter { wanted.contains($0.segment) }
+            if page.continuationToken != nil, rows.last.map({ $0.segment.lexicographicallyPrecedes(longest) }) ?? true {
+                let below = try await store.list(ListRequest(prefix: directory.key(of: longest), delimiter: nil, keysMax: 1))
+                if !below.objects.isEmpty {
+                    found.append(MetadataRow(segment: longest, kind: .directory, checkedAt: now))
+                }
+            }
+        } catch {
+            report("lookup", directory.key(of: shortest), error)
+            throw FileError(error)
+        }
+        let absent = wanted.subtracting(found.map(\.segment)).map {
+            MetadataRow(segment: $0, kind: .absent, checkedAt: now)
+        }
+        do throws(MetadataError) {
+            try await writer.record(found + absent, below: directory.prefix, listing: 0)
+        } catch {
+            throw failure("lookup", directory.key(of: shortest), error)
+        }
+        return found
+    }
+
+    // MARK: Inodes
+
+    /// Gives the entry an inode, or refreshes the one it has, and counts a lookup. Under the table's lock.
+    func remember(_ found: Found, in directory: Directory, _ inodes: inout [UInt64: Inode]) -> Node {
+        var number = InodeNumber.of(found.row.segment, parent: directory.inode)
+        while let known = inodes.index(forKey: number) {
+            guard inodes.values[known].home?.inode == directory.inode, inodes.values[known].segment == found.row.segment
+            else {
+                number &+= 1
+                continue
+            }
+            inodes.values[known].lookups += 1
+            inodes.values[known].isShadowed = found.isShadowed
+            inodes.values[known].learn(found.row)
+            return node(number, inodes.values[known])
+        }
+        let isDirectory = found.row.kind == .directory
+        var inode = Inode(
+            home: directory, segment: found.row.segment, isShadowed: found.isShadowed,
+            directory: isDirectory
+                ? Directory(prefix: directory.key(of: found.row.segment), inode: number, parent: directory) : nil,
+            record: nil, checkedAt: found.row.checkedAt, lookups: 1)
+        inode.learn(found.row)
+        inodes[number] = inode
+        return node(number, inode)
+    }
+
+    func node(_ number: UInt64, _ inode: Inode) -> Node {
+        Node(
+            inode: number, isDirectory: inode.directory != nil, sizeBytes: inode.record?.sizeBytes ?? 0,
+            modified: inode.record?.modified ?? mountedAt, checkedAt: inode.checkedAt)
+    }
+}
+
+extension Inode {
+    func isNamed(_ name: UnsafeRawBufferPointer, in parent: UInt64) -> Bool {
+        guard home?.inode == parent, !isShadowed else { return false }
+        let bare = directory == nil ? segment[...] : segment.dropLast()
+        return bare.elementsEqual(name)
+    }
+
+    mutating func learn(_ row: MetadataRow) {
+        switch row.kind {
+        case .object(let record): learn(record, at: row.checkedAt)
+        case .directory: checkedAt = max(checkedAt, row.checkedAt)
+        case .absent: break
+        }
+    }
+
+    /// Newer knowledge replaces older; a row that was read before the inode learned better does not.
+    mutating func learn(_ record: ObjectRecord, at time: Timestamp) {
+        guard time >= checkedAt else { return }
+        if record != self.record { isKnownFrozen = false }
+        self.record = record
+        checkedAt = time
+    }
+}

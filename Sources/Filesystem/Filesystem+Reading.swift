@@ -1,0 +1,110 @@
+package import Content
+internal import Logging
+internal import ObjectStore
+internal import Restore
+internal import Synchronization
+internal import ThawCore
+
+/// What an open hands to the kernel.
+package struct OpenedFile: Sendable {
+    package var handle: UInt64
+    /// The page cache is bypassed: for files that are frozen, so that a waiting read can be interrupted and holds up
+    /// nobody's readahead, and for a version opened beside another, so that their pages never mix.
+    package var isDirect: Bool
+    /// The page cache still holds this version.
+    package var keepsCache: Bool
+}
+
+extension Filesystem {
+    // MARK: Opening
+
+    /// Opens the file if that needs nothing asked: what is known of it is fresh, and it is readable.
+    package func openAtHand(_ number: UInt64) -> OpenedFile? {
+        guard let inode = inodes[number], let record = inode.record, isFresh(inode.checkedAt), !inode.isKnownFrozen,
+            context.state(of: record, at: .now()).isReadable
+        else { return nil }
+        return opened(number, inode.key, record, isFrozen: false)
+    }
+
+    /// Opens the file; a frozen one as the mount's `on_frozen` says.
+    package func open(_ number: UInt64) async throws(FileError) -> OpenedFile {
+        let record = try await freshRecord(number)
+        guard let inode = inodes[number] else { throw .stale }
+        let isReadable = !inode.isKnownFrozen && context.state(of: record, at: .now()).isReadable
+        if isReadable { return opened(number, inode.key, record, isFrozen: false) }
+        if try await mayOpenFrozen(number, inode.key, record) {
+            return opened(number, inode.key, record, isFrozen: true)
+        }
+        // The request found a restored copy.
+        return opened(number, inode.key, try await freshRecord(number), isFrozen: false)
+    }
+
+    package func close(_ handle: UInt64) { openFiles.close(handle) }
+
+    private func opened(_ number: UInt64, _ key: ObjectKey, _ record: ObjectRecord, isFrozen: Bool) -> OpenedFile {
+        let (handle, isBesideOther) = openFiles.open(
+            number, record, isFrozen: isFrozen, aheadBytesMax: contents.aheadBytesMax
+        ) {
+            contents.content(key: key, version: nil, etag: record.etag, sizeBytes: record.sizeBytes)
+        }
+        let isDirect = isFrozen || isBesideOther
+        let keepsCache = inodes.update(number) { inode in
+            defer { if !isDirect { inode.openedETag = record.etag } }
+            return !isDirect && inode.openedETag == record.etag
+        }
+        return OpenedFile(handle: handle, isDirect: isDirect, keepsCache: keepsCache ?? false)
+    }
+
+    // MARK: Reading
+
+    /// The bytes, if they are in memory (or there are none); starts fetching what is missing, unless it is frozen.
+    package func readAtHand(_ handle: UInt64, offset: UInt64, sizeBytes: Int) -> PinnedBytes? {
+        guard let file = openFiles[handle], !file.isFrozen.load(ordering: .acquiring) else { return nil }
+        guard let range = file.range(offset, sizeBytes) else { return PinnedBytes.none }
+        return file.content.bytesAtHand(range, ahead: file.pattern.withLock { $0.note(range) })
+    }
+
+    /// The bytes from `offset`, up to `sizeBytes` of them or to the end of the file. Waits for the store, and for a
+    /// restore as far as `on_frozen` lets it.
+    package func read(_ handle: UInt64, offset: UInt64, sizeBytes: Int) async throws(FileError) -> PinnedBytes {
+        guard let file = openFiles[handle] else { throw .stale }
+        guard let range = file.range(offset, sizeBytes) else { return .none }
+        // A copy may lapse between the restore and the read, and be restored again; but not for ever.
+        for _ in 0..<3 {
+            if file.isFrozen.load(ordering: .acquiring) {
+                try await thaw(file)
+                file.isFrozen.store(false, ordering: .releasing)
+            }
+            do throws(StoreError) {
+                return try await file.content.bytes(range, ahead: file.pattern.withLock { $0.note(range) })
+            } catch {
+                guard error.kind == .invalidObjectState else { throw failedRead(file, error) }
+                markFrozen(file)
+            }
+        }
+        log.error("\(file.content.key) is frozen again as soon as it is restored; ask the provider")
+        throw .timedOut
+    }
+
+    private func failedRead(_ file: FileHandle, _ error: StoreError) -> FileError {
+        report("read", file.content.key, error)
+        // What was cached is wrong about this object: let the next look ask.
+        if error.kind == .preconditionFailed || error.kind == .noSuchKey {
+            inodes.update(file.inode) { $0.checkedAt = .epoch }
+        }
+        return error.kind == .noSuchKey ? .stale : FileError(error)
+    }
+
+    private func markFrozen(_ file: FileHandle) {
+        file.isFrozen.store(true, ordering: .releasing)
+        inodes.update(file.inode) { $0.isKnownFrozen = true }
+    }
+}
+
+extension FileHandle {
+    /// The part of the file that a read is about; nil past its end.
+    func range(_ offset: UInt64, _ sizeBytes: Int) -> Range<UInt64>? {
+        guard offset < content.sizeBytes, sizeBytes > 0 else { return nil }
+        return offset..<min(offset + UInt64(sizeBytes), content.sizeBytes)
+    }
+}

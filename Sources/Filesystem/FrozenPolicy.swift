@@ -1,0 +1,38 @@
+internal import ObjectStore
+internal import Restore
+package import Wire
+
+/// What a reader meets at a frozen file: the mount's `on_frozen` and its companions.
+package struct FrozenPolicy: Sendable {
+    package enum Behaviour: String, Sendable, CaseIterable {
+        /// The read waits for the restore, if the class's documented time fits in `waitMax`.
+        case block
+        /// The restore is started, and the open refused until it is done.
+        case eagain
+        /// Nothing is ever asked on behalf of a reader.
+        case refuse
+    }
+
+    package enum RefusalPoint: String, Sendable, CaseIterable { case open, read }
+
+    package var behaviour: Behaviour = .block
+    package var eagainAt: RefusalPoint = .open
+    /// How long a read waits for a restore; nil for ever.
+    package var waitMax: Duration? = .seconds(300)
+    /// Days that a copy restored by a read is to last, clamped to what the class allows.
+    package var days: Int = 3
+    /// Tier for restores by reads; nil, or one that the class does not have, is the class's own default.
+    package var tier: RestoreTier?
+
+    package init() {}
+
+    func order(_ rules: ArchiveRules) -> RestoreOrder { rules.clamped(days: days, tier: tier) }
+
+    /// Whether a restore by a read may be waited for: its longest documented time fits.
+    func isWorthWaiting(_ rules: ArchiveRules) -> Bool {
+        guard behaviour == .block else { return false }
+        guard let waitMax else { return true }
+        guard let longest = rules.longest(order(rules).tier) else { return false }
+        return longest <= waitMax
+    }
+}

@@ -1,0 +1,72 @@
+internal import ObjectStore
+internal import Synchronization
+package import ThawCore
+
+/// What an operation needs to know of an inode, as a value that outlives the table's lock.
+package struct Node: Sendable {
+    package var inode: UInt64
+    package var isDirectory: Bool
+    package var sizeBytes: UInt64
+    package var modified: Timestamp
+    /// When the store was last asked about it.
+    package var checkedAt: Timestamp
+}
+
+/// An inode that the kernel knows.
+struct Inode: Sendable {
+    /// The directory that it is a name of; nil for the mount's root.
+    let home: Directory?
+    let segment: [UInt8]
+    /// Its name is the escaped one, because a directory has the plain one.
+    var isShadowed: Bool
+    /// What a directory's children share; nil for a file.
+    let directory: Directory?
+    /// Nil for a directory.
+    var record: ObjectRecord?
+    var checkedAt: Timestamp
+    /// Lookups that the kernel has not taken back.
+    var lookups: UInt64 = 0
+    /// The newest content that was opened, and how often each is open still.
+    var opens = 0
+    var openedETag = ""
+    /// A GET or a restore said it is frozen, whatever the record says (a listing may not tell), until the next record.
+    var isKnownFrozen = false
+
+    var key: ObjectKey { home?.key(of: segment) ?? .empty }
+}
+
+/// The inodes that the kernel knows, by number. One lock, a leaf; every operation under it is short and calls nobody.
+final class InodeTable: Sendable {
+    private let inodes: Mutex<[UInt64: Inode]>
+
+    init(root: Directory, at now: Timestamp) {
+        let inode = Inode(
+            home: nil, segment: [], isShadowed: false, directory: root, record: nil, checkedAt: now, lookups: 1)
+        inodes = Mutex([root.inode: inode])
+    }
+
+    func withLock<Result: Sendable>(_ body: (inout [UInt64: Inode]) -> Result) -> Result {
+        inodes.withLock { body(&$0) }
+    }
+
+    subscript(number: UInt64) -> Inode? { inodes.withLock { $0[number] } }
+
+    var count: Int { inodes.withLock { $0.count } }
+
+    /// Changes an inode in place; nil when the kernel no longer knows it.
+    @discardableResult
+    func update<Result: Sendable>(_ number: UInt64, _ body: (inout Inode) -> Result) -> Result? {
+        inodes.withLock { inodes in
+            guard let index = inodes.index(forKey: number) else { return nil }
+            return body(&inodes.values[index])
+        }
+    }
+
+    /// The kernel takes lookups back; an inode without any is dropped. The root stays.
+    func forget(_ number: UInt64, count: UInt64) {
+        inodes.withLock { inodes in
+            guard number != 1, let lookups = inodes[number]?.lookups else { return }
+            if lookups <= count { inodes[number] = nil } else { inodes[number]?.lookups = lookups - count }
+        }
+    }
+}

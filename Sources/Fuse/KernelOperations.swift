@@ -1,0 +1,40 @@
+/// What the kernel asks. Called on the reader threads: an implementation answers at once from memory, or takes the
+/// request off the thread (`Request.deferred()`) and returns. Nothing here may block: a blocked reader is a blocked mount.
+///
+/// Names are bytes without the NUL, valid during the call only. Inodes and handles are those that replies named.
+package protocol KernelOperations: AnyObject, Sendable {
+    /// The kernel and libfuse have agreed on the protocol: the mount is usable from here on.
+    func initialized()
+
+    func lookup(_ request: consuming Request, parent: UInt64, name: UnsafeRawBufferPointer)
+    /// No reply: `count` lookups of the inode are taken back.
+    func forget(inode: UInt64, count: UInt64)
+    func getattr(_ request: consuming Request, inode: UInt64)
+    func setattr(_ request: consuming Request, inode: UInt64)
+    func readlink(_ request: consuming Request, inode: UInt64)
+    func access(_ request: consuming Request, inode: UInt64, mask: Int32)
+
+    func open(_ request: consuming Request, inode: UInt64, flags: Int32)
+    func read(_ request: consuming Request, inode: UInt64, handle: UInt64, offset: UInt64, sizeBytes: Int)
+    func release(_ request: consuming Request, inode: UInt64, handle: UInt64)
+
+    func opendir(_ request: consuming Request, inode: UInt64)
+    func readdir(
+        _ request: consuming Request, inode: UInt64, handle: UInt64, offset: Int64, sizeBytes: Int,
+        withAttributes: Bool)
+    func releasedir(_ request: consuming Request, inode: UInt64, handle: UInt64)
+
+    func statfs(_ request: consuming Request)
+    func getxattr(_ request: consuming Request, inode: UInt64, name: UnsafeRawBufferPointer, sizeBytes: Int)
+    func listxattr(_ request: consuming Request, inode: UInt64, sizeBytes: Int)
+    func setxattr(
+        _ request: consuming Request, inode: UInt64, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer)
+    func removexattr(_ request: consuming Request, inode: UInt64, name: UnsafeRawBufferPointer)
+
+    /// Everything that changes a name or content: create, mkdir, unlink, rename, write and their kin.
+    func modify(_ request: consuming Request)
+
+    /// The caller of a deferred request received a signal. Runs under libfuse's lock of that request: it may note the
+    /// id and must not answer anything.
+    func interrupted(id: UInt64)
+}

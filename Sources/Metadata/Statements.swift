@@ -1,0 +1,117 @@
+internal import Database
+internal import ObjectStore
+internal import ThawCore
+internal import Wire
+
+/// Column order of every query that reads entries.
+let entryColumns = "segment, checked_at, kind, size, modified, etag, class, restore, expiry, archive, version"
+
+extension Statement {
+    /// Reads the current row of a query over `entryColumns`.
+    func metadataRow() -> MetadataRow {
+        let kind: MetadataRow.Kind =
+            switch int64(2) {
+            case 1: .object(objectRecord())
+            case 2: .directory
+            default: .absent
+            }
+        return MetadataRow(segment: blob(0), kind: kind, checkedAt: Timestamp(nanoseconds: int64(1)))
+    }
+
+    private func objectRecord() -> ObjectRecord {
+        let restore: RestoreHeader? =
+            switch int64(7) {
+            case 1: .ongoing
+            case 2: .restored(until: int64(8) == 0 ? nil : Timestamp(nanoseconds: int64(8)))
+            default: nil
+            }
+        return ObjectRecord(
+            sizeBytes: uint64(3), modified: Timestamp(nanoseconds: int64(4)), etag: text(5),
+            storageClass: StorageClass(text(6)), restore: restore, archiveStatus: isNull(9) ? nil : text(9),
+            versionID: isNull(10) ? nil : text(10))
+    }
+
+    /// Binds an entry to `?1…?13` of the upsert.
+    func bindEntry(directory: Int64, listing: Int64, _ row: MetadataRow) throws(DatabaseError) {
+        try bind(directory, at: 1)
+        try bind(row.segment, at: 2)
+        try bind(listing, at: 3)
+        try bind(row.checkedAt.nanoseconds, at: 4)
+        guard case .object(let record) = row.kind else {
+            try bind(Int64(row.kind == .directory ? 2 : 0), at: 5)
+            for column in 6...9 { try bindNull(at: column) }
+            try bind(Int64(0), at: 10)
+            try bind(Int64(0), at: 11)
+            try bindNull(at: 12)
+            try bindNull(at: 13)
+            return
+        }
+        try bind(Int64(1), at: 5)
+        try bind(Int64(clamping: record.sizeBytes), at: 6)
+        try bind(record.modified.nanoseconds, at: 7)
+        try bind(record.etag, at: 8)
+        try bind(record.storageClass.name, at: 9)
+        switch record.restore {
+        case nil:
+            try bind(Int64(0), at: 10)
+            try bind(Int64(0), at: 11)
+        case .ongoing:
+            try bind(Int64(1), at: 10)
+            try bind(Int64(0), at: 11)
+        case .restored(let until):
+            try bind(Int64(2), at: 10)
+            try bind(until?.nanoseconds ?? 0, at: 11)
+        }
+        try bind(record.archiveStatus, at: 12)
+        try bind(record.versionID, at: 13)
+    }
+}
+
+/// The statements of the writing connection, compiled once.
+struct WriteStatements {
+    let ensureDirectory: Statement
+    let directoryID: Statement
+    let upsert: Statement
+    let beginListing: Statement
+    let finishListing: Statement
+    let dropUnlisted: Statement
+    let expireDirectory: Statement
+    let expireEntry: Statement
+    let putRestore: Statement
+    let dropRestore: Statement
+
+    init(_ connection: Connection) throws(DatabaseError) {
+        ensureDirectory = try connection.prepare("INSERT INTO directory(prefix) VALUES(?1) ON CONFLICT DO NOTHING")
+        directoryID = try connection.prepare("SELECT id FROM directory WHERE prefix = ?1")
+        // A listing does not tell Intelligent-Tiering's archive status: what a HEAD told stays while the object does.
+        upsert = try connection.prepare(
+            """
+            INSERT INTO entry(directory, segment, listing, checked_at, kind, size, modified, etag, class, restore,
+                expiry, archive, version) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+            ON CONFLICT(directory, segment) DO UPDATE SET
+                archive = CASE WHEN excluded.archive IS NULL AND excluded.etag IS etag THEN archive
+                    ELSE excluded.archive END,
+                listing = max(listing, excluded.listing), checked_at = excluded.checked_at, kind = excluded.kind,
+                size = excluded.size, modified = excluded.modified, etag = excluded.etag, class = excluded.class,
+                restore = excluded.restore, expiry = excluded.expiry, version = excluded.version
+            """)
+        beginListing = try connection.prepare(
+            """
+            UPDATE directory SET started_at = ?2, listing = (SELECT coalesce(max(listing), 0) + 1 FROM directory)
+            WHERE prefix = ?1 RETURNING listing
+            """)
+        finishListing = try connection.prepare(
+            "UPDATE directory SET listed_at = started_at WHERE prefix = ?1 AND listing = ?2 RETURNING id, started_at")
+        dropUnlisted = try connection.prepare(
+            "DELETE FROM entry WHERE directory = ?1 AND listing <> ?2 AND checked_at < ?3")
+        expireDirectory = try connection.prepare("UPDATE directory SET listed_at = 0 WHERE prefix = ?1")
+        expireEntry = try connection.prepare(
+            "UPDATE entry SET checked_at = 0 WHERE directory = (SELECT id FROM directory WHERE prefix = ?1) AND segment = ?2")
+        putRestore = try connection.prepare(
+            """
+            INSERT OR REPLACE INTO restore(key, version, state, class, tier, days, requested_at)
+            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            """)
+        dropRestore = try connection.prepare("DELETE FROM restore WHERE key = ?1 AND version = ?2")
+    }
+}

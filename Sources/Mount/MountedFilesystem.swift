@@ -1,0 +1,78 @@
+package import Filesystem
+package import Fuse
+package import Logging
+internal import Synchronization
+internal import ThawCore
+
+/// A filesystem that the kernel sees: the session, its threads, and how they end.
+package final class MountedFilesystem: Sendable {
+    private let session: Session
+    private let dispatcher: Dispatcher
+    private let log: Logger
+    private let ended: AsyncStream<Void>
+    private let readers: Int
+
+    /// Mounts. Nothing is answered before `serve`. `onInitialized` runs once the mount is usable.
+    package init(
+        _ filesystem: Filesystem, mountpoint: String, options: [String], ownership: Ownership, readers: Int,
+        log: Logger, onInitialized: @escaping @Sendable () -> Void
+    ) throws(MountError) {
+        self.log = log
+        self.readers = readers
+        do throws(Thread.Failure) {
+            dispatcher = try Dispatcher(
+                filesystem: filesystem, ownership: ownership, log: log, onInitialized: onInitialized)
+        } catch {
+            throw .thread(errno: error.errno)
+        }
+        do throws(SessionError) {
+            session = try Session(mountpoint: mountpoint, options: options, operations: dispatcher)
+        } catch {
+            throw .session(error)
+        }
+        let (ended, end) = AsyncStream.makeStream(of: Void.self)
+        self.ended = ended
+        do throws(Thread.Failure) {
+            _ = try Thread(name: "interrupts") { [dispatcher] in dispatcher.inFlight.watchInterrupts() }
+            _ = try Thread(name: "session") { [session, log] in
+                do throws(SessionError) { try session.run(readers: readers) } catch {
+                    log.critical("the mount cannot be served: \(error)")
+                }
+                end.finish()
+            }
+        } catch {
+            session.unmount()
+            throw .thread(errno: error.errno)
+        }
+    }
+
+    /// Returns once the mount is gone, by whatever way, and every request has been read.
+    package func waitUntilUnmounted() async {
+        for await _ in ended {}
+        dispatcher.inFlight.stop()
+    }
+
+    /// Takes the mount off the tree and ends everybody's waiting. Files that are open stay readable as far as they need
+    /// nothing asked, until their programs close them or the process ends.
+    package func unmount() {
+        session.unmount()
+        dispatcher.inFlight.stop()
+    }
+
+    package func invalidate(inode: UInt64, pages: Bool) { session.invalidate(inode: inode, pages: pages) }
+}
+
+package enum MountError: Error, Sendable, Equatable {
+    case session(SessionError)
+    case thread(errno: Int32)
+}
+
+extension MountError: CustomStringConvertible {
+    package var description: String {
+        switch self {
+        case .session(.options): "libfuse does not take the options"
+        case .session(.mount(let code)): code == 0 ? "libfuse has said why" : errorText(code)
+        case .session(.thread(let code)), .thread(let code): "no thread: \(errorText(code))"
+        }
+    }
+}

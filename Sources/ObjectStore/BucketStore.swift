@@ -1,0 +1,200 @@
+package import Logging
+package import ThawCore
+package import Wire
+import HTTP
+
+/// One bucket over HTTP: everything that the dialects share. What they do not is in their `BucketDialect`.
+///
+/// Sends each request once, with one exception: a reply that tells how to ask rightly (another region, a
+/// credential that has been renewed) is followed at once, and what it taught is kept.
+package final class BucketStore: ObjectStore {
+    package let configuration: StoreConfiguration
+    package var dialect: Dialect { configuration.dialect }
+
+    let spoken: any BucketDialect
+    let exchange: Exchange
+
+    /// - Parameter clock: what signatures are dated with, before any correction that the store asks for
+    package init(
+        _ configuration: StoreConfiguration,
+        credentials: any CredentialsProvider,
+        transport: any Transport,
+        logger: Logger,
+        clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
+    ) {
+        self.configuration = configuration
+        spoken = configuration.dialect == .oss ? OSSDialect() : S3Dialect()
+        exchange = Exchange(
+            configuration,
+            spoken,
+            credentials: credentials,
+            transport: transport,
+            logger: logger,
+            clock: clock
+        )
+    }
+
+    package func list(_ request: ListRequest) async throws(StoreError) -> ListPage {
+        var query = [
+            QueryItem("list-type", "2"), QueryItem("encoding-type", "url"),
+            QueryItem("max-keys", "\(request.keysMax)"),
+        ]
+        if !request.prefix.isEmpty { query.append(QueryItem("prefix", bytes: request.prefix.bytes)) }
+        if let delimiter = request.delimiter { query.append(QueryItem("delimiter", bytes: [delimiter])) }
+        if let token = request.continuationToken {
+            query.append(QueryItem("continuation-token", token))
+        } else if let start = request.startAfter, !start.isEmpty {
+            query.append(QueryItem("start-after", bytes: start.bytes))
+        }
+        let response = try await exchange.send(
+            StoreRequest(method: .get, query: query, headers: spoken.listHeaders),
+            expecting: [200]
+        )
+        do {
+            return try ListReply.page(response.body, spoken)
+        } catch {
+            throw nonsense(response, error.reason)
+        }
+    }
+
+    package func head(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectRecord {
+        let response = try await exchange.send(
+            StoreRequest(method: .head, key: key, query: versionQuery(version), headers: [Self.identity]),
+            expecting: [200]
+        )
+        guard let size = response.head["content-length"].flatMap({ UInt64($0) }),
+            let record = ObjectRecord(response.head, sizeBytes: size, spoken)
+        else { throw nonsense(response, "a HEAD without a length, a date or an entity tag that can be read") }
+        return record
+    }
+
+    package func get(
+        _ key: ObjectKey,
+        version: String?,
+        range: Range<UInt64>,
+        ifMatch: String?,
+        into sink: any ByteSink
+    ) async throws(StoreError) -> ObjectRecord {
+        guard !range.isEmpty else {
+            throw StoreError(.invalidRange, code: "EmptyRange", message: "a read of no bytes")
+        }
+        var headers = spoken.readHeaders + [Self.identity]
+        headers.append(("range", "bytes=\(range.lowerBound)-\(range.upperBound - 1)"))
+        if let ifMatch { headers.append(("if-match", ifMatch)) }
+        let request = StoreRequest(
+            method: .get,
+            key: key,
+            query: versionQuery(version),
+            headers: headers,
+            timeout: nil
+        )
+
+        let body = RangeSink(range, sink)
+        let response: HTTPResponse
+        do {
+            response = try await exchange.send(request, into: body, expecting: 200...299)
+        } catch {
+            if body.isAborted { throw .cancelled }
+            if let problem = body.problem { throw .nonsense(problem) }
+            throw error
+        }
+        if let problem = body.problem { throw nonsense(response, problem) }
+        guard body.isComplete else {
+            throw StoreError(
+                .unavailable,
+                status: response.status,
+                code: "ShortBody",
+                message: "the body ended early",
+                requestID: requestID(response)
+            )
+        }
+        guard let size = response.head["content-range"].flatMap(ContentRange.init)?.sizeBytes,
+            let record = ObjectRecord(response.head, sizeBytes: size, spoken)
+        else { throw nonsense(response, "a GET without a date or an entity tag that can be read") }
+        return record
+    }
+
+    package func restore(
+        _ key: ObjectKey,
+        version: String?,
+        _ order: RestoreOrder
+    ) async throws(StoreError) -> RestoreReply {
+        let request = StoreRequest(
+            method: .post,
+            key: key,
+            query: [QueryItem("restore")] + versionQuery(version),
+            body: spoken.restoreBody(order)
+        )
+        do throws(StoreError) {
+            let response = try await exchange.send(request, expecting: [200, 202])
+            if let document = ErrorDocument(response.body) {
+                throw nonsense(response, "success with an error inside: \(document.code ?? "no code")")
+            }
+            return response.status == 202 ? .started : .alreadyRestored
+        } catch {
+            if error.code == "RestoreAlreadyInProgress" { return .alreadyInProgress }
+            // S3 and its kin use this code for an object that is not archived as well; there it cannot mean
+            // frozen.
+            if error.kind == .invalidObjectState {
+                var error = error
+                error.kind = .notArchived
+                throw error
+            }
+            throw error
+        }
+    }
+
+    package func archiveDirectRead() async throws(StoreError) -> Bool {
+        guard dialect == .oss else { return false }
+        let response: HTTPResponse
+        do {
+            response = try await exchange.send(
+                StoreRequest(method: .get, query: [QueryItem("bucketArchiveDirectRead")]),
+                expecting: [200]
+            )
+        } catch {
+            // Not ours to ask, or never configured.
+            if error.status == 403 && error.kind == .denied || error.status == 404 && error.kind == .noSuchKey
+            {
+                return false
+            }
+            throw error
+        }
+        do throws(XMLError) {
+            return try Self.enabled(response.body)
+        } catch {
+            throw nonsense(response, error.description)
+        }
+    }
+
+    // MARK: - Parts of requests and replies
+
+    /// Bytes come as they are stored: a Content-Encoding is the object's own.
+    private static let identity = (name: "accept-encoding", value: "identity")
+
+    private func versionQuery(_ version: String?) -> [QueryItem] {
+        version.map { [QueryItem("versionId", $0)] } ?? []
+    }
+
+    private func requestID(_ response: HTTPResponse) -> String? {
+        response.head[spoken.headerPrefix + "request-id"]
+    }
+
+    private func nonsense(_ response: HTTPResponse, _ message: String) -> StoreError {
+        .nonsense(message, status: response.status, requestID: requestID(response))
+    }
+
+    /// `<ArchiveDirectReadConfiguration><Enabled>true</Enabled></ArchiveDirectReadConfiguration>`
+    private static func enabled(_ body: [UInt8]) throws(XMLError) -> Bool {
+        var xml = try XMLReader(body)
+        guard xml.isNamed("ArchiveDirectReadConfiguration") else {
+            throw XMLError(reason: "<\(xml.localName)> where a configuration was expected", offset: 0)
+        }
+        var isEnabled = false
+        while try xml.nextChild() {
+            if xml.isNamed("Enabled") { isEnabled = try xml.string() == "true" } else { try xml.skip() }
+        }
+        try xml.finish()
+        return isEnabled
+    }
+}

@@ -1,0 +1,106 @@
+package import Wire
+
+/// Where one bucket is and how requests to it are addressed and signed.
+package struct StoreConfiguration: Hashable, Sendable {
+    package enum Addressing: Sendable { case virtualHost, path }
+    package enum Signature: String, Sendable, CaseIterable { case v4, v1 }
+
+    package var dialect: Dialect
+    package var bucket: String
+    package var endpoint: Endpoint
+    /// Bare (`cn-hangzhou`, `us-east-1`); empty only for OSS with signature V1.
+    package var region: String
+    package var addressing: Addressing
+    /// OSS only; S3 is always V4.
+    package var signature: Signature
+    /// The endpoint follows from the region, so it moves when the region turns out to be another.
+    package var isEndpointDerived: Bool
+
+    /// Fills in what is not given.
+    ///
+    /// The endpoint comes from the region, the region from the endpoint's name or from `AWS_REGION`,
+    /// `AWS_DEFAULT_REGION` or `OSS_REGION`; S3 without any of them starts at `us-east-1`, from where a
+    /// bucket elsewhere is found. Addresses and localhost are addressed by path, as are S3 buckets with a dot
+    /// over https, whose names no wildcard certificate covers.
+    package init(
+        dialect: Dialect,
+        bucket: String,
+        endpoint: String? = nil,
+        region: String? = nil,
+        addressing: Addressing? = nil,
+        signature: Signature = .v4,
+        environment: [String: String] = [:]
+    ) throws(ConfigurationError) {
+        guard (1...255).contains(bucket.utf8.count), bucket.utf8.allSatisfy(isHostByte), bucket != ".",
+            bucket != ".."
+        else { throw .malformedBucket(bucket) }
+        let given = try endpoint.map { text throws(ConfigurationError) in try Endpoint(text) }
+        let told =
+            region ?? given.flatMap { Self.region(of: $0.host, dialect) }
+            ?? Self.region(in: environment, dialect)
+        if let told, told.isEmpty || !told.utf8.allSatisfy(isHostByte) { throw .malformedRegion(told) }
+
+        self.dialect = dialect
+        self.bucket = bucket
+        self.signature = dialect == .oss ? signature : .v4
+        isEndpointDerived = given == nil
+        switch dialect {
+        case .s3:
+            self.region = told ?? "us-east-1"
+            self.endpoint = given ?? Self.endpoint(region: self.region, .s3)
+        case .oss:
+            guard let endpoint = given ?? told.map({ Self.endpoint(region: $0, .oss) }) else {
+                throw .missingEndpoint
+            }
+            if told == nil && signature == .v4 { throw .missingRegion(endpoint: endpoint.authority) }
+            self.endpoint = endpoint
+            self.region = told.map(Self.bareRegion) ?? ""
+        }
+        let needsPath =
+            self.endpoint.isNumericOrLocal
+            || (dialect == .s3 && bucket.contains(".") && self.endpoint.scheme == .https)
+        self.addressing = addressing ?? (needsPath ? .path : .virtualHost)
+    }
+
+    /// The provider's public endpoint of a region.
+    package static func endpoint(region: String, _ dialect: Dialect) -> Endpoint {
+        switch dialect {
+        case .oss: Endpoint(scheme: .https, host: "oss-\(bareRegion(region)).aliyuncs.com")
+        case .s3:
+            Endpoint(
+                scheme: .https,
+                host: "s3.\(region).amazonaws.com" + (region.hasPrefix("cn-") ? ".cn" : "")
+            )
+        }
+    }
+
+    /// `oss-cn-hangzhou-internal` is `cn-hangzhou`: OSS names places so, and signs the bare name.
+    static func bareRegion(_ name: String) -> String {
+        var name = name[...]
+        if name.hasPrefix("oss-") { name = name.dropFirst(4) }
+        if name.hasSuffix("-internal") { name = name.dropLast(9) }
+        return String(name)
+    }
+
+    private static func region(of host: String, _ dialect: Dialect) -> String? {
+        let labels = host.split(separator: ".").map(String.init)
+        switch dialect {
+        case .oss:
+            guard labels.count >= 3, host.hasSuffix(".aliyuncs.com") else { return nil }
+            // `{region}.oss.aliyuncs.com` answers on IPv4 and IPv6.
+            if labels.count == 4 && labels[1] == "oss" { return labels[0] }
+            guard labels[0].hasPrefix("oss-"), !labels[0].hasPrefix("oss-accelerate") else { return nil }
+            return bareRegion(labels[0])
+        case .s3:
+            guard let amazon = labels.firstIndex(of: "amazonaws"), amazon >= 2, labels[0] == "s3" else {
+                return nil
+            }
+            return labels[amazon - 1]
+        }
+    }
+
+    private static func region(in environment: [String: String], _ dialect: Dialect) -> String? {
+        let names = dialect == .s3 ? ["AWS_REGION", "AWS_DEFAULT_REGION"] : ["OSS_REGION"]
+        return names.lazy.compactMap { environment[$0] }.first { !$0.isEmpty }
+    }
+}

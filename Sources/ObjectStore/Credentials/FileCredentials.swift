@@ -1,0 +1,97 @@
+import Wire
+
+/// `~/.aws/credentials` and `~/.aws/config`, with profiles and `credential_process`.
+package struct AWSFileCredentials: CredentialsSource {
+    package let name: String
+    private let profile: String
+    private let isProfileNamed: Bool
+    private let credentialsPath: String
+    private let configPath: String
+
+    /// - Parameter profile: nil for `AWS_PROFILE`, and `default` without that
+    package init(profile: String?, _ environment: [String: String]) {
+        let home = environment["HOME"] ?? "/"
+        let named = profile ?? environment["AWS_PROFILE"]
+        isProfileNamed = named != nil
+        self.profile = named ?? "default"
+        credentialsPath = environment["AWS_SHARED_CREDENTIALS_FILE"] ?? "\(home)/.aws/credentials"
+        configPath = environment["AWS_CONFIG_FILE"] ?? "\(home)/.aws/config"
+        name = "profile \(self.profile) in \(credentialsPath) and \(configPath)"
+    }
+
+    package func load() async throws(CredentialsError) -> Finding {
+        let shared = try Profiles.read(credentialsPath)?.sections[profile]
+        let sections = try Profiles.read(configPath)?.sections
+        // In the config file every profile but the default has the word before its name.
+        let config = sections?["profile \(profile)"] ?? (profile == "default" ? sections?["default"] : nil)
+        guard shared != nil || config != nil else {
+            // Who names a profile does not want another place's credentials.
+            if isProfileNamed { throw CredentialsError("there is no \(name)") }
+            return .absent("no such profile")
+        }
+        for (settings, path) in [(shared, credentialsPath), (config, configPath)] {
+            guard let settings else { continue }
+            if let lease = try keys(settings, path) { return .found(lease) }
+        }
+        if let command = shared?["credential_process"] ?? config?["credential_process"] {
+            return .found(try await ProcessCredentials.run(command))
+        }
+        if let setting = ["role_arn", "sso_session", "sso_start_url"].first(where: { config?[$0] != nil }) {
+            throw CredentialsError("\(name): \(setting) is not supported; use credential_process")
+        }
+        return .absent("holds no keys")
+    }
+
+    private func keys(_ settings: [String: String], _ path: String) throws(CredentialsError) -> Lease? {
+        switch (settings["aws_access_key_id"], settings["aws_secret_access_key"]) {
+        case (let key?, let secret?):
+            return Lease(
+                Credentials(
+                    accessKeyID: key,
+                    secretAccessKey: secret,
+                    sessionToken: settings["aws_session_token"]
+                )
+            )
+        case (nil, nil): return nil
+        default: throw CredentialsError("\(path): profile \(profile) has one half of a key only")
+        }
+    }
+}
+
+/// `~/.ossutilconfig`, the file of the vendor's own command.
+package struct OSSFileCredentials: CredentialsSource {
+    package var name: String { path }
+    private let path: String
+    private let section: String
+    private let role: @Sendable (String?) -> any CredentialsSource
+
+    /// - Parameters:
+    ///   - profile: the section that is read; nil for `Credentials`
+    ///   - role: the source that is asked when the file says to use an instance's role of this name
+    package init(
+        profile: String?,
+        _ environment: [String: String],
+        role: @escaping @Sendable (String?) -> any CredentialsSource
+    ) {
+        path = (environment["HOME"] ?? "/") + "/.ossutilconfig"
+        section = profile ?? "Credentials"
+        self.role = role
+    }
+
+    package func load() async throws(CredentialsError) -> Finding {
+        guard let profiles = try Profiles.read(path) else { return .absent("no such file") }
+        let match = profiles.sections.first { $0.key.lowercased() == section.lowercased() }
+        guard let settings = match?.value else { return .absent("no section \(section)") }
+        if settings["mode"]?.lowercased() == "ecsramrole" {
+            return try await role(settings["ecsrolename"]).load()
+        }
+        guard let key = settings["accesskeyid"], let secret = settings["accesskeysecret"] else {
+            if let mode = settings["mode"], mode.lowercased() == "ramrolearn" {
+                throw CredentialsError("\(path): mode \(mode) is not supported")
+            }
+            return .absent("holds no keys")
+        }
+        let token = settings["ststoken"].flatMap { $0.isEmpty ? nil : $0 }
+        return .found(Lease(Credentials(accessKeyID: key, secretAccessKey: secret, sessionToken: token)))
+    }
+}

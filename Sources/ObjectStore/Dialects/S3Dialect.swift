@@ -1,0 +1,67 @@
+import ThawCore
+import Wire
+
+/// Amazon S3 and what speaks like it.
+struct S3Dialect: BucketDialect {
+    let dialect = Dialect.s3
+    let headerPrefix = "x-amz-"
+    let defaultClass = StorageClass("STANDARD")
+    // Restore states are listed only for those who ask.
+    let listHeaders = [(name: "x-amz-optional-object-attributes", value: "RestoreStatus")]
+    let readHeaders: [(name: String, value: String)] = []
+    let encodesTokens = false
+    let encodesBlankAsPlus = true
+
+    func sign(
+        _ request: inout SignableRequest,
+        body: [UInt8],
+        _ configuration: StoreConfiguration,
+        credentials: Credentials,
+        date: Timestamp
+    ) {
+        let stamp = WireDate.basic(date)
+        request.headers.append(("x-amz-date", stamp))
+        request.headers.append(("x-amz-content-sha256", Digest.sha256Hex(body)))
+        // What a proxy may change, such as Accept-Encoding, is left unsigned.
+        var signed = request
+        signed.headers.removeAll { !$0.name.hasPrefix("x-amz-") && !$0.name.hasPrefix("content-") }
+        signed.headers.append(("host", configuration.authority))
+        let authorization = S3SignatureV4.authorization(
+            signed,
+            credentials: credentials,
+            region: configuration.region,
+            date: stamp
+        )
+        request.headers.append(("authorization", authorization))
+    }
+
+    /// Intelligent-Tiering takes no days.
+    func restoreBody(_ order: RestoreOrder) -> [UInt8] {
+        var body = XMLWriter(declaration: false)
+        body.element("RestoreRequest", namespace: "http://s3.amazonaws.com/doc/2006-03-01/") { request in
+            if let days = order.days { request.element("Days", days) }
+            if let tier = order.tier {
+                request.element("GlacierJobParameters") { $0.element("Tier", tier.rawValue) }
+            }
+        }
+        return body.bytes
+    }
+
+    func readRestoreState(_ xml: inout XMLReader, into restore: inout RestoreHeader?) throws(XMLError) -> Bool
+    {
+        guard xml.isNamed("RestoreStatus") else { return false }
+        var isOngoing: Bool?
+        var expiry: Timestamp?
+        while try xml.nextChild() {
+            if xml.isNamed("IsRestoreInProgress") {
+                isOngoing = try xml.string() == "true"
+            } else if xml.isNamed("RestoreExpiryDate") {
+                expiry = WireDate.parseISO8601(try xml.string())
+            } else {
+                try xml.skip()
+            }
+        }
+        if let isOngoing { restore = isOngoing ? .ongoing : .restored(until: expiry) }
+        return true
+    }
+}

@@ -1,0 +1,334 @@
+package import Logging
+package import Metadata
+package import ObjectStore
+package import ThawCore
+package import Wire
+
+/// What is to be restored: one version of one object, and what its class allows.
+package struct RestoreTarget: Sendable {
+    package var key: ObjectKey
+    package var version: String?
+    package var storageClass: StorageClass
+    package var rules: ArchiveRules
+
+    package init(key: ObjectKey, version: String?, storageClass: StorageClass, rules: ArchiveRules) {
+        self.key = key
+        self.version = version
+        self.storageClass = storageClass
+        self.rules = rules
+    }
+}
+
+/// Sends restore requests, one per object however many ask, remembers them before they are sent, and asks the store
+/// until each has ended. Works at the scale of minutes; no read of a hot file comes here.
+///
+/// One restore, as a machine (`Flight.phase`):
+///
+///     asking     the row is on disk, the request is on its way; whoever else asks waits for the same answer
+///     restoring  202 or 409: polled by HEAD until the copy is readable, the object is gone, or the restore was lost
+///
+/// A crash in either leaves the row: `resume` asks again (the request is idempotent) or goes on polling.
+package actor RestoreCoordinator {
+    private let store: any ObjectStore
+    private let context: ArchiveContext
+    private let writer: MetadataWriter
+    private let log: Logger
+    /// Told what a poll or a finished restore learned of an object; nil when it is gone.
+    private let learned: @Sendable (ObjectKey, ObjectRecord?) async -> Void
+    private var flights: [Identity: Flight] = [:]
+    private var nextWaiter: UInt64 = 0
+    private var alarm: Task<Void, Never>?
+    private var alarmTime: ContinuousClock.Instant?
+    private var pollsInFlight = 0
+    private static let pollsMax = 16
+
+    private struct Identity: Hashable {
+        let key: ObjectKey
+        let version: String?
+    }
+
+    private struct Flight {
+        var row: RestoreRow
+        var target: RestoreTarget
+        var asking: Task<Result<RestoreReply, RestoreError>, Never>?
+        var schedule: PollSchedule
+        var nextPoll: ContinuousClock.Instant
+        var isPolling = false
+        /// HEADs in a row that showed no restore at all: one may be a store that is not yet consistent.
+        var lostSightings = 0
+        var waiters: [UInt64: Waiter] = [:]
+    }
+
+    private struct Waiter {
+        let deadline: ContinuousClock.Instant?
+        let continuation: CheckedContinuation<RestoreError?, Never>
+    }
+
+    package init(
+        store: any ObjectStore, context: ArchiveContext, writer: MetadataWriter, log: Logger,
+        learned: @escaping @Sendable (ObjectKey, ObjectRecord?) async -> Void
+    ) {
+        self.store = store
+        self.context = context
+        self.writer = writer
+        self.log = log
+        self.learned = learned
+    }
+
+    // MARK: Asking
+
+    /// Takes up the restores that an earlier mount left under way.
+    package func resume() async throws(MetadataError) {
+        for row in try await writer.restores() {
+            guard let rules = context.rulesForResuming(row.storageClass) else {
+                try await writer.dropRestore(row.key, version: row.version)
+                continue
+            }
+            let target = RestoreTarget(
+                key: row.key, version: row.version, storageClass: row.storageClass, rules: rules)
+            let identity = Identity(key: row.key, version: row.version)
+            flights[identity] = newFlight(row, target)
+            log.info("resuming the restore of \(row.key), asked for at \(WireDate.iso8601(row.requestedAt))")
+            if row.state == .asking { ask(identity) }
+        }
+        rearm()
+    }
+
+    /// Asks for the object to be restored, unless that is under way. Returns when the provider has taken the request.
+    package func request(_ target: RestoreTarget, _ order: RestoreOrder) async throws(RestoreError) -> RestoreReply {
+        let identity = Identity(key: target.key, version: target.version)
+        if let flight = flights[identity] {
+            if let asking = flight.asking { return try await asking.value.get() }
+            guard Self.isFaster(order.tier, than: flight.row.order.tier) else { return .alreadyInProgress }
+            return try await raiseTier(identity, order)
+        }
+        let row = RestoreRow(
+            key: target.key, version: target.version, state: .asking, storageClass: target.storageClass,
+            order: order, requestedAt: .now())
+        flights[identity] = newFlight(row, target)
+        return try await ask(identity).value.get()
+    }
+
+    /// The restore that is under way for this object, if one is.
+    package func restore(of key: ObjectKey, version: String?) -> RestoreRow? {
+        flights[Identity(key: key, version: version)]?.row
+    }
+
+    private func newFlight(_ row: RestoreRow, _ target: RestoreTarget) -> Flight {
+        Flight(
+            row: row, target: target, asking: nil,
+            schedule: PollSchedule(longest: target.rules.longest(row.order.tier) ?? .seconds(3600)),
+            nextPoll: .now)
+    }
+
+    @discardableResult
+    private func ask(_ identity: Identity) -> Task<Result<RestoreReply, RestoreError>, Never> {
+        let task = Task { await self.send(identity) }
+        flights[identity]?.asking = task
+        return task
+    }
+
+    /// Remembers, then sends, then remembers what came of it.
+    private func send(_ identity: Identity) async -> Result<RestoreReply, RestoreError> {
+        guard let flight = flights[identity] else { return .failure(.interrupted) }
+        do throws(MetadataError) {
+            try await writer.put(flight.row, durably: true)
+        } catch {
+            return await end(identity, with: .notRemembered("\(error)"))
+        }
+        let reply: RestoreReply
+        do throws(StoreError) {
+            reply = try await order(flight)
+        } catch {
+            return await end(identity, with: error.kind == .noSuchKey ? .gone : .store(error))
+        }
+        if reply == .alreadyRestored {
+            flights[identity]?.asking = nil
+            await poll(identity)
+            return .success(reply)
+        }
+        log.info(
+            "restore of \(identity.key) \(reply == .started ? "started" : "is under way already")",
+            metadata: ["class": "\(flight.row.storageClass.name)", "tier": "\(flight.row.order.tier?.rawValue ?? "none")"])
+        flights[identity]?.asking = nil
+        flights[identity]?.row.state = .restoring
+        if let row = flights[identity]?.row { try? await writer.put(row, durably: false) }
+        schedulePoll(identity)
+        return .success(reply)
+    }
+
+    /// Expedited that the provider has no capacity for falls back to its default tier.
+    private func order(_ flight: Flight) async throws(StoreError) -> RestoreReply {
+        let row = flight.row
+        do throws(StoreError) {
+            return try await store.restore(row.key, version: row.version, row.order)
+        } catch {
+            guard error.kind == .tierUnavailable, let fallback = flight.target.rules.defaultTier,
+                fallback != row.order.tier
+            else { throw error }
+            log.warning("no capacity for tier \(row.order.tier?.rawValue ?? "") of \(row.key): \(error); asking for \(fallback.rawValue)")
+            let order = RestoreOrder(days: row.order.days, tier: fallback)
+            flights[Identity(key: row.key, version: row.version)]?.row.order = order
+            return try await store.restore(row.key, version: row.version, order)
+        }
+    }
+
+    private func raiseTier(_ identity: Identity, _ order: RestoreOrder) async throws(RestoreError) -> RestoreReply {
+        do throws(StoreError) {
+            let reply = try await store.restore(identity.key, version: identity.version, order)
+            if reply == .started { flights[identity]?.row.order.tier = order.tier }
+            return reply
+        } catch {
+            throw .store(error)
+        }
+    }
+
+    private static func isFaster(_ tier: RestoreTier?, than other: RestoreTier?) -> Bool {
+        let ranks: [RestoreTier: Int] = [.bulk: 0, .standard: 1, .expedited: 2]
+        guard let tier, let other else { return false }
+        return (ranks[tier] ?? 0) > (ranks[other] ?? 0)
+    }
+
+    // MARK: Waiting
+
+    /// Waits until the object is readable. Costs no thread; ends with `timedOut` at the deadline, and with
+    /// `interrupted` as soon as the task is cancelled.
+    package func wait(
+        for key: ObjectKey, version: String?, until deadline: ContinuousClock.Instant?
+    ) async throws(RestoreError) {
+        let identity = Identity(key: key, version: version)
+        nextWaiter += 1
+        let id = nextWaiter
+        let failure: RestoreError? = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                guard flights[identity] != nil else { return continuation.resume(returning: nil) }
+                guard !Task.isCancelled else { return continuation.resume(returning: .interrupted) }
+                flights[identity]?.waiters[id] = Waiter(deadline: deadline, continuation: continuation)
+                rearm()
+            }
+        } onCancel: {
+            Task { await self.giveUp(identity, id) }
+        }
+        if let failure { throw failure }
+    }
+
+    private func giveUp(_ identity: Identity, _ id: UInt64) {
+        flights[identity]?.waiters.removeValue(forKey: id)?.continuation.resume(returning: .interrupted)
+    }
+
+    /// Ends the flight: its row is dropped and everybody who waits is told.
+    @discardableResult
+    private func end(
+        _ identity: Identity, with failure: RestoreError?
+    ) async -> Result<RestoreReply, RestoreError> {
+        let flight = flights.removeValue(forKey: identity)
+        for waiter in flight?.waiters.values.map({ $0 }) ?? [] { waiter.continuation.resume(returning: failure) }
+        do throws(MetadataError) {
+            try await writer.dropRestore(identity.key, version: identity.version)
+        } catch {
+            log.warning("the ended restore of \(identity.key) stays in the store and is asked about again: \(error)")
+        }
+        guard let failure else { return .success(.alreadyRestored) }
+        return .failure(failure)
+    }
+
+    // MARK: Polling
+
+    private func schedulePoll(_ identity: Identity) {
+        guard var flight = flights[identity] else { return }
+        flight.nextPoll = .now + flight.schedule.next(jitter: Double.random(in: 0..<1))
+        flights[identity] = flight
+        rearm()
+    }
+
+    /// Sets the one alarm to the earliest poll or deadline.
+    private func rearm() {
+        var earliest: ContinuousClock.Instant?
+        for flight in flights.values {
+            if flight.asking == nil, !flight.isPolling { earliest = min(earliest ?? flight.nextPoll, flight.nextPoll) }
+            for waiter in flight.waiters.values {
+                if let deadline = waiter.deadline { earliest = min(earliest ?? deadline, deadline) }
+            }
+        }
+        guard let earliest else {
+            alarm?.cancel()
+            alarm = nil
+            alarmTime = nil
+            return
+        }
+        if let alarmTime, alarm != nil, alarmTime <= earliest { return }
+        alarm?.cancel()
+        alarmTime = earliest
+        alarm = Task {
+            do { try await Task.sleep(until: earliest, clock: .continuous) } catch { return }
+            self.ring()
+        }
+    }
+
+    private func ring() {
+        alarm = nil
+        alarmTime = nil
+        let now = ContinuousClock.Instant.now
+        for identity in flights.keys {
+            expireWaiters(identity, now)
+            guard let flight = flights[identity], flight.asking == nil, !flight.isPolling, flight.nextPoll <= now,
+                pollsInFlight < Self.pollsMax
+            else { continue }
+            pollsInFlight += 1
+            flights[identity]?.isPolling = true
+            Task {
+                await self.poll(identity)
+                self.pollsInFlight -= 1
+                self.rearm()
+            }
+        }
+        if pollsInFlight < Self.pollsMax { rearm() }
+    }
+
+    private func expireWaiters(_ identity: Identity, _ now: ContinuousClock.Instant) {
+        guard let waiters = flights[identity]?.waiters else { return }
+        for (id, waiter) in waiters {
+            guard let deadline = waiter.deadline, deadline <= now else { continue }
+            flights[identity]?.waiters[id] = nil
+            waiter.continuation.resume(returning: .timedOut)
+        }
+    }
+
+    private func poll(_ identity: Identity) async {
+        defer { flights[identity]?.isPolling = false }
+        let record: ObjectRecord
+        do throws(StoreError) {
+            record = try await store.head(identity.key, version: identity.version)
+        } catch {
+            guard error.kind == .noSuchKey else {
+                log.warning("cannot ask about the restore of \(identity.key), will again: \(error)")
+                return schedulePoll(identity)
+            }
+            log.warning("\(identity.key) was deleted while it was being restored")
+            await learned(identity.key, nil)
+            await end(identity, with: .gone)
+            return
+        }
+        await learned(identity.key, record)
+        switch context.state(of: record, at: .now()) {
+        case .online, .restored:
+            log.info("\(identity.key) is restored")
+            await end(identity, with: nil)
+        case .restoring:
+            flights[identity]?.lostSightings = 0
+            schedulePoll(identity)
+        case .frozen:
+            flights[identity]?.lostSightings += 1
+            guard flights[identity]?.lostSightings ?? 0 >= 3 else { return schedulePoll(identity) }
+            log.error("the provider ended the restore of \(identity.key) without a readable copy; ask again with setfattr")
+            await end(identity, with: .failed("the provider ended the restore without a readable copy"))
+        }
+    }
+}
+
+extension ArchiveContext {
+    /// The rules for a restore of which only the class was remembered.
+    func rulesForResuming(_ storageClass: StorageClass) -> ArchiveRules? {
+        storageClass.archiveRules(dialect) ?? ArchiveRules.intelligentTiering("ARCHIVE_ACCESS")
+    }
+}

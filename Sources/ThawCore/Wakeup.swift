@@ -1,0 +1,27 @@
+internal import CThaw
+internal import Glibc
+
+/// A thread's doorbell: any thread rings, one waits. Rings while nobody waits are remembered as one.
+package final class Wakeup: Sendable {
+    private let descriptor: Int32
+
+    package init() throws(Thread.Failure) {
+        descriptor = eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
+        guard descriptor >= 0 else { throw Thread.Failure(errno: errno) }
+    }
+
+    deinit { close(descriptor) }
+
+    package func signal() {
+        var one: UInt64 = 1
+        while write(descriptor, &one, 8) == -1 && errno == EINTR {}
+    }
+
+    /// Waits for a ring, or so many milliseconds; -1 waits for ever.
+    package func wait(timeoutMilliseconds: Int32 = -1) {
+        var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        while poll(&poller, 1, timeoutMilliseconds) == -1 && errno == EINTR {}
+        var count: UInt64 = 0
+        _ = read(descriptor, &count, 8)
+    }
+}

@@ -1,0 +1,95 @@
+/// The options of a mount, by the one name that `-o name=value`, `--name value` (with dashes) and `THAWFS_NAME` share.
+enum MountOption: String, CaseIterable {
+    case endpoint, region
+    case pathStyle = "path_style"
+    case caFile = "ca_file"
+    case profile, signature
+    case readOnly = "ro"
+    case readWrite = "rw"
+    case allowOther = "allow_other"
+    case defaultPermissions = "default_permissions"
+    case uid, gid, umask
+    case metadataTTL = "metadata_ttl"
+    case stateDirectory = "state_dir"
+    case memory
+    case onFrozen = "on_frozen"
+    case eagainAt = "eagain_at"
+    case restoreWait = "restore_wait"
+    case restoreDays = "restore_days"
+    case restoreTier = "restore_tier"
+    case log
+    case logLevel = "log_level"
+
+    /// What is allowed, as an error message and the help say it.
+    var expectation: String {
+        switch self {
+        case .endpoint: "a host or URL, such as oss-cn-hangzhou.aliyuncs.com or http://127.0.0.1:9000"
+        case .region: "the bucket's region, such as cn-hangzhou or us-east-1"
+        case .pathStyle: "no value, or true or false: put the bucket into the path instead of the host name"
+        case .caFile: "a PEM file of certificate authorities"
+        case .profile: "a profile of the vendor's shared credentials file"
+        case .signature: "v4 (default) or v1 (OSS only)"
+        case .readOnly, .readWrite, .allowOther, .defaultPermissions: "no value: as mount(8) and FUSE have it"
+        case .uid, .gid: "a number"
+        case .umask: "an octal number, such as 022"
+        case .metadataTTL: "how long metadata is trusted: a duration such as 60s (default) or 5m, or forever"
+        case .stateDirectory: "a directory for the metadata store"
+        case .memory: "a ceiling for buffers, such as 96M (default) or 1G"
+        case .onFrozen: "block (default), eagain or refuse"
+        case .eagainAt: "open (default) or read"
+        case .restoreWait: "how long a read waits for a restore: a duration such as 5m (default), or forever"
+        case .restoreDays: "how long a copy restored by a read lasts: a number of days (default 3)"
+        case .restoreTier: "Expedited, Standard or Bulk"
+        case .log: "a file, or - for standard error"
+        case .logLevel: "debug, info (default), notice, warning or error"
+        }
+    }
+
+    var isSwitch: Bool {
+        switch self {
+        case .readOnly, .readWrite, .allowOther, .defaultPermissions, .pathStyle: true
+        default: false
+        }
+    }
+
+    /// `--metadata-ttl`
+    var flag: String { "--" + rawValue.map { $0 == "_" ? "-" : String($0) }.joined() }
+
+    /// `THAWFS_METADATA_TTL`
+    var variable: String { "THAWFS_" + rawValue.uppercased() }
+
+    /// Options of mount(8) and fstab(5) that say nothing to a filesystem, or only what is so anyway.
+    static let ignored: Set<String> = [
+        "defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "users", "owner", "group", "async", "exec",
+        "noatime", "nodiratime", "relatime", "norelatime", "nodev", "nosuid", "nolock",
+    ]
+
+    static var help: String {
+        "Options, as -o name=value, --name value or THAWFS_NAME:\n\n"
+            + allCases.map { "  \($0.rawValue): \($0.expectation)" }.joined(separator: "\n")
+    }
+
+    /// Turns `--metadata-ttl 5m` and `--metadata-ttl=5m` into `-o metadata_ttl=5m`, so that there is one way in.
+    static func rewritten(_ arguments: [String]) -> [String] {
+        var result: [String] = []
+        var rest = arguments[...]
+        while let word = rest.popFirst() {
+            if word == "--" { return result + [word] + rest }
+            let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            guard let option = allCases.first(where: { $0.flag == parts[0] }) else {
+                result.append(word)
+                continue
+            }
+            if parts.count == 2 {
+                result += ["-o", "\(option.rawValue)=\(parts[1])"]
+            } else if option.isSwitch {
+                result += ["-o", option.rawValue]
+            } else if let value = rest.popFirst() {
+                result += ["-o", "\(option.rawValue)=\(value)"]
+            } else {
+                result.append(word)
+            }
+        }
+        return result
+    }
+}

@@ -1,0 +1,115 @@
+import Filesystem
+import Glibc
+import Logging
+import Mount
+import ObjectStore
+import ThawCore
+import Wire
+
+/// What the user got wrong, in a sentence that says what would be right.
+struct UsageError: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// The options of one mount: the command line over the environment over the defaults.
+struct MountOptions {
+    private var values: [MountOption: (text: String, origin: String)] = [:]
+
+    init(optionLists: [String], environment: [String: String]) throws {
+        for option in MountOption.allCases {
+            if let text = environment[option.variable] { values[option] = (text, option.variable) }
+        }
+        for item in optionLists.flatMap({ $0.split(separator: ",") }) {
+            let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            if MountOption.ignored.contains(parts[0]) || parts[0].hasPrefix("x-") { continue }
+            guard let option = MountOption(rawValue: parts[0]) else {
+                let known = MountOption.allCases.map(\.rawValue).joined(separator: ", ")
+                throw UsageError("option “\(parts[0])” is not known; there are: \(known)")
+            }
+            guard parts.count == 2 || option.isSwitch else { throw Self.error(option, "", "-o \(parts[0])") }
+            values[option] = (parts.count == 2 ? parts[1] : "true", "-o \(parts[0])")
+        }
+        for option in MountOption.allCases where option.isSwitch { _ = try isOn(option) }
+    }
+
+    private static func error(_ option: MountOption, _ text: String, _ origin: String) -> UsageError {
+        UsageError("\(origin)=\(text): expected \(option.expectation)")
+    }
+
+    func text(_ option: MountOption) -> String? { values[option]?.text }
+
+    private func parsed<Value>(_ option: MountOption, _ parse: (String) -> Value?) throws -> Value? {
+        guard let (text, origin) = values[option] else { return nil }
+        guard let value = parse(text) else { throw Self.error(option, text, origin) }
+        return value
+    }
+
+    func isOn(_ option: MountOption) throws -> Bool? {
+        try parsed(option) { text in
+            switch text.lowercased() {
+            case "true", "yes", "on", "1", "": true
+            case "false", "no", "off", "0": false
+            default: nil
+            }
+        }
+    }
+
+    // MARK: What they mean
+
+    func storeConfiguration(_ source: Source, environment: [String: String]) throws -> StoreConfiguration {
+        let signature = try parsed(.signature) { StoreConfiguration.Signature(rawValue: $0.lowercased()) } ?? .v4
+        if signature == .v1, source.dialect != .oss { throw UsageError("signature=v1 is for oss:// only") }
+        let addressing = try isOn(.pathStyle).map { $0 ? StoreConfiguration.Addressing.path : .virtualHost }
+        return try StoreConfiguration(
+            dialect: source.dialect, bucket: source.bucket, endpoint: text(.endpoint), region: text(.region),
+            addressing: addressing, signature: signature, environment: environment)
+    }
+
+    func filesystemConfiguration(_ source: Source) throws -> Filesystem.Configuration {
+        var configuration = Filesystem.Configuration()
+        configuration.prefix = source.prefix
+        if let ttl = try parsed(.metadataTTL, Self.durationOrForever) { configuration.metadataTTL = ttl }
+        configuration.frozen = try frozenPolicy()
+        return configuration
+    }
+
+    private func frozenPolicy() throws -> FrozenPolicy {
+        var policy = FrozenPolicy()
+        if let behaviour = try parsed(.onFrozen, { FrozenPolicy.Behaviour(rawValue: $0) }) { policy.behaviour = behaviour }
+        if let point = try parsed(.eagainAt, { FrozenPolicy.RefusalPoint(rawValue: $0) }) { policy.eagainAt = point }
+        if let wait = try parsed(.restoreWait, Self.durationOrForever) { policy.waitMax = wait }
+        if let days = try parsed(.restoreDays, { Int($0).flatMap { $0 > 0 ? $0 : nil } }) { policy.days = days }
+        policy.tier = try parsed(.restoreTier) { text in
+            RestoreTier.allCases.first { $0.rawValue.lowercased() == text.lowercased() }
+        }
+        return policy
+    }
+
+    private static func durationOrForever(_ text: String) -> Duration?? {
+        text == "forever" ? .some(nil) : Units.duration(text).map { .some($0) }
+    }
+
+    func ownership() throws -> Ownership {
+        Ownership(
+            uid: try parsed(.uid) { UInt32($0) } ?? getuid(), gid: try parsed(.gid) { UInt32($0) } ?? getgid(),
+            umask: try parsed(.umask) { UInt32($0, radix: 8).flatMap { $0 <= 0o777 ? $0 : nil } } ?? 0o022)
+    }
+
+    func fuseOptions(_ source: Source) throws -> [String] {
+        // Not the kernel's own `ro`: it would refuse `setfattr -n user.thaw.restore` as well.
+        var options = ["fsname=\(source.text)", "subtype=thawfs", "nosuid", "nodev"]
+        if try isOn(.allowOther) ?? false { options += ["allow_other", "default_permissions"] }
+        if try isOn(.defaultPermissions) ?? false { options.append("default_permissions") }
+        return options
+    }
+
+    func memoryBytes() throws -> Int {
+        let bytes = try parsed(.memory) { Units.bytes($0).flatMap { $0 >= 16 << 20 ? $0 : nil } } ?? 96 << 20
+        return Int(clamping: bytes)
+    }
+
+    func logLevel() throws -> Logger.Level {
+        try parsed(.logLevel) { Logger.Level(rawValue: $0.lowercased()) } ?? .info
+    }
+}

@@ -1,0 +1,165 @@
+import ArgumentParser
+import Content
+import Filesystem
+import Glibc
+import HTTP
+import Logging
+import Metadata
+import Mount
+import ObjectStore
+import Restore
+import ThawCore
+import Wire
+
+/// Everything that a mount is made of, and the order in which it is made: first what may refuse (the options, the
+/// state directory, the store), the kernel's mount last, so that a failure leaves nothing behind.
+struct MountPlan {
+    let source: Source
+    let mountpoint: Mountpoint
+    let options: MountOptions
+    let environment: [String: String]
+    private let storeConfiguration: StoreConfiguration
+    private let filesystemConfiguration: Filesystem.Configuration
+    private let ownership: Ownership
+    private let memoryBytes: Int
+    private let logLevel: Logger.Level
+
+    init(source: Source, mountpoint: Mountpoint, options: MountOptions, environment: [String: String]) throws {
+        self.source = source
+        self.mountpoint = mountpoint
+        self.options = options
+        self.environment = environment
+        storeConfiguration = try options.storeConfiguration(source, environment: environment)
+        filesystemConfiguration = try options.filesystemConfiguration(source)
+        ownership = try options.ownership()
+        memoryBytes = try options.memoryBytes()
+        logLevel = try options.logLevel()
+    }
+
+    /// Mounts and serves until the mount is gone. With a descriptor, reports to the command that waits behind it.
+    func serve(reportingTo descriptor: Int32?) async throws {
+        do {
+            try await serveOrThrow(reportingTo: descriptor)
+        } catch {
+            guard let descriptor else { throw error }
+            Readiness.report("\(error)", to: descriptor)
+            throw ExitCode.failure
+        }
+    }
+
+    private func serveOrThrow(reportingTo descriptor: Int32?) async throws {
+        try Mountpoint.checkDevice()
+        let state = try await StateLocation(source, storeConfiguration, options, environment).open(for: mountpoint)
+        let logDescriptor = try openLog(state, isBackground: descriptor != nil)
+        let log = logger(logDescriptor)
+        let stop = StopSignals()
+        let http = try httpClient()
+        let store = RetryingStore(try bucketStore(http, log), logger: log)
+        let context = try await probe(store)
+
+        let writer = try MetadataWriter(
+            path: state.databasePath, executor: ThreadExecutor(name: "db-writer"), log: log)
+        let reader = MetadataReader(path: state.databasePath, executor: try ThreadExecutor(name: "db-reader"))
+        let filesystem = Filesystem(
+            configuration: filesystemConfiguration, store: store, context: context,
+            contents: ContentCache(store: store, bytesMax: memoryBytes / 3 * 2), writer: writer, reader: reader,
+            log: log)
+
+        let (usable, isUsable) = AsyncStream.makeStream(of: Void.self)
+        let mount = try mount(filesystem, log) { isUsable.finish() }
+        for await _ in usable {}
+        try await filesystem.resumeRestores()
+        log.info("mounted \(source.text) on \(mountpoint.path)")
+        if let descriptor {
+            dup2(logDescriptor, STDERR_FILENO)
+            Readiness.report(nil, to: descriptor)
+        }
+        await run(mount, until: stop, log)
+        http.shutdown()
+        log.info("unmounted \(source.text) from \(mountpoint.path)")
+        withExtendedLifetime((state, stop)) {}
+    }
+
+    /// Serves until the mount is gone or a signal comes; after a signal, open files get a few seconds to be closed.
+    private func run(_ mount: MountedFilesystem, until stop: StopSignals, _ log: Logger) async {
+        let (arrivals, path) = (stop.arrivals, mountpoint.path)
+        let watcher = Task {
+            for await _ in arrivals { break }
+            if Task.isCancelled { return }
+            log.info("stopping: unmounting \(path)")
+            mount.unmount()
+            try? await Task.sleep(for: .seconds(5))
+            if Task.isCancelled { return }
+            log.warning("files are still open on \(path); they fail from now on")
+            exit(0)
+        }
+        await mount.waitUntilUnmounted()
+        watcher.cancel()
+    }
+
+    // MARK: Parts
+
+    private func httpClient() throws -> HTTPClient {
+        var configuration = HTTPClient.Configuration()
+        if let file = options.text(.caFile) {
+            guard access(file, R_OK) == 0 else { throw UsageError("ca_file=\(file): \(errorText(errno))") }
+            configuration.caFile = file
+        }
+        return try HTTPClient(configuration: configuration)
+    }
+
+    private func bucketStore(_ http: HTTPClient, _ log: Logger) throws -> BucketStore {
+        let endpoint = storeConfiguration.endpoint
+        if endpoint.scheme == .http, !endpoint.isNumericOrLocal {
+            log.warning("endpoint \(endpoint.authority) is asked over http: anybody on the way can read what is read")
+        }
+        return BucketStore(
+            storeConfiguration, credentials: CredentialsChain.standard(
+                source.dialect, profile: options.text(.profile), environment: environment, transport: http),
+            transport: http, logger: log)
+    }
+
+    /// Asks the store for one key: who we are, what the bucket is, and whether it can be reached all show here.
+    private func probe(_ store: RetryingStore) async throws -> ArchiveContext {
+        do throws(StoreError) {
+            _ = try await store.list(ListRequest(prefix: source.prefix, keysMax: 1))
+            return ArchiveContext(dialect: store.dialect, hasDirectRead: try await store.archiveDirectRead())
+        } catch {
+            let place = "\(source.dialect.rawValue)://\(source.bucket) at \(storeConfiguration.endpoint.authority)"
+            switch error.kind {
+            case .noSuchBucket: throw UsageError("no such bucket: \(place) (\(error))")
+            case .denied: throw UsageError("the store refuses these credentials for \(place): \(error)")
+            case .clockSkew: throw UsageError("this machine's clock is too far from the store's; set it (\(error))")
+            case .unavailable, .timeout: throw UsageError("cannot reach \(place): \(error)")
+            default: throw UsageError("\(place): \(error)")
+            }
+        }
+    }
+
+    private func mount(
+        _ filesystem: Filesystem, _ log: Logger, onInitialized: @escaping @Sendable () -> Void
+    ) throws -> MountedFilesystem {
+        let fuseOptions = try options.fuseOptions(source)
+        do throws(MountError) {
+            return try MountedFilesystem(
+                filesystem, mountpoint: mountpoint.path, options: fuseOptions, ownership: ownership, readers: 2,
+                log: log, onInitialized: onInitialized)
+        } catch {
+            throw UsageError("cannot mount on \(mountpoint.path): \(error)")
+        }
+    }
+
+    private func openLog(_ state: StateDirectory, isBackground: Bool) throws -> Int32 {
+        guard let path = options.text(.log) ?? (isBackground ? state.logPath : nil), path != "-" else {
+            return STDERR_FILENO
+        }
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw UsageError("log=\(path): \(errorText(errno))") }
+        return descriptor
+    }
+
+    private func logger(_ descriptor: Int32) -> Logger {
+        let level = logLevel
+        return Logger(label: "thawfs") { LogLine(label: $0, level: level, descriptor: descriptor) }
+    }
+}

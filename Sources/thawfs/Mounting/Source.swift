@@ -1,0 +1,35 @@
+import ThawCore
+import Wire
+
+/// What is mounted: `oss://bucket/prefix`.
+struct Source {
+    let text: String
+    let dialect: Dialect
+    let bucket: String
+    /// Empty, or ends in `/`.
+    let prefix: ObjectKey
+
+    init(_ text: String) throws {
+        guard let mark = text.range(of: "://"), let dialect = Dialect(rawValue: String(text[..<mark.lowerBound])) else {
+            throw UsageError("source “\(text)”: expected oss://BUCKET[/PREFIX] or s3://BUCKET[/PREFIX]")
+        }
+        let parts = text[mark.upperBound...].split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let bucket = parts.first, !bucket.isEmpty else {
+            throw UsageError("source “\(text)”: the bucket is missing, expected \(dialect.rawValue)://BUCKET[/PREFIX]")
+        }
+        var prefix = parts.count == 2 ? String(parts[1]) : ""
+        if !prefix.isEmpty, !prefix.hasSuffix("/") { prefix += "/" }
+        self.text = text
+        self.dialect = dialect
+        self.bucket = String(bucket)
+        self.prefix = ObjectKey(prefix)
+    }
+}
+
+extension String {
+    /// The first place of a piece of text, without Foundation.
+    fileprivate func range(of piece: String) -> Range<String.Index>? {
+        guard let bytes = utf8.firstRange(of: piece.utf8) else { return nil }
+        return bytes
+    }
+}

@@ -1,0 +1,47 @@
+import Glibc
+import Metadata
+import ObjectStore
+import ThawCore
+import Wire
+
+/// Where the state of one source is kept: a directory of its own below `state_dir`.
+struct StateLocation {
+    private let path: String
+
+    init(
+        _ source: Source, _ store: StoreConfiguration, _ options: MountOptions, _ environment: [String: String]
+    ) throws {
+        let base = try Self.base(options, environment)
+        let identity = "\(source.dialect.rawValue)://\(source.bucket)/\(source.prefix) \(store.endpoint.authority)"
+        let digest = Digest.sha256Hex(Array(identity.utf8)).prefix(12)
+        path = "\(base)/\(source.dialect.rawValue)-\(source.bucket)-\(digest)"
+    }
+
+    private static func base(_ options: MountOptions, _ environment: [String: String]) throws -> String {
+        let given = options.text(.stateDirectory)
+        if let given {
+            guard given.hasPrefix("/") else { throw UsageError("state_dir=\(given): expected an absolute path") }
+            return given
+        }
+        if getuid() == 0 { return "/var/lib/thawfs" }
+        if let state = environment["XDG_STATE_HOME"], state.hasPrefix("/") { return state + "/thawfs" }
+        guard let home = environment["HOME"] else { throw UsageError("no HOME and no state_dir: name a state_dir") }
+        return home + "/.local/state/thawfs"
+    }
+
+    /// Takes the directory for this mount. A daemon whose mount has just been taken off needs a moment to end: it is
+    /// waited for, a living mount is not.
+    func open(for mountpoint: Mountpoint) async throws -> StateDirectory {
+        for _ in 0..<50 {
+            do throws(MetadataError) {
+                return try StateDirectory(path: path, holder: mountpoint.path)
+            } catch {
+                guard case .inUse(let holder) = error, let place = holder.split(separator: " ", maxSplits: 3).last,
+                    MountTable.source(at: String(place)) == nil
+                else { throw error }
+            }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        return try StateDirectory(path: path, holder: mountpoint.path)
+    }
+}

@@ -1,0 +1,111 @@
+"""A mounted thawfs, for tests that use it as a user would.
+
+    with Mount(emulator, "oss://bkt", tmp_path) as mount:
+        assert (mount.path / "a.txt").read_bytes() == b"..."
+
+Leaving the block unmounts, ends the daemon by pid, and fails the test if the daemon left anything behind.
+"""
+
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+from .emulator import Emulator, thawfs_binary
+
+MOUNT_SECONDS = 30
+END_SECONDS = 15
+
+
+def environment(dialect, **extra):
+    """The environment with the emulator's credentials for a dialect, and without anybody else's."""
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith(("AWS_", "OSS_", "ALIBABA_", "THAWFS_")) or name == "THAWFS_BIN"}
+    names = {"oss": ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET"),
+             "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}[dialect]
+    kept.update(dict(zip(names, (Emulator.ACCESS_KEY, Emulator.SECRET_KEY))))
+    kept.update(extra)
+    return kept
+
+
+def is_mounted(path):
+    with open("/proc/self/mountinfo") as table:
+        return any(line.split(" ")[4] == str(path) for line in table)
+
+
+def wait_until(condition, what, seconds=END_SECONDS):
+    """Waits for a condition, and fails naming it when it does not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+
+
+class Mount:
+    """`emulator` may be None for another store; then name its endpoint in `options`."""
+
+    def __init__(self, emulator, source, directory, options=None, env=None):
+        self.source = source
+        self.dialect = source.split(":")[0]
+        directory = pathlib.Path(directory)
+        self.path = directory / "mnt"
+        self.state = directory / "state"
+        self.options = {"state_dir": self.state}
+        if emulator:
+            self.options |= {"endpoint": emulator.url, "region": "cn-hangzhou" if self.dialect == "oss" else "us-east-1"}
+        self.options |= options or {}
+        self.env = environment(self.dialect) | (env or {})
+
+    def command(self):
+        """The command line that mounts; an option whose value is None is a switch."""
+        text = ",".join(name if value is None else f"{name}={value}" for name, value in self.options.items())
+        return [thawfs_binary(), "mount", self.source, str(self.path), "-o", text]
+
+    def mount(self):
+        """Mounts and answers the finished command: `returncode` and `stderr` (text)."""
+        self.path.mkdir(exist_ok=True)
+        return subprocess.run(self.command(), env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, timeout=MOUNT_SECONDS)
+
+    def __enter__(self):
+        done = self.mount()
+        assert done.returncode == 0, f"mount failed: {done.stderr}"
+        return self
+
+    def __exit__(self, *_):
+        self.unmount()
+
+    def log(self):
+        """The daemon's log so far."""
+        return "".join(file.read_text() for file in sorted(self.state.glob("*/log")))
+
+    def pid(self):
+        """The pid of the daemon, from the lock it holds; None when there is no living one."""
+        for lock in self.state.glob("*/lock"):
+            words = lock.read_text().split()
+            if len(words) > 1 and pathlib.Path(f"/proc/{words[1]}").exists():
+                return int(words[1])
+        return None
+
+    def kill(self):
+        """`kill -9`, and removes the dead mount that is left."""
+        pid = self.pid()
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the daemon to die")
+        if is_mounted(self.path):
+            subprocess.run(["fusermount3", "-u", "-z", str(self.path)], check=True)
+
+    def unmount(self):
+        """Unmounts as a user would; ends the daemon by force when that fails, and then fails."""
+        pid = self.pid()
+        try:
+            if is_mounted(self.path):
+                done = subprocess.run([thawfs_binary(), "umount", str(self.path)], stderr=subprocess.PIPE, text=True)
+                assert done.returncode == 0, f"umount failed: {done.stderr}"
+            if pid:
+                wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the daemon to end after the unmount")
+            assert not is_mounted(self.path), "still mounted"
+        finally:
+            self.kill()
