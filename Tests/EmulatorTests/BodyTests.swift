@@ -1,6 +1,7 @@
 import NIOCore
 import Testing
 import ThawCore
+import Wire
 
 @testable import Emulator
 
@@ -30,6 +31,44 @@ import ThawCore
     @Test("a malformed chunk is refused", arguments: ["x\r\n", "5\r\nhelloX\r\n", "-1\r\n", "0\r\n\r\nmore"])
     func malformed(body: String) {
         #expect(throws: ProviderError.self) { try decode(body, by: 1000) }
+    }
+
+    /// Amazon's example of a signed stream: 66560 times `a` in chunks of 64 KiB and the rest.
+    private func signedStream(lastSignature: String) throws -> ChunkDecoder {
+        let claim = try #require(
+            S3SignatureV4.claim(
+                authorization: "AWS4-HMAC-SHA256 "
+                    + "Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, SignedHeaders=host, "
+                    + "Signature=4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9"
+            )
+        )
+        var decoder = ChunkDecoder(
+            signatures: ChunkSignatures(
+                claim,
+                date: "20130524T000000Z",
+                secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+            )
+        )
+        let signatures = [
+            "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
+            "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497", lastSignature,
+        ]
+        var body = ""
+        for (length, signature) in zip([65536, 1024, 0], signatures) {
+            body += String(length, radix: 16) + ";chunk-signature=" + signature + "\r\n"
+            body += String(repeating: "a", count: length) + "\r\n"
+        }
+        _ = try decoder.decode(ByteBuffer(string: body))
+        return decoder
+    }
+
+    @Test("the chunks of a signed stream are verified one after the other")
+    func signedChunks() throws {
+        let good = "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9"
+        #expect(try signedStream(lastSignature: good).isComplete)
+        #expect(throws: ProviderError.self) {
+            try signedStream(lastSignature: String(good.reversed()))
+        }
     }
 
     @Test("a body that ends early is not complete")

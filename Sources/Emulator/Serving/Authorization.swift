@@ -34,6 +34,15 @@ struct Authorization: Sendable {
         try checkToken(request)
     }
 
+    /// What the chunks of a body are signed with, of a request that has passed; nil when it names no such key.
+    func chunkSignatures(_ request: StoreRequest) -> ChunkSignatures? {
+        guard !isLenient, let authorization = request.header("authorization"),
+            let claim = S3SignatureV4.claim(authorization: authorization),
+            let secret = secrets[claim.accessKeyID]
+        else { return nil }
+        return ChunkSignatures(claim, date: request.header("x-amz-date") ?? "", secret: secret)
+    }
+
     private func checkHeader(
         _ authorization: String,
         _ request: StoreRequest,

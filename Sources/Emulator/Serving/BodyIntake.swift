@@ -18,15 +18,21 @@ final class BodyIntake {
     private let checksums: Set<String>
     private var sizeBytes: UInt64 = 0
 
-    init(_ request: StoreRequest, upload: (blob: Int64, store: BlobStore)?) throws(ProviderError) {
+    /// - Parameter signatures: what the chunks of a signed stream are signed with; nil to take them as they are
+    init(
+        _ request: StoreRequest,
+        signatures: ChunkSignatures?,
+        upload: (blob: Int64, store: BlobStore)?
+    ) throws(ProviderError) {
         self.request = request
         self.upload = upload
         let payload = request.header("x-amz-content-sha256") ?? ""
         if payload.hasPrefix("STREAMING-") {
-            guard payload == "STREAMING-UNSIGNED-PAYLOAD-TRAILER" else {
+            let isSigned = payload.hasPrefix("STREAMING-AWS4-HMAC-SHA256-PAYLOAD")
+            guard isSigned || payload == "STREAMING-UNSIGNED-PAYLOAD-TRAILER" else {
                 throw .notImplemented("x-amz-content-sha256: \(payload)")
             }
-            chunks = ChunkDecoder()
+            chunks = ChunkDecoder(signatures: isSigned ? signatures : nil)
         }
         let trailers = (request.header("x-amz-trailer") ?? "").split(separator: ",")
         let named = request.headers.map(\.name) + trailers.map { $0.lowercased().filter { $0 != " " } }

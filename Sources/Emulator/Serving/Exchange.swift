@@ -44,13 +44,14 @@ final class Exchange {
         if operation == .unsupported {
             throw .notImplemented("\(request.method) of \(request.wirePath)?\(request.query.wire)")
         }
+        let signatures = service.authorization.chunkSignatures(request)
         switch operation {
         case .putObject, .uploadPart:
             try checkUpload()
             let blob = try service.catalog.perform { tables throws(ProviderError) in try tables.newBlob() }
-            intake = try BodyIntake(request, upload: (blob, service.blobs))
+            intake = try BodyIntake(request, signatures: signatures, upload: (blob, service.blobs))
         default:
-            intake = try BodyIntake(request, upload: nil)
+            intake = try BodyIntake(request, signatures: signatures, upload: nil)
         }
     }
 
