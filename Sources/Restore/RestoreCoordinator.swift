@@ -53,6 +53,7 @@ package actor RestoreCoordinator {
         var asking: Task<Result<RestoreReply, RestoreError>, Never>?
         var schedule: PollSchedule
         var nextPoll: ContinuousClock.Instant
+        var lastPoll: ContinuousClock.Instant
         var isPolling = false
         /// HEADs in a row that showed no restore at all: one may be a store that is not yet consistent.
         var lostSightings = 0
@@ -99,6 +100,7 @@ package actor RestoreCoordinator {
         let identity = Identity(key: target.key, version: target.version)
         if let flight = flights[identity] {
             if let asking = flight.asking { return try await asking.value.get() }
+            lookSoon(identity)
             guard Self.isFaster(order.tier, than: flight.row.order.tier) else { return .alreadyInProgress }
             return try await raiseTier(identity, order)
         }
@@ -118,7 +120,7 @@ package actor RestoreCoordinator {
         Flight(
             row: row, target: target, asking: nil,
             schedule: PollSchedule(longest: target.rules.longest(row.order.tier) ?? .seconds(3600)),
-            nextPoll: .now)
+            nextPoll: .now, lastPoll: .now)
     }
 
     @discardableResult
@@ -234,6 +236,16 @@ package actor RestoreCoordinator {
 
     // MARK: Polling
 
+    /// Somebody wants to know now: asks ahead of the schedule, but about one object no more than every two seconds.
+    private func lookSoon(_ identity: Identity) {
+        guard let flight = flights[identity] else { return }
+        flights[identity]?.nextPoll = min(flight.nextPoll, max(.now, flight.lastPoll + .seconds(2)))
+        rearm()
+    }
+
+    /// Asks about the object ahead of the schedule, if its restore is under way.
+    package func look(at key: ObjectKey, version: String?) { lookSoon(Identity(key: key, version: version)) }
+
     private func schedulePoll(_ identity: Identity) {
         guard var flight = flights[identity] else { return }
         flight.nextPoll = .now + flight.schedule.next(jitter: Double.random(in: 0..<1))
@@ -295,6 +307,7 @@ package actor RestoreCoordinator {
     }
 
     private func poll(_ identity: Identity) async {
+        flights[identity]?.lastPoll = .now
         defer { flights[identity]?.isPolling = false }
         let record: ObjectRecord
         do throws(StoreError) {
