@@ -10,6 +10,8 @@ extension Filesystem {
 
     /// The entry of this name if the kernel knows its inode and it is fresh. Counts as a lookup.
     package func lookupAtHand(parent: UInt64, name: UnsafeRawBufferPointer) -> Node? {
+        // Inodes are found by their segments here: `%~` is the name of the empty one, not of the segment `%~`.
+        if Names.isEscaped(name) { return nil }
         let now = Timestamp.now()
         var number = InodeNumber(parent: parent)
         number.add(name)
