@@ -41,7 +41,7 @@ package enum Names {
     /// Nil for a name that no segment has.
     package static func query(_ name: [UInt8]) -> Query? {
         let isShadowed = name.starts(with: shadowed)
-        guard isEscaped(name) else { return isPlain(name) ? .segment(name) : nil }
+        guard isShadowed || name.starts(with: escaped) else { return isPlain(name) ? .segment(name) : nil }
         let body = name[2...]
         if let mark = body.indices.dropLast().last(where: { body[$0] == hashMark[0] && body[$0 + 1] == hashMark[1] }) {
             guard let leading = decode(body[..<mark]) else { return nil }
@@ -51,16 +51,12 @@ package enum Names {
         return isShadowed ? .shadowed(segment) : .segment(segment)
     }
 
-    /// Whether a file name is not the segment itself but says which one is meant.
-    static func isEscaped(_ name: some Collection<UInt8>) -> Bool {
-        name.starts(with: escaped) || name.starts(with: shadowed)
-    }
-
-    private static func isPlain(_ segment: some Collection<UInt8>) -> Bool {
+    /// Whether the segment is a file name as it is.
+    static func isPlain(_ segment: some Collection<UInt8>) -> Bool {
         let dot = UInt8(ascii: ".")
         guard !segment.isEmpty, segment.count <= bytesMax, !segment.contains(0) else { return false }
         if segment.count <= 2, segment.allSatisfy({ $0 == dot }) { return false }
-        return !isEscaped(segment)
+        return !segment.starts(with: escaped) && !segment.starts(with: shadowed)
     }
 
     private static func encode(_ segment: some Collection<UInt8>) -> [UInt8] {
