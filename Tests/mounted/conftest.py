@@ -1,5 +1,6 @@
 import pytest
 
+from support.archive import ARCHIVES
 from support.mount import Mount
 from support.objects import Objects
 
@@ -7,6 +8,12 @@ from support.objects import Objects
 @pytest.fixture(params=["oss", "s3"])
 def dialect(request):
     return request.param
+
+
+@pytest.fixture
+def archive(dialect):
+    """The archive classes of the test's dialect."""
+    return ARCHIVES[dialect]
 
 
 @pytest.fixture
