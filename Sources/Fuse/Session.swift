@@ -49,6 +49,7 @@ package final class Session: @unchecked Sendable {
         tuning: SessionTuning = SessionTuning()
     ) throws(SessionError) {
         self.mountpoint = mountpoint
+        // SAFETY: retained here for libfuse, which keeps the pointer; released once, on each failure below or in deinit.
         let context = Unmanaged.passRetained(CallbackContext(operations: operations, tuning: tuning))
         let session = newSession(options: options, userdata: context.toOpaque())
         guard let session else {
