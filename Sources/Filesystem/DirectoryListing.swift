@@ -20,7 +20,8 @@ actor DirectoryListing {
     private var failure: FileError?
     var hasFailed: Bool { failure != nil }
     private var pump: Task<Void, Never>?
-    private var waiters: [CheckedContinuation<Void, Never>] = []
+    private var waiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
+    private var nextWaiter: UInt64 = 0
     private let failed: @Sendable (StoreError) -> Void
 
     /// Pages that are fetched before anybody asks for them.
@@ -64,10 +65,26 @@ actor DirectoryListing {
             if Task.isCancelled { throw .interrupted }
             pagesWanted = max(pagesWanted, pagesFetched + 1)
             startPump()
-            await withCheckedContinuation { waiters.append($0) }
+            await waitForPage()
         }
         startPump()
     }
+
+    /// Returns when something has changed, or when the task is cancelled.
+    private func waitForPage() async {
+        nextWaiter += 1
+        let id = nextWaiter
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                if Task.isCancelled { return continuation.resume() }
+                waiters[id] = continuation
+            }
+        } onCancel: {
+            Task { await self.giveUp(id) }
+        }
+    }
+
+    private func giveUp(_ id: UInt64) { waiters.removeValue(forKey: id)?.resume() }
 
     private func isBeyond(_ segment: [UInt8]?) -> Bool {
         guard let through else { return false }
@@ -126,8 +143,8 @@ actor DirectoryListing {
 
     private func wake() {
         let woken = waiters
-        waiters = []
-        for waiter in woken { waiter.resume() }
+        waiters = [:]
+        for waiter in woken.values { waiter.resume() }
     }
 }
 

@@ -52,7 +52,8 @@ package enum Names {
         return isShadowed ? .shadowed(segment) : .segment(segment)
     }
 
-    private static func isPlain(_ segment: some Collection<UInt8>) -> Bool {
+    /// Whether the segment is a file name as it is.
+    static func isPlain(_ segment: some Collection<UInt8>) -> Bool {
         let dot = UInt8(ascii: ".")
         guard !segment.isEmpty, segment.count <= bytesMax, !segment.contains(0) else { return false }
         if segment.count <= 2, segment.allSatisfy({ $0 == dot }) { return false }

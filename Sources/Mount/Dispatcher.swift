@@ -50,7 +50,7 @@ package final class Dispatcher: KernelOperations {
             return answer(request, lookedUp: node)
         }
         let name = Array(name)
-        inFlight.run(request, isInterruptible: false) { [self] reply in
+        inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
                 let node = try await filesystem.lookup(parent: parent, name: name)
                 return { request in
@@ -72,7 +72,7 @@ package final class Dispatcher: KernelOperations {
         if let node = filesystem.nodeAtHand(inode) {
             return request.reply(attributes(node), validSeconds: validSeconds(node))
         }
-        inFlight.run(request, isInterruptible: false) { [self] reply in
+        inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
                 let node = try await filesystem.attributes(inode)
                 return { $0.reply(self.attributes(node), validSeconds: self.validSeconds(node)) }
@@ -104,7 +104,7 @@ package final class Dispatcher: KernelOperations {
     package func open(_ request: consuming Request, inode: UInt64, flags: Int32) {
         if flags & O_ACCMODE != O_RDONLY { return request.reply(errno: EROFS) }
         if let opened = filesystem.openAtHand(inode) { return answer(request, opened: opened) }
-        inFlight.run(request, isInterruptible: true) { [self] reply in
+        inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
                 let opened = try await filesystem.open(inode)
                 return { self.answer($0, opened: opened) }
@@ -123,7 +123,7 @@ package final class Dispatcher: KernelOperations {
         if let bytes = filesystem.readAtHand(handle, offset: offset, sizeBytes: sizeBytes) {
             return answer(request, bytes)
         }
-        inFlight.run(request, isInterruptible: true) { [self] reply in
+        inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
                 let bytes = try await filesystem.read(handle, offset: offset, sizeBytes: sizeBytes)
                 return { self.answer($0, bytes) }
@@ -159,7 +159,7 @@ package final class Dispatcher: KernelOperations {
     ) {
         var page = DirectoryPage(capacity: sizeBytes)
         if fill(&page, handle, offset, withAttributes) { return request.reply(page) }
-        inFlight.run(request, isInterruptible: true) { [self] reply in
+        inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
                 try await filesystem.fetchEntries(handle, at: offset)
                 return { request in

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import urllib.parse
+import urllib.request
 
 import alibabacloud_oss_v2 as oss
 import botocore.exceptions
@@ -172,6 +174,22 @@ def test_awkward_keys_come_back_from_every_listing(emulator):
     assert [entry["Key"] for page in pages for entry in page["Contents"]] == keys
     for key in keys:
         assert s3_client(emulator).get_object(Bucket="bkt", Key=key)["Body"].read() == b"x"
+
+
+def test_a_key_may_hold_every_byte():
+    key = bytes(range(1, 256))
+    path = "/bkt/" + urllib.parse.quote_from_bytes(key, safe="")
+    with Emulator(buckets=["bkt"], arguments=["--lenient"]) as running:
+        def ask(method, path, body=None):
+            request = urllib.request.Request(running.url + path, data=body, method=method)
+            with urllib.request.urlopen(request, timeout=20) as reply:
+                return reply.read()
+
+        ask("PUT", path, b"content")
+        assert ask("GET", path) == b"content"
+        listing = ask("GET", "/bkt?list-type=2&encoding-type=url").decode()
+        listed = listing.split("<Key>")[1].split("</Key>")[0]
+        assert urllib.parse.unquote_to_bytes(listed) == key
 
 
 def test_listings_roll_up_prefixes_page_by_page(emulator):

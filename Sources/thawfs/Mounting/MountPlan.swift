@@ -49,6 +49,8 @@ struct MountPlan {
 
     private func serveOrThrow(reportingTo descriptor: Int32?) async throws {
         try Mountpoint.checkDevice()
+        // A command that was interrupted no longer reads what is reported to it.
+        signal(SIGPIPE, SIG_IGN)
         let state = try await StateLocation(source, storeConfiguration, options, environment).open(for: mountpoint)
         let logDescriptor = try openLog(state, isBackground: descriptor != nil)
         let log = logger(logDescriptor)
