@@ -102,7 +102,8 @@ package final class Dispatcher: KernelOperations {
     // MARK: Files
 
     package func open(_ request: consuming Request, inode: UInt64, flags: Int32) {
-        if flags & O_ACCMODE != O_RDONLY { return request.reply(errno: EROFS) }
+        // The kernel leaves O_TRUNC to the open, and it goes with O_RDONLY too.
+        if flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0 { return request.reply(errno: EROFS) }
         if let opened = filesystem.openAtHand(inode) { return answer(request, opened: opened) }
         inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
