@@ -70,7 +70,7 @@ actor DirectoryListing {
         startPump()
     }
 
-    /// Returns when something has changed, or when the task is cancelled.
+    /// Waits until a page has come or failed, or the task is cancelled.
     private func waitForPage() async {
         nextWaiter += 1
         let id = nextWaiter
@@ -97,6 +97,8 @@ actor DirectoryListing {
         pump = Task {
             await self.run()
             self.pump = nil
+            // Somebody may have asked for more after the last look at what is wanted.
+            self.startPump()
         }
     }
 

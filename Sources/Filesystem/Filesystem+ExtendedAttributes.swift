@@ -110,6 +110,7 @@ extension Filesystem {
                 try await writer.expire(inode.segment, below: home.prefix)
                 inodes.update(number) { $0.checkedAt = .epoch }
                 kernelCache.value?.forgetAttributes(of: number)
+                await restores.look(at: inode.key, version: nil)
             }
         } catch {
             throw failure("refresh", inode.key, error)

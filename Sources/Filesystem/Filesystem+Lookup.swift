@@ -166,32 +166,40 @@ extension Filesystem {
 
     /// The present rows of these segments, from what is known or, where nothing fresh is, from the store.
     private func rows(_ segments: [[UInt8]], in directory: Directory) async throws(FileError) -> [MetadataRow] {
-        if let rows = try await settledRows(segments, in: directory) { return rows }
-        if let listing = try await listingForLookup(in: directory), await covers(listing, segments) {
-            return try await knownRows(segments, in: directory).filter { $0.checkedAt >= listing.state.startedAt }
-        }
-        return try await ask(segments, in: directory)
-    }
-
-    /// The rows, if a fresh complete listing, one under way, or earlier lookups settle all of them.
-    private func settledRows(
-        _ segments: [[UInt8]], in directory: Directory
-    ) async throws(FileError) -> [MetadataRow]? {
-        let state: ListingState
-        do throws(MetadataError) { state = try await reader.state(of: directory.prefix) } catch {
-            throw failure("lookup", directory.prefix, error)
-        }
+        // The state before the rows: of a listing that ends in between, the rows are there at least.
+        let state = try await listingState(of: directory)
         let known = try await allRows(segments, in: directory)
+        // A refreshed name is to be asked for, whatever a listing said before.
+        if known.contains(where: { $0.checkedAt == .epoch }) { return try await ask(segments, in: directory) }
         let present = known.filter { $0.kind != .absent }
         if isFresh(state.listedAt) { return present.filter { $0.checkedAt >= state.listedAt } }
         let fresh = known.filter { isFresh($0.checkedAt) }
         if fresh.count == segments.count { return fresh.filter { $0.kind != .absent } }
         if let listing = directory.progress.withLock({ $0.listing }), isFresh(listing.state.startedAt),
-            await covers(listing, segments)
+            let rows = try await rows(segments, coveredBy: listing, in: directory)
         {
-            return present.filter { $0.checkedAt >= listing.state.startedAt }
+            return rows
         }
-        return nil
+        if let listing = try await listingForLookup(in: directory),
+            let rows = try await rows(segments, coveredBy: listing, in: directory)
+        {
+            return rows
+        }
+        return try await ask(segments, in: directory)
+    }
+
+    private func listingState(of directory: Directory) async throws(FileError) -> ListingState {
+        do throws(MetadataError) { return try await reader.state(of: directory.prefix) } catch {
+            throw failure("lookup", directory.prefix, error)
+        }
+    }
+
+    /// The present rows, if a listing under way has settled all of the segments. They are read after that is certain.
+    private func rows(
+        _ segments: [[UInt8]], coveredBy listing: DirectoryListing, in directory: Directory
+    ) async throws(FileError) -> [MetadataRow]? {
+        guard await covers(listing, segments) else { return nil }
+        return try await knownRows(segments, in: directory).filter { $0.checkedAt >= listing.state.startedAt }
     }
 
     private func covers(_ listing: DirectoryListing, _ segments: [[UInt8]]) async -> Bool {

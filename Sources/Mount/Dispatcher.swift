@@ -10,13 +10,15 @@ package import ThawCore
 package struct Ownership: Sendable {
     package var uid: UInt32
     package var gid: UInt32
-    /// Bits taken from 0666 for files and 0777 for directories.
-    package var umask: UInt32
+    /// Permission bits.
+    package var fileMode: UInt32
+    package var directoryMode: UInt32
 
-    package init(uid: UInt32, gid: UInt32, umask: UInt32) {
+    package init(uid: UInt32, gid: UInt32, fileMode: UInt32, directoryMode: UInt32) {
         self.uid = uid
         self.gid = gid
-        self.umask = umask
+        self.fileMode = fileMode
+        self.directoryMode = directoryMode
     }
 }
 
@@ -86,11 +88,7 @@ package final class Dispatcher: KernelOperations {
 
     package func access(_ request: consuming Request, inode: UInt64, mask: Int32) {
         if mask & W_OK != 0 { return request.reply(errno: EROFS) }
-        // The execute bit of a file is never set; root would pass without this.
-        guard mask & X_OK != 0, let node = filesystem.nodeAtHand(inode), !node.isDirectory else {
-            return request.reply(errno: 0)
-        }
-        request.reply(errno: EACCES)
+        request.reply(errno: 0)
     }
 
     package func statfs(_ request: consuming Request) {
@@ -213,7 +211,7 @@ package final class Dispatcher: KernelOperations {
     private func attributes(_ node: Node) -> Attributes {
         Attributes(
             inode: node.inode, kind: node.isDirectory ? .directory : .file,
-            permissions: (node.isDirectory ? 0o777 : 0o666) & ~ownership.umask, uid: ownership.uid,
+            permissions: node.isDirectory ? ownership.directoryMode : ownership.fileMode, uid: ownership.uid,
             gid: ownership.gid, sizeBytes: node.sizeBytes, modified: node.modified)
     }
 }

@@ -33,6 +33,7 @@ package actor RestoreCoordinator {
     private let context: ArchiveContext
     private let writer: MetadataWriter
     private let log: Logger
+    private let clock: RestoreClock
     /// Told what a poll or a finished restore learned of an object; nil when it is gone.
     private let learned: @Sendable (ObjectKey, ObjectRecord?) async -> Void
     private var flights: [Identity: Flight] = [:]
@@ -53,6 +54,7 @@ package actor RestoreCoordinator {
         var asking: Task<Result<RestoreReply, RestoreError>, Never>?
         var schedule: PollSchedule
         var nextPoll: ContinuousClock.Instant
+        var lastPoll: ContinuousClock.Instant
         var isPolling = false
         /// HEADs in a row that showed no restore at all: one may be a store that is not yet consistent.
         var lostSightings = 0
@@ -66,12 +68,14 @@ package actor RestoreCoordinator {
 
     package init(
         store: any ObjectStore, context: ArchiveContext, writer: MetadataWriter, log: Logger,
+        clock: RestoreClock = .continuous,
         learned: @escaping @Sendable (ObjectKey, ObjectRecord?) async -> Void
     ) {
         self.store = store
         self.context = context
         self.writer = writer
         self.log = log
+        self.clock = clock
         self.learned = learned
     }
 
@@ -87,6 +91,8 @@ package actor RestoreCoordinator {
             let target = RestoreTarget(
                 key: row.key, version: row.version, storageClass: row.storageClass, rules: rules)
             let identity = Identity(key: row.key, version: row.version)
+            // A reader may have been quicker; its flight has waiters.
+            guard flights[identity] == nil else { continue }
             flights[identity] = newFlight(row, target)
             log.info("resuming the restore of \(row.key), asked for at \(WireDate.iso8601(row.requestedAt))")
             if row.state == .asking { ask(identity) }
@@ -99,6 +105,7 @@ package actor RestoreCoordinator {
         let identity = Identity(key: target.key, version: target.version)
         if let flight = flights[identity] {
             if let asking = flight.asking { return try await asking.value.get() }
+            lookSoon(identity)
             guard Self.isFaster(order.tier, than: flight.row.order.tier) else { return .alreadyInProgress }
             return try await raiseTier(identity, order)
         }
@@ -118,7 +125,7 @@ package actor RestoreCoordinator {
         Flight(
             row: row, target: target, asking: nil,
             schedule: PollSchedule(longest: target.rules.longest(row.order.tier) ?? .seconds(3600)),
-            nextPoll: .now)
+            nextPoll: clock.now(), lastPoll: clock.now())
     }
 
     @discardableResult
@@ -171,7 +178,7 @@ package actor RestoreCoordinator {
             let tier = row.order.tier?.rawValue ?? ""
             log.warning("no capacity for tier \(tier) of \(row.key): \(error); asking for \(fallback.rawValue)")
             let order = RestoreOrder(days: row.order.days, tier: fallback)
-            flights[Identity(key: row.key, version: row.version)]?.row.order = order
+            changeOrder(Identity(key: row.key, version: row.version), order)
             return try await store.restore(row.key, version: row.version, order)
         }
     }
@@ -179,11 +186,24 @@ package actor RestoreCoordinator {
     private func raiseTier(_ identity: Identity, _ order: RestoreOrder) async throws(RestoreError) -> RestoreReply {
         do throws(StoreError) {
             let reply = try await store.restore(identity.key, version: identity.version, order)
-            if reply == .started { flights[identity]?.row.order.tier = order.tier }
+            guard reply == .started, var raised = flights[identity]?.row else { return reply }
+            raised.order.tier = order.tier
+            changeOrder(identity, raised.order)
+            // Only the interval of polling after a restart depends on it.
+            try? await writer.put(raised, durably: false)
+            schedulePoll(identity)
             return reply
         } catch {
             throw .store(error)
         }
+    }
+
+    /// Another tier takes another time, so it is polled at another interval.
+    private func changeOrder(_ identity: Identity, _ order: RestoreOrder) {
+        guard var flight = flights[identity] else { return }
+        flight.row.order = order
+        flight.schedule = PollSchedule(longest: flight.target.rules.longest(order.tier) ?? .seconds(3600))
+        flights[identity] = flight
     }
 
     private static func isFaster(_ tier: RestoreTier?, than other: RestoreTier?) -> Bool {
@@ -237,9 +257,19 @@ package actor RestoreCoordinator {
 
     // MARK: Polling
 
+    /// Somebody wants to know now: asks ahead of the schedule, but about one object no more than every two seconds.
+    private func lookSoon(_ identity: Identity) {
+        guard let flight = flights[identity] else { return }
+        flights[identity]?.nextPoll = min(flight.nextPoll, max(clock.now(), flight.lastPoll + .seconds(2)))
+        rearm()
+    }
+
+    /// Asks about the object ahead of the schedule, if its restore is under way.
+    package func look(at key: ObjectKey, version: String?) { lookSoon(Identity(key: key, version: version)) }
+
     private func schedulePoll(_ identity: Identity) {
         guard var flight = flights[identity] else { return }
-        flight.nextPoll = .now + flight.schedule.next(jitter: Double.random(in: 0..<1))
+        flight.nextPoll = clock.now() + flight.schedule.next(jitter: Double.random(in: 0..<1))
         flights[identity] = flight
         rearm()
     }
@@ -248,7 +278,7 @@ package actor RestoreCoordinator {
     private func rearm() {
         var earliest: ContinuousClock.Instant?
         for flight in flights.values {
-            if flight.asking == nil, !flight.isPolling { earliest = min(earliest ?? flight.nextPoll, flight.nextPoll) }
+            if pollsInFlight < Self.pollsMax, flight.asking == nil, !flight.isPolling { earliest = min(earliest ?? flight.nextPoll, flight.nextPoll) }
             for waiter in flight.waiters.values {
                 if let deadline = waiter.deadline { earliest = min(earliest ?? deadline, deadline) }
             }
@@ -262,8 +292,8 @@ package actor RestoreCoordinator {
         if let alarmTime, alarm != nil, alarmTime <= earliest { return }
         alarm?.cancel()
         alarmTime = earliest
-        alarm = Task {
-            do { try await Task.sleep(until: earliest, clock: .continuous) } catch { return }
+        alarm = Task { [clock] in
+            do { try await clock.sleep(earliest) } catch { return }
             self.ring()
         }
     }
@@ -271,7 +301,7 @@ package actor RestoreCoordinator {
     private func ring() {
         alarm = nil
         alarmTime = nil
-        let now = ContinuousClock.Instant.now
+        let now = clock.now()
         for identity in flights.keys {
             expireWaiters(identity, now)
             guard let flight = flights[identity], flight.asking == nil, !flight.isPolling, flight.nextPoll <= now,
@@ -285,7 +315,7 @@ package actor RestoreCoordinator {
                 self.rearm()
             }
         }
-        if pollsInFlight < Self.pollsMax { rearm() }
+        rearm()
     }
 
     private func expireWaiters(_ identity: Identity, _ now: ContinuousClock.Instant) {
@@ -298,6 +328,7 @@ package actor RestoreCoordinator {
     }
 
     private func poll(_ identity: Identity) async {
+        flights[identity]?.lastPoll = clock.now()
         defer { flights[identity]?.isPolling = false }
         let record: ObjectRecord
         do throws(StoreError) {

@@ -19,11 +19,14 @@ package enum Units {
     /// bytes. Nil when the text is none of these.
     package static func bytes(_ text: String) -> UInt64? {
         var digits = Substring(text)
-        if digits.hasSuffix("iB") { digits = digits.dropLast(2) }
+        let isSpeltOut = digits.hasSuffix("iB")
+        if isSpeltOut { digits = digits.dropLast(2) }
         var shift: UInt64 = 0
         if let last = digits.last, let index = Array("KMGTPE").firstIndex(of: last == "k" ? "K" : last) {
             shift = UInt64(index + 1) * 10
             digits = digits.dropLast()
+        } else if isSpeltOut {
+            return nil
         }
         guard let value = decimal(digits) else { return nil }
         let (bytes, overflow) = UInt64(value).multipliedReportingOverflow(by: 1 << shift)

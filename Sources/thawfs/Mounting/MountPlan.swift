@@ -64,7 +64,7 @@ struct MountPlan {
         let reader = MetadataReader(path: state.databasePath, executor: try ThreadExecutor(name: "db-reader"))
         let filesystem = Filesystem(
             configuration: filesystemConfiguration, store: store, context: context,
-            contents: ContentCache(store: store, bytesMax: memoryBytes / 3 * 2), writer: writer, reader: reader,
+            contents: ContentCache(store: store, bytesMax: memoryBytes / 2), writer: writer, reader: reader,
             log: log)
 
         let (usable, isUsable) = AsyncStream.makeStream(of: Void.self)
