@@ -167,7 +167,9 @@ package final class FileContent: Sendable {
         let waiters = state.withLock { state in
             state.transfers.removeValue(forKey: ObjectIdentifier(part))
             part.fail(failure)
-            if failure != nil, let index = state.parts.firstIndex(where: { $0 === part }) { state.parts.remove(at: index) }
+            if failure != nil, let index = state.parts.firstIndex(where: { $0 === part }) {
+                state.parts.remove(at: index)
+            }
             return state.takeWaiters { $0.part === part }
         }
         if failure != nil { cache.remove([part]) }

@@ -24,7 +24,8 @@ final class OpenDirectories: Sendable {
     func remove(_ handle: UInt64) { _ = state.withLock { $0.handles.removeValue(forKey: handle) } }
 }
 
-/// Where one reader of a directory stands. Offsets are ordinals: 0 is before `.`, 1 before `..`, 2 before the first entry.
+/// Where one reader of a directory stands. Offsets are ordinals: 0 is before `.`, 1 before `..`, 2 before the first
+/// entry.
 ///
 /// The kernel serialises the reads of one open directory, so nobody else moves the position while one is fetched.
 final class DirectoryHandle: Sendable {
@@ -108,7 +109,8 @@ extension Filesystem {
                     node = remember(found, in: directory, &inodes)
                 } else {
                     node = Node(
-                        inode: InodeNumber.of(found.row.segment, parent: directory.inode), isDirectory: found.row.kind == .directory,
+                        inode: InodeNumber.of(found.row.segment, parent: directory.inode),
+                        isDirectory: found.row.kind == .directory,
                         sizeBytes: 0, modified: mountedAt, checkedAt: found.row.checkedAt)
                 }
                 let isTaken = name.withUnsafeBufferPointer { buffer in

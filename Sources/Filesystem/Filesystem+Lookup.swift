@@ -209,8 +209,8 @@ extension Filesystem {
         return true
     }
 
-    /// From the second lookup that would ask the store on, one page of the directory is listed instead: if it turns
-    /// out to be all of it, no later lookup asks anything. A directory that one page does not cover is asked name by name.
+    /// The second lookup that would ask the store lists one page of the directory instead: if it turns out to be all
+    /// of it, no later lookup asks anything. A directory that one page does not cover is asked name by name.
     private func listingForLookup(in directory: Directory) async throws(FileError) -> DirectoryListing? {
         let asked = directory.progress.withLock { progress in
             progress.lookupsAsked += 1
@@ -239,7 +239,8 @@ extension Filesystem {
     /// many names lie between `name` and `name/` (`name-1`, `name.txt`).
     private func ask(_ segments: [[UInt8]], in directory: Directory) async throws(FileError) -> [MetadataRow] {
         let wanted = Set(segments)
-        guard let shortest = segments.min(by: { $0.count < $1.count }), let longest = segments.max(by: { $0.count < $1.count })
+        guard let shortest = segments.min(by: { $0.count < $1.count }),
+            let longest = segments.max(by: { $0.count < $1.count })
         else { return [] }
         let now = Timestamp.now()
         var found: [MetadataRow]
@@ -248,7 +249,8 @@ extension Filesystem {
             let rows = MetadataRow.rows(of: page, below: directory.prefix, at: now)
             found = rows.filter { wanted.contains($0.segment) }
             if page.continuationToken != nil, rows.last.map({ $0.segment.lexicographicallyPrecedes(longest) }) ?? true {
-                let below = try await store.list(ListRequest(prefix: directory.key(of: longest), delimiter: nil, keysMax: 1))
+                let below = try await store.list(
+                    ListRequest(prefix: directory.key(of: longest), delimiter: nil, keysMax: 1))
                 if !below.objects.isEmpty {
                     found.append(MetadataRow(segment: longest, kind: .directory, checkedAt: now))
                 }

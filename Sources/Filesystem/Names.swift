@@ -5,7 +5,8 @@ internal import Wire
 /// Nearly every segment of a key is a file name as it is. The others appear under a name that says so and can be read
 /// back, and no two segments of one directory share a name:
 ///
-///     %~SEGMENT   a segment that no path can name: empty, `.`, `..`, with a NUL, or one that itself begins with `%~` or `%=`
+///     %~SEGMENT   a segment that no path can name: empty, `.`, `..`, with a NUL, or one that itself begins with `%~`
+///                 or `%=`
 ///     %=SEGMENT   an object `a` beside keys `a/…`: the directory has the name `a`, the object this one
 ///
 /// where `%` and NUL in SEGMENT are written `%25` and `%00`. A name that would pass 255 bytes ends, after as much of

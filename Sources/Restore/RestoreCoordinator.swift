@@ -156,7 +156,9 @@ package actor RestoreCoordinator {
         }
         log.info(
             "restore of \(identity.key) \(reply == .started ? "started" : "is under way already")",
-            metadata: ["class": "\(flight.row.storageClass.name)", "tier": "\(flight.row.order.tier?.rawValue ?? "none")"])
+            metadata: [
+                "class": "\(flight.row.storageClass.name)", "tier": "\(flight.row.order.tier?.rawValue ?? "none")",
+            ])
         flights[identity]?.asking = nil
         flights[identity]?.row.state = .restoring
         if let row = flights[identity]?.row { try? await writer.put(row, durably: false) }
@@ -173,7 +175,8 @@ package actor RestoreCoordinator {
             guard error.kind == .tierUnavailable, let fallback = flight.target.rules.defaultTier,
                 fallback != row.order.tier
             else { throw error }
-            log.warning("no capacity for tier \(row.order.tier?.rawValue ?? "") of \(row.key): \(error); asking for \(fallback.rawValue)")
+            let tier = row.order.tier?.rawValue ?? ""
+            log.warning("no capacity for tier \(tier) of \(row.key): \(error); asking for \(fallback.rawValue)")
             let order = RestoreOrder(days: row.order.days, tier: fallback)
             changeOrder(Identity(key: row.key, version: row.version), order)
             return try await store.restore(row.key, version: row.version, order)

@@ -10,6 +10,12 @@ def dialect(request):
     return request.param
 
 
+@pytest.fixture(params=["oss", "s3"])
+def archive(request):
+    """Each dialect's archive classes in turn."""
+    return ARCHIVES[request.param]
+
+
 @pytest.fixture
 def archive(dialect):
     """The archive classes of the test's dialect."""

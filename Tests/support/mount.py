@@ -69,7 +69,8 @@ class Mount:
         self.state = directory / "state"
         self.options = {"state_dir": self.state}
         if emulator:
-            self.options |= {"endpoint": emulator.url, "region": "cn-hangzhou" if self.dialect == "oss" else "us-east-1"}
+            region = "cn-hangzhou" if self.dialect == "oss" else "us-east-1"
+            self.options |= {"endpoint": emulator.url, "region": region}
         self.options |= options or {}
         self.env = environment(self.dialect) | (env or {})
 

@@ -76,7 +76,9 @@ struct MountOptions {
 
     private func frozenPolicy() throws -> FrozenPolicy {
         var policy = FrozenPolicy()
-        if let behaviour = try parsed(.onFrozen, { FrozenPolicy.Behaviour(rawValue: $0) }) { policy.behaviour = behaviour }
+        if let behaviour = try parsed(.onFrozen, { FrozenPolicy.Behaviour(rawValue: $0) }) {
+            policy.behaviour = behaviour
+        }
         if let point = try parsed(.eagainAt, { FrozenPolicy.RefusalPoint(rawValue: $0) }) { policy.eagainAt = point }
         if let wait = try parsed(.restoreWait, Self.durationOrForever) { policy.waitMax = wait }
         if let days = try parsed(.restoreDays, { Int($0).flatMap { $0 > 0 ? $0 : nil } }) { policy.days = days }
