@@ -9,6 +9,7 @@ package import ThawCore
 package final class ContentCache: Sendable {
     let store: any ObjectStore
     let bytesMax: Int
+    let buffers = BufferPool(sizeBytes: Int(FileContent.partBytesMax), idleMax: 4)
     private let parts = Mutex<Resident>(Resident())
     private let clock = Atomic<UInt64>(1)
 
@@ -47,6 +48,8 @@ package final class ContentCache: Sendable {
                 resident.bytes -= victim.range.count
                 victims.append(victim)
             }
+            // As if just read: what was fetched ahead must outlive what has been read already.
+            part.lastUse.store(tick(), ordering: .relaxed)
             resident.parts.append(part)
             resident.bytes += part.range.count
             return true

@@ -30,7 +30,7 @@ package final class FileContent: Sendable {
 
     /// A part that a reader far from any other starts with: enough for a header, small enough for random reads.
     private static let partBytesMin: UInt64 = 64 << 10
-    private static let partBytesMax: UInt64 = 4 << 20
+    static let partBytesMax: UInt64 = 4 << 20
 
     init(cache: ContentCache, key: ObjectKey, version: String?, etag: String, sizeBytes: UInt64) {
         self.cache = cache
@@ -103,7 +103,7 @@ package final class FileContent: Sendable {
                 let end = partEnd(from: offset, needed: range.upperBound, ahead: ahead, limit: limit)
                 // What is only fetched ahead comes in whole parts, or a stream would decay into small GETs.
                 if !isNeeded, end < limit, end > aheadEnd { break }
-                let part = Part(range: offset..<end, file: self)
+                let part = Part(range: offset..<end, file: self, buffers: cache.buffers)
                 guard cache.admit(part, isNeeded: isNeeded, evicting: &victims) else { break }
                 state.parts.insert(part, at: index)
                 state.transfers.updateValue(nil, forKey: ObjectIdentifier(part))
@@ -167,7 +167,9 @@ package final class FileContent: Sendable {
         let waiters = state.withLock { state in
             state.transfers.removeValue(forKey: ObjectIdentifier(part))
             part.fail(failure)
-            if failure != nil, let index = state.parts.firstIndex(where: { $0 === part }) { state.parts.remove(at: index) }
+            if failure != nil, let index = state.parts.firstIndex(where: { $0 === part }) {
+                state.parts.remove(at: index)
+            }
             return state.takeWaiters { $0.part === part }
         }
         if failure != nil { cache.remove([part]) }

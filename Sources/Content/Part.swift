@@ -18,13 +18,16 @@ final class Part: ByteSink, @unchecked Sendable {
     /// When the part was last read, in ticks of the cache's counter.
     let lastUse = Atomic<UInt64>(0)
 
-    init(range: Range<UInt64>, file: FileContent) {
+    private let buffers: BufferPool
+
+    init(range: Range<UInt64>, file: FileContent, buffers: BufferPool) {
         self.range = range
         self.file = file
-        base = .allocate(byteCount: max(range.count, 1), alignment: 4096)
+        self.buffers = buffers
+        base = buffers.take(range.count)
     }
 
-    deinit { base.deallocate() }
+    deinit { buffers.giveBack(base, range.count) }
 
     var isComplete: Bool { filledBytes.load(ordering: .acquiring) == range.count }
 

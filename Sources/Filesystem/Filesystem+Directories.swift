@@ -24,7 +24,8 @@ final class OpenDirectories: Sendable {
     func remove(_ handle: UInt64) { _ = state.withLock { $0.handles.removeValue(forKey: handle) } }
 }
 
-/// Where one reader of a directory stands. Offsets are ordinals: 0 is before `.`, 1 before `..`, 2 before the first entry.
+/// Where one reader of a directory stands. Offsets are ordinals: 0 is before `.`, 1 before `..`, 2 before the first
+/// entry.
 ///
 /// The kernel serialises the reads of one open directory, so nobody else moves the position while one is fetched.
 final class DirectoryHandle: Sendable {
@@ -36,7 +37,7 @@ final class DirectoryHandle: Sendable {
         var names = NameStream()
         /// Entries from ordinal `first` on. Those that were given stay until the next fetch: the kernel may not have
         /// had room for all of them, and asks for some again.
-        var entries: [NameStream.Named] = []
+        var entries: [Found] = []
         var first: Int64 = 2
         var lastSegment: [UInt8]?
         var isAtEnd = false
@@ -83,7 +84,7 @@ extension Filesystem {
             if !isTaken { return true }
         }
         let start = max(offset, 2)
-        let entries = open.position.withLock { position -> ArraySlice<NameStream.Named>? in
+        let entries = open.position.withLock { position -> ArraySlice<Found>? in
             // A read from the start is a new look (rewinddir), not a repetition of the last.
             if offset == 0, position.source != nil { position = DirectoryHandle.Position() }
             guard start >= position.first else { return nil }
@@ -97,22 +98,20 @@ extension Filesystem {
     }
 
     private func give(
-        _ entries: ArraySlice<NameStream.Named>, of directory: Directory, from offset: Int64, countsLookups: Bool,
+        _ entries: ArraySlice<Found>, of directory: Directory, from offset: Int64, countsLookups: Bool,
         _ take: (DirectoryEntry) -> Bool
     ) {
         inodes.withLock { inodes in
-            for (index, entry) in entries.enumerated() {
-                let isDirectory = entry.row.kind == .directory
-                let bare = isDirectory ? entry.row.segment.dropLast() : entry.row.segment[...]
-                let name = Names.name(of: bare, isShadowed: entry.isShadowed).map { CChar(bitPattern: $0) } + [0]
+            for (index, found) in entries.enumerated() {
+                let name = found.name.map { CChar(bitPattern: $0) } + [0]
                 let node: Node
                 if countsLookups {
-                    let found = Found(row: entry.row, isShadowed: entry.isShadowed)
                     node = remember(found, in: directory, &inodes)
                 } else {
                     node = Node(
-                        inode: InodeNumber.of(entry.row.segment, parent: directory.inode), isDirectory: isDirectory,
-                        sizeBytes: 0, modified: mountedAt, checkedAt: entry.row.checkedAt)
+                        inode: InodeNumber.of(found.row.segment, parent: directory.inode),
+                        isDirectory: found.row.kind == .directory,
+                        sizeBytes: 0, modified: mountedAt, checkedAt: found.row.checkedAt)
                 }
                 let isTaken = name.withUnsafeBufferPointer { buffer in
                     guard let name = buffer.baseAddress else { return false }

@@ -57,7 +57,10 @@ extension Filesystem {
     private func shownAttributes(_ number: UInt64) async throws(FileError) -> [ThawAttribute: [UInt8]] {
         guard let inode = inodes[number] else { throw .stale }
         if inode.directory != nil { return [.key: inode.directory?.prefix.bytes ?? []] }
-        let record = try await freshRecord(number)
+        var record = try await freshRecord(number)
+        if record.archiveStatus == nil, record.storageClass.mayBeArchivedUnseen, let home = inode.home {
+            record = try await head(inode.segment, in: home)
+        }
         var shown: [ThawAttribute: [UInt8]] = [:]
         func show(_ name: ThawAttribute, _ text: String?) { shown[name] = text.map { Array($0.utf8) } }
         shown[.key] = inode.key.bytes
@@ -77,6 +80,19 @@ extension Filesystem {
         return shown
     }
 
+    /// Makes the kernel, and us, ask again for every name below the directory that is in use.
+    private func forgetNames(in directory: Directory) {
+        let names = inodes.withLock { inodes in
+            var names: [[UInt8]] = []
+            for (number, inode) in inodes where inode.home?.inode == directory.inode {
+                names.append(inode.name)
+                inodes[number]?.checkedAt = .epoch
+            }
+            return names
+        }
+        for name in names { kernelCache.value?.forgetName(name, in: directory.inode) }
+    }
+
     private func state(of record: ObjectRecord, _ inode: Inode) -> ArchiveState {
         let state = context.state(of: record, at: .now())
         return inode.isKnownFrozen && state.isReadable ? .frozen : state
@@ -89,9 +105,12 @@ extension Filesystem {
             if let directory = inode.directory {
                 try await writer.expire(directory: directory.prefix)
                 directory.progress.withLock { $0 = Directory.Progress() }
+                forgetNames(in: directory)
             } else if let home = inode.home {
                 try await writer.expire(inode.segment, below: home.prefix)
                 inodes.update(number) { $0.checkedAt = .epoch }
+                kernelCache.value?.forgetAttributes(of: number)
+                await restores.look(at: inode.key, version: nil)
             }
         } catch {
             throw failure("refresh", inode.key, error)

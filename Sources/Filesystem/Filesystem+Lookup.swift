@@ -2,6 +2,7 @@ internal import Metadata
 internal import ObjectStore
 internal import Synchronization
 internal import ThawCore
+internal import Wire
 
 extension Filesystem {
     private static let slash = UInt8(ascii: "/")
@@ -68,7 +69,7 @@ extension Filesystem {
         if let row = try await knownRows([inode.segment], in: home).first, isFresh(row.checkedAt),
             case .object(let record) = row.kind
         {
-            inodes.update(number) { $0.learn(record, at: row.checkedAt) }
+            learn(number, record, at: row.checkedAt)
             return record
         }
         return try await head(inode.segment, in: home)
@@ -88,7 +89,9 @@ extension Filesystem {
     }
 
     /// Takes in what somebody (a HEAD, a poll of a restore) found out about an object; nil: it is gone.
-    func learned(_ key: ObjectKey, _ record: ObjectRecord?) async {
+    func learned(_ key: ObjectKey, _ found: ObjectRecord?) async {
+        var record = found
+        record?.settleArchiveStatus()
         guard key.hasPrefix(root.prefix), key != root.prefix else { return }
         var prefix = root.prefix.bytes
         var parent = root.inode
@@ -107,18 +110,28 @@ extension Filesystem {
         } catch {
             _ = failure("remembering", key, error)
         }
-        inodes.update(InodeNumber.of(segment, parent: parent)) { inode in
-            guard inode.key == key, inode.directory == nil else { return }
-            if let record { inode.learn(record, at: now) } else { inode.checkedAt = .epoch }
+        let number = InodeNumber.of(segment, parent: parent)
+        guard inodes[number]?.key == key else { return }
+        if let record {
+            learn(number, record, at: now)
+        } else {
+            inodes.update(number) { $0.checkedAt = .epoch }
+            kernelCache.value?.forgetAttributes(of: number)
         }
     }
 
-    // MARK: Finding a name
-
-    struct Found {
-        var row: MetadataRow
-        var isShadowed: Bool
+    /// Gives an inode its newer record. The kernel is told at once if it shows in `stat`: with the old size it would
+    /// cut the new content short.
+    private func learn(_ number: UInt64, _ record: ObjectRecord, at time: Timestamp) {
+        let isVisible = inodes.update(number) { inode in
+            let before = inode.record
+            inode.learn(record, at: time)
+            return before?.sizeBytes != inode.record?.sizeBytes || before?.modified != inode.record?.modified
+        }
+        if isVisible ?? false { kernelCache.value?.forgetAttributes(of: number) }
     }
+
+    // MARK: Finding a name
 
     private func find(_ name: [UInt8], in directory: Directory) async throws(FileError) -> Found? {
         switch Names.query(name) {
@@ -143,8 +156,8 @@ extension Filesystem {
         var last: [UInt8]? = nil
         while let rows = try await source.next(after: last) {
             for row in rows where row.segment.starts(with: leading) {
-                let bare = row.kind == .directory ? row.segment.dropLast() : row.segment[...]
-                if Names.name(of: bare, isShadowed: isShadowed) == name { return Found(row: row, isShadowed: isShadowed) }
+                let found = Found(row: row, isShadowed: isShadowed)
+                if found.name == name { return found }
             }
             last = rows.last?.segment
         }
@@ -196,8 +209,8 @@ extension Filesystem {
         return true
     }
 
-    /// From the second lookup that would ask the store on, one page of the directory is listed instead: if it turns
-    /// out to be all of it, no later lookup asks anything. A directory that one page does not cover is asked name by name.
+    /// The second lookup that would ask the store lists one page of the directory instead: if it turns out to be all
+    /// of it, no later lookup asks anything. A directory that one page does not cover is asked name by name.
     private func listingForLookup(in directory: Directory) async throws(FileError) -> DirectoryListing? {
         let asked = directory.progress.withLock { progress in
             progress.lookupsAsked += 1
@@ -226,7 +239,8 @@ extension Filesystem {
     /// many names lie between `name` and `name/` (`name-1`, `name.txt`).
     private func ask(_ segments: [[UInt8]], in directory: Directory) async throws(FileError) -> [MetadataRow] {
         let wanted = Set(segments)
-        guard let shortest = segments.min(by: { $0.count < $1.count }), let longest = segments.max(by: { $0.count < $1.count })
+        guard let shortest = segments.min(by: { $0.count < $1.count }),
+            let longest = segments.max(by: { $0.count < $1.count })
         else { return [] }
         let now = Timestamp.now()
         var found: [MetadataRow]
@@ -235,7 +249,8 @@ extension Filesystem {
             let rows = MetadataRow.rows(of: page, below: directory.prefix, at: now)
             found = rows.filter { wanted.contains($0.segment) }
             if page.continuationToken != nil, rows.last.map({ $0.segment.lexicographicallyPrecedes(longest) }) ?? true {
-                let below = try await store.list(ListRequest(prefix: directory.key(of: longest), delimiter: nil, keysMax: 1))
+                let below = try await store.list(
+                    ListRequest(prefix: directory.key(of: longest), delimiter: nil, keysMax: 1))
                 if !below.objects.isEmpty {
                     found.append(MetadataRow(segment: longest, kind: .directory, checkedAt: now))
                 }
@@ -267,13 +282,13 @@ extension Filesystem {
                 continue
             }
             inodes.values[known].lookups += 1
-            inodes.values[known].isShadowed = found.isShadowed
+            inodes.values[known].isPlainlyNamed = found.isPlainlyNamed
             inodes.values[known].learn(found.row)
             return node(number, inodes.values[known])
         }
         let isDirectory = found.row.kind == .directory
         var inode = Inode(
-            home: directory, segment: found.row.segment, isShadowed: found.isShadowed,
+            home: directory, segment: found.row.segment, isPlainlyNamed: found.isPlainlyNamed,
             directory: isDirectory
                 ? Directory(prefix: directory.key(of: found.row.segment), inode: number, parent: directory) : nil,
             record: nil, checkedAt: found.row.checkedAt, lookups: 1)
@@ -289,11 +304,30 @@ extension Filesystem {
     }
 }
 
+extension ObjectRecord {
+    /// A HEAD of an Intelligent-Tiering object that shows no archive status says that there is none; a listing that
+    /// shows none says nothing.
+    mutating func settleArchiveStatus() {
+        if archiveStatus == nil, storageClass.mayBeArchivedUnseen { archiveStatus = "" }
+    }
+}
+
+extension StorageClass {
+    /// Only a HEAD tells whether an object of this class is frozen.
+    var mayBeArchivedUnseen: Bool { name == "INTELLIGENT_TIERING" }
+}
+
 extension Inode {
     func isNamed(_ name: UnsafeRawBufferPointer, in parent: UInt64) -> Bool {
-        guard home?.inode == parent, !isShadowed, !Names.isMarked(name) else { return false }
+        guard home?.inode == parent, isPlainlyNamed else { return false }
         let bare = directory == nil ? segment[...] : segment.dropLast()
         return bare.elementsEqual(name)
+    }
+
+    /// The name under which the kernel knows it.
+    var name: [UInt8] {
+        let bare = directory == nil ? segment[...] : segment.dropLast()
+        return isPlainlyNamed ? Array(bare) : Names.name(of: bare, isShadowed: Names.isPlain(bare))
     }
 
     mutating func learn(_ row: MetadataRow) {

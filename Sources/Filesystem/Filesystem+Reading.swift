@@ -91,6 +91,7 @@ extension Filesystem {
         // What was cached is wrong about this object: let the next look ask.
         if error.kind == .preconditionFailed || error.kind == .noSuchKey {
             inodes.update(file.inode) { $0.checkedAt = .epoch }
+            kernelCache.value?.forgetAttributes(of: file.inode)
         }
         return error.kind == .noSuchKey ? .stale : FileError(error)
     }

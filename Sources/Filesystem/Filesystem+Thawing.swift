@@ -77,7 +77,8 @@ extension Filesystem {
         } catch {
             switch error {
             case .store(let cause): report("restore", key, cause)
-            case .notRemembered(let cause): log.error("restore of \(key) was not sent, because it cannot be remembered: \(cause)")
+            case .notRemembered(let cause):
+                log.error("restore of \(key) was not sent, because it cannot be remembered: \(cause)")
             default: break
             }
             throw FileError(error)
@@ -93,7 +94,8 @@ extension Filesystem {
         return try await head(inode.segment, in: home)
     }
 
-    /// An object whose class we do not know, and that a GET calls frozen, is asked for without a tier, and not waited for.
+    /// An object whose class we do not know, and that a GET calls frozen, is asked for without a tier, and not waited
+    /// for.
     private func rules(_ record: ObjectRecord) -> ArchiveRules {
         context.rules(for: record)
             ?? ArchiveRules(days: 1...365, tiers: [], longestWithoutTier: .seconds(48 * 3600), defaultTier: nil)

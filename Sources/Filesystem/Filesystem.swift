@@ -37,6 +37,8 @@ package final class Filesystem: Sendable {
     let mountedAt: Timestamp
     let root: Directory
     package let restores: RestoreCoordinator
+    /// Set once the kernel is there.
+    package let kernelCache = WeakReference<KernelCache>()
 
     package static let rootInode: UInt64 = 1
 
@@ -79,7 +81,8 @@ package final class Filesystem: Sendable {
     }
 
     /// For how many seconds the kernel may remember that a name does not exist.
-    package var absentSeconds: Double { configuration.metadataTTL.map(\.secondsRounded) ?? 86_400 }
+    /// Never long: our own memory of it is nearly as quick, and the kernel's cannot be taken back name by name.
+    package var absentSeconds: Double { min(configuration.metadataTTL.map(\.secondsRounded) ?? 1, 1) }
 
     // MARK: Errors
 

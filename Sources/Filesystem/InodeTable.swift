@@ -17,8 +17,8 @@ struct Inode: Sendable {
     /// The directory that it is a name of; nil for the mount's root.
     let home: Directory?
     let segment: [UInt8]
-    /// Its name is the escaped one, because a directory has the plain one.
-    var isShadowed: Bool
+    /// Its name is the segment itself; see `Names` for the others.
+    var isPlainlyNamed: Bool
     /// What a directory's children share; nil for a file.
     let directory: Directory?
     /// Nil for a directory.
@@ -41,7 +41,7 @@ final class InodeTable: Sendable {
 
     init(root: Directory, at now: Timestamp) {
         let inode = Inode(
-            home: nil, segment: [], isShadowed: false, directory: root, record: nil, checkedAt: now, lookups: 1)
+            home: nil, segment: [], isPlainlyNamed: true, directory: root, record: nil, checkedAt: now, lookups: 1)
         inodes = Mutex([root.inode: inode])
     }
 

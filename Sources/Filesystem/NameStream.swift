@@ -5,29 +5,24 @@ internal import Metadata
 struct NameStream {
     private var held: [MetadataRow] = []
 
-    struct Named {
-        var row: MetadataRow
-        var isShadowed: Bool
-    }
-
     /// Takes the next row and appends what is certain now.
-    mutating func take(_ row: MetadataRow, into named: inout [Named]) {
+    mutating func take(_ row: MetadataRow, into named: inout [Found]) {
         held.removeAll { earlier in
             let (isFollowed, isShadowed) = Self.relation(of: earlier.segment, to: row.segment)
             if isFollowed, !isShadowed { return false }
-            named.append(Named(row: earlier, isShadowed: isShadowed))
+            named.append(Found(row: earlier, isShadowed: isShadowed))
             return true
         }
         if case .object = row.kind {
             held.append(row)
         } else {
-            named.append(Named(row: row, isShadowed: false))
+            named.append(Found(row: row, isShadowed: false))
         }
     }
 
     /// There are no more rows: what was held is certain.
-    mutating func finish(into named: inout [Named]) {
-        for row in held { named.append(Named(row: row, isShadowed: false)) }
+    mutating func finish(into named: inout [Found]) {
+        for row in held { named.append(Found(row: row, isShadowed: false)) }
         held = []
     }
 

@@ -5,7 +5,8 @@ internal import Wire
 /// Nearly every segment of a key is a file name as it is. The others appear under a name that says so and can be read
 /// back, and no two segments of one directory share a name:
 ///
-///     %~SEGMENT   a segment that no path can name: empty, `.`, `..`, with a NUL, or one that itself begins with `%~` or `%=`
+///     %~SEGMENT   a segment that no path can name: empty, `.`, `..`, with a NUL, or one that itself begins with `%~`
+///                 or `%=`
 ///     %=SEGMENT   an object `a` beside keys `a/…`: the directory has the name `a`, the object this one
 ///
 /// where `%` and NUL in SEGMENT are written `%25` and `%00`. A name that would pass 255 bytes ends, after as much of
@@ -51,16 +52,12 @@ package enum Names {
         return isShadowed ? .shadowed(segment) : .segment(segment)
     }
 
-    /// Whether the name begins as only escaped ones do.
-    static func isMarked(_ name: some Sequence<UInt8>) -> Bool {
-        name.starts(with: escaped) || name.starts(with: shadowed)
-    }
-
-    private static func isPlain(_ segment: some Collection<UInt8>) -> Bool {
+    /// Whether the segment is a file name as it is.
+    static func isPlain(_ segment: some Collection<UInt8>) -> Bool {
         let dot = UInt8(ascii: ".")
         guard !segment.isEmpty, segment.count <= bytesMax, !segment.contains(0) else { return false }
         if segment.count <= 2, segment.allSatisfy({ $0 == dot }) { return false }
-        return !isMarked(segment)
+        return !segment.starts(with: escaped) && !segment.starts(with: shadowed)
     }
 
     private static func encode(_ segment: some Collection<UInt8>) -> [UInt8] {

@@ -57,7 +57,8 @@ extension Filesystem {
             return current
         }
         do throws(MetadataError) {
-            let begun = try await DirectoryListing.begin(directory.prefix, store: store, writer: writer) { [self] error in
+            let begun = try await DirectoryListing.begin(directory.prefix, store: store, writer: writer) {
+                [self] error in
                 report("listing", directory.prefix, error)
             }
             directory.progress.withLock { $0.listing = begun }

@@ -1,5 +1,6 @@
 /// What the kernel asks. Called on the reader threads: an implementation answers at once from memory, or takes the
-/// request off the thread (`Request.deferred()`) and returns. Nothing here may block: a blocked reader is a blocked mount.
+/// request off the thread (`Request.deferred()`) and returns. Nothing here may block: a blocked reader is a blocked
+/// mount.
 ///
 /// Names are bytes without the NUL, valid during the call only. Inodes and handles are those that replies named.
 package protocol KernelOperations: AnyObject, Sendable {

@@ -7,7 +7,8 @@ internal import ThawCore
 package struct SessionTuning: Sendable {
     /// Largest read and write in one request, in bytes: 1 MiB is what 256 pages carry.
     package var transferBytesMax: UInt32 = 1 << 20
-    /// Readahead and other background requests in flight. The kernel's 12 lets a dozen slow reads stall every buffered read.
+    /// Readahead and other background requests in flight. The kernel's 12 lets a dozen slow reads stall every
+    /// buffered read.
     package var backgroundMax: UInt32 = 256
 
     package init() {}
@@ -49,6 +50,7 @@ package final class Session: @unchecked Sendable {
         tuning: SessionTuning = SessionTuning()
     ) throws(SessionError) {
         self.mountpoint = mountpoint
+        // SAFETY: retained for libfuse, which keeps the pointer; released once, on a failure below or in deinit.
         let context = Unmanaged.passRetained(CallbackContext(operations: operations, tuning: tuning))
         let session = newSession(options: options, userdata: context.toOpaque())
         guard let session else {
@@ -97,7 +99,8 @@ package final class Session: @unchecked Sendable {
         }
     }
 
-    /// Detaches the mount from the tree; the readers end once the last open file is closed. Safe from any thread, at any time.
+    /// Detaches the mount from the tree; the readers end once the last open file is closed. Safe from any thread, at
+    /// any time.
     package func unmount() {
         if umount2(mountpoint, Int32(MNT_DETACH)) == 0 { return }
         guard errno == EPERM else { return }

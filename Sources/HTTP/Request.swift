@@ -6,7 +6,8 @@ package struct HTTPRequest: Sendable {
     }
 
     package var method: Method
-    /// Absolute and already percent-encoded; sent byte for byte (`CURLOPT_PATH_AS_IS`), so that it matches what was signed.
+    /// Absolute and already percent-encoded; sent byte for byte (`CURLOPT_PATH_AS_IS`), so that it matches what was
+    /// signed.
     package var url: String
     /// Names and values without CR or LF. A `Content-Type` is sent only if it is here.
     package var headers: [(name: String, value: String)]

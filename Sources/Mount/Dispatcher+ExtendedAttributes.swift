@@ -10,7 +10,7 @@ extension Dispatcher {
         guard let attribute = ThawAttribute(attributeName: String(decoding: name, as: UTF8.self)) else {
             return request.reply(errno: name.starts(with: "system.".utf8) ? EOPNOTSUPP : ENODATA)
         }
-        inFlight.run(request, isInterruptible: false) { [self] reply in
+        inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
                 let value = try await filesystem.attribute(inode, attribute)
                 return try Self.answer(value, sizeBytes: sizeBytes)
@@ -19,7 +19,7 @@ extension Dispatcher {
     }
 
     package func listxattr(_ request: consuming Request, inode: UInt64, sizeBytes: Int) {
-        inFlight.run(request, isInterruptible: false) { [self] reply in
+        inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
                 let names = try await filesystem.attributeNames(inode)
                 return try Self.answer(names.flatMap { Array($0.attributeName.utf8) + [0] }, sizeBytes: sizeBytes)
@@ -46,7 +46,7 @@ extension Dispatcher {
         guard name.hasPrefix(ThawAttribute.prefix) else { return request.reply(errno: EROFS) }
         guard let attribute = ThawAttribute(attributeName: name) else { return request.reply(errno: EOPNOTSUPP) }
         let value = Array(value)
-        inFlight.run(request, isInterruptible: true) { [self] reply in
+        inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
                 try await filesystem.setAttribute(inode, attribute, value: value)
                 return { $0.reply(errno: 0) }

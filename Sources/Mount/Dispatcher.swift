@@ -10,13 +10,15 @@ package import ThawCore
 package struct Ownership: Sendable {
     package var uid: UInt32
     package var gid: UInt32
-    /// Bits taken from 0666 for files and 0777 for directories.
-    package var umask: UInt32
+    /// Permission bits.
+    package var fileMode: UInt32
+    package var directoryMode: UInt32
 
-    package init(uid: UInt32, gid: UInt32, umask: UInt32) {
+    package init(uid: UInt32, gid: UInt32, fileMode: UInt32, directoryMode: UInt32) {
         self.uid = uid
         self.gid = gid
-        self.umask = umask
+        self.fileMode = fileMode
+        self.directoryMode = directoryMode
     }
 }
 
@@ -50,7 +52,7 @@ package final class Dispatcher: KernelOperations {
             return answer(request, lookedUp: node)
         }
         let name = Array(name)
-        inFlight.run(request, isInterruptible: false) { [self] reply in
+        inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
                 let node = try await filesystem.lookup(parent: parent, name: name)
                 return { request in
@@ -72,7 +74,7 @@ package final class Dispatcher: KernelOperations {
         if let node = filesystem.nodeAtHand(inode) {
             return request.reply(attributes(node), validSeconds: validSeconds(node))
         }
-        inFlight.run(request, isInterruptible: false) { [self] reply in
+        inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
                 let node = try await filesystem.attributes(inode)
                 return { $0.reply(self.attributes(node), validSeconds: self.validSeconds(node)) }
@@ -86,11 +88,7 @@ package final class Dispatcher: KernelOperations {
 
     package func access(_ request: consuming Request, inode: UInt64, mask: Int32) {
         if mask & W_OK != 0 { return request.reply(errno: EROFS) }
-        // The execute bit of a file is never set; root would pass without this.
-        guard mask & X_OK != 0, let node = filesystem.nodeAtHand(inode), !node.isDirectory else {
-            return request.reply(errno: 0)
-        }
-        request.reply(errno: EACCES)
+        request.reply(errno: 0)
     }
 
     package func statfs(_ request: consuming Request) {
@@ -102,9 +100,10 @@ package final class Dispatcher: KernelOperations {
     // MARK: Files
 
     package func open(_ request: consuming Request, inode: UInt64, flags: Int32) {
-        if flags & O_ACCMODE != O_RDONLY { return request.reply(errno: EROFS) }
+        // The kernel leaves O_TRUNC to the open, and it goes with O_RDONLY too.
+        if flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0 { return request.reply(errno: EROFS) }
         if let opened = filesystem.openAtHand(inode) { return answer(request, opened: opened) }
-        inFlight.run(request, isInterruptible: true) { [self] reply in
+        inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
                 let opened = try await filesystem.open(inode)
                 return { self.answer($0, opened: opened) }
@@ -123,7 +122,7 @@ package final class Dispatcher: KernelOperations {
         if let bytes = filesystem.readAtHand(handle, offset: offset, sizeBytes: sizeBytes) {
             return answer(request, bytes)
         }
-        inFlight.run(request, isInterruptible: true) { [self] reply in
+        inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
                 let bytes = try await filesystem.read(handle, offset: offset, sizeBytes: sizeBytes)
                 return { self.answer($0, bytes) }
@@ -159,7 +158,7 @@ package final class Dispatcher: KernelOperations {
     ) {
         var page = DirectoryPage(capacity: sizeBytes)
         if fill(&page, handle, offset, withAttributes) { return request.reply(page) }
-        inFlight.run(request, isInterruptible: true) { [self] reply in
+        inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
                 try await filesystem.fetchEntries(handle, at: offset)
                 return { request in
@@ -212,7 +211,7 @@ package final class Dispatcher: KernelOperations {
     private func attributes(_ node: Node) -> Attributes {
         Attributes(
             inode: node.inode, kind: node.isDirectory ? .directory : .file,
-            permissions: (node.isDirectory ? 0o777 : 0o666) & ~ownership.umask, uid: ownership.uid,
+            permissions: node.isDirectory ? ownership.directoryMode : ownership.fileMode, uid: ownership.uid,
             gid: ownership.gid, sizeBytes: node.sizeBytes, modified: node.modified)
     }
 }

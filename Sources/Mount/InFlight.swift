@@ -28,10 +28,7 @@ final class InFlight: Sendable {
     init() throws(Thread.Failure) { wakeup = try Wakeup() }
 
     /// Runs `body` as a task that a fatal signal to the caller cancels. `body` answers the request.
-    func run(
-        _ request: consuming Request, isInterruptible: Bool,
-        _ body: @escaping @Sendable (DeferredReply) async -> Void
-    ) {
+    func run(_ request: consuming Request, _ body: @escaping @Sendable (DeferredReply) async -> Void) {
         let thread = request.callerThread
         let reply = request.deferred()
         let id: UInt64? = state.withLock { state in
@@ -45,7 +42,7 @@ final class InFlight: Sendable {
             return
         }
         // Before anything can answer: arming touches the request. A signal that came already is told at once.
-        if isInterruptible { reply.armInterrupt(id: id) }
+        reply.armInterrupt(id: id)
         let task = Task {
             await body(reply)
             _ = self.state.withLock { $0.operations.removeValue(forKey: id) }

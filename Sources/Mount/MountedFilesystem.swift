@@ -10,7 +10,7 @@ package final class MountedFilesystem: Sendable {
     private let dispatcher: Dispatcher
     private let log: Logger
     private let ended: AsyncStream<Void>
-    private let readers: Int
+    private let kernelCache: KernelCache
 
     /// Mounts. Nothing is answered before `serve`. `onInitialized` runs once the mount is usable.
     package init(
@@ -18,10 +18,11 @@ package final class MountedFilesystem: Sendable {
         log: Logger, onInitialized: @escaping @Sendable () -> Void
     ) throws(MountError) {
         self.log = log
-        self.readers = readers
+        let notices: NoticeQueue
         do throws(Thread.Failure) {
             dispatcher = try Dispatcher(
                 filesystem: filesystem, ownership: ownership, log: log, onInitialized: onInitialized)
+            notices = try NoticeQueue()
         } catch {
             throw .thread(errno: error.errno)
         }
@@ -30,6 +31,11 @@ package final class MountedFilesystem: Sendable {
         } catch {
             throw .session(error)
         }
+        kernelCache = KernelCache(
+            // Of attributes alone the kernel forgets without waiting for anybody.
+            forgetAttributes: { [session] in session.invalidate(inode: $0, pages: false) },
+            forgetName: { [session] parent, name in notices.add { session.invalidate(parent: parent, name: name) } })
+        filesystem.kernelCache.value = kernelCache
         let (ended, end) = AsyncStream.makeStream(of: Void.self)
         self.ended = ended
         do throws(Thread.Failure) {
@@ -59,7 +65,32 @@ package final class MountedFilesystem: Sendable {
         dispatcher.inFlight.stop()
     }
 
-    package func invalidate(inode: UInt64, pages: Bool) { session.invalidate(inode: inode, pages: pages) }
+}
+
+/// Runs what must wait for requests of others, such as forgetting a name (the kernel takes the directory's lock), on a
+/// thread that serves none.
+private final class NoticeQueue: Sendable {
+    private let pending = Mutex<[@Sendable () -> Void]>([])
+    private let wakeup: Wakeup
+
+    init() throws(Thread.Failure) {
+        wakeup = try Wakeup()
+        _ = try Thread(name: "notices") { [self] in
+            while true {
+                wakeup.wait()
+                let batch = pending.withLock { pending in
+                    defer { pending = [] }
+                    return pending
+                }
+                for notice in batch { notice() }
+            }
+        }
+    }
+
+    func add(_ notice: @escaping @Sendable () -> Void) {
+        pending.withLock { $0.append(notice) }
+        wakeup.signal()
+    }
 }
 
 package enum MountError: Error, Sendable, Equatable {

@@ -91,7 +91,8 @@ package struct ObjectRecord: Sendable, Equatable {
     package var etag: String
     package var storageClass: StorageClass
     package var restore: RestoreHeader?
-    /// S3 Intelligent-Tiering: `ARCHIVE_ACCESS` or `DEEP_ARCHIVE_ACCESS` while archived (`x-amz-archive-status`); HEAD only.
+    /// S3 Intelligent-Tiering: `ARCHIVE_ACCESS` or `DEEP_ARCHIVE_ACCESS` while archived (`x-amz-archive-status`); HEAD
+    /// only.
     package var archiveStatus: String?
     package var versionID: String?
 

@@ -91,7 +91,9 @@ extension ArchiveRules {
     }
 
     /// The order of a wish made for one object; what the class does not allow is an error that says what it does.
-    package func exact(days wishedDays: Int?, tier: RestoreTier?, default fallback: Int) throws(RestoreError) -> RestoreOrder {
+    package func exact(
+        days wishedDays: Int?, tier: RestoreTier?, default fallback: Int
+    ) throws(RestoreError) -> RestoreOrder {
         if let wishedDays, !takesDays || !days.contains(wishedDays) {
             let allowed = takesDays ? "\(days.lowerBound) to \(days.upperBound)" : "none for this class"
             throw .invalidOrder("days=\(wishedDays): allowed are \(allowed)")

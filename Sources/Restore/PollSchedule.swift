@@ -1,12 +1,14 @@
 /// When to ask again whether an object is restored.
 ///
-/// Quick at first, because a short restore may end at once; then slower, up to a twentieth of the documented time: a
-/// one-minute restore is noticed within three seconds, a twelve-hour one costs a request every five minutes.
+/// Begins at a hundredth of the documented time and slows down to a twentieth, with bounds: a one-minute restore is
+/// noticed within three seconds, a twelve-hour one is first asked about after a minute and then every five. Whoever
+/// comes to read it in between is a reason to look at once (`RestoreCoordinator.request`).
 package struct PollSchedule: Sendable {
-    private var delay: Duration = .milliseconds(500)
+    private var delay: Duration
     private let delayMax: Duration
 
     package init(longest: Duration) {
+        delay = min(max(longest / 100, .milliseconds(500)), .seconds(60))
         delayMax = min(max(longest / 20, .seconds(2)), .seconds(300))
     }
 

@@ -58,6 +58,7 @@ package actor RestoreCoordinator {
         var asking: UInt64?
         var schedule: PollSchedule
         var nextPoll: ContinuousClock.Instant
+        var lastPoll: ContinuousClock.Instant
         var isPolling = false
         /// HEADs in a row that showed no restore at all: one may be a store that is not yet consistent.
         var lostSightings = 0
@@ -108,6 +109,7 @@ package actor RestoreCoordinator {
         let identity = Identity(key: target.key, version: target.version)
         if let flight = flights[identity] {
             if let asking = flight.asking { return try await reply(to: asking) }
+            lookSoon(identity)
             guard Self.isFaster(order.tier, than: flight.row.order.tier) else { return .alreadyInProgress }
             return try await raiseTier(identity, order)
         }
@@ -127,7 +129,7 @@ package actor RestoreCoordinator {
         Flight(
             row: row, target: target, asking: nil,
             schedule: PollSchedule(longest: target.rules.longest(row.order.tier) ?? .seconds(3600)),
-            nextPoll: clock.now())
+            nextPoll: clock.now(), lastPoll: clock.now())
     }
 
     /// Sends the request, whether or not those who asked for it still wait. Answers its number.
@@ -184,7 +186,9 @@ package actor RestoreCoordinator {
         }
         log.info(
             "restore of \(identity.key) \(reply == .started ? "started" : "is under way already")",
-            metadata: ["class": "\(flight.row.storageClass.name)", "tier": "\(flight.row.order.tier?.rawValue ?? "none")"])
+            metadata: [
+                "class": "\(flight.row.storageClass.name)", "tier": "\(flight.row.order.tier?.rawValue ?? "none")",
+            ])
         flights[identity]?.asking = nil
         flights[identity]?.row.state = .restoring
         if let row = flights[identity]?.row { try? await writer.put(row, durably: false) }
@@ -201,7 +205,8 @@ package actor RestoreCoordinator {
             guard error.kind == .tierUnavailable, let fallback = flight.target.rules.defaultTier,
                 fallback != row.order.tier
             else { throw error }
-            log.warning("no capacity for tier \(row.order.tier?.rawValue ?? "") of \(row.key): \(error); asking for \(fallback.rawValue)")
+            let tier = row.order.tier?.rawValue ?? ""
+            log.warning("no capacity for tier \(tier) of \(row.key): \(error); asking for \(fallback.rawValue)")
             let order = RestoreOrder(days: row.order.days, tier: fallback)
             changeOrder(Identity(key: row.key, version: row.version), order)
             return try await store.restore(row.key, version: row.version, order)
@@ -282,6 +287,16 @@ package actor RestoreCoordinator {
 
     // MARK: Polling
 
+    /// Somebody wants to know now: asks ahead of the schedule, but about one object no more than every two seconds.
+    private func lookSoon(_ identity: Identity) {
+        guard let flight = flights[identity] else { return }
+        flights[identity]?.nextPoll = min(flight.nextPoll, max(clock.now(), flight.lastPoll + .seconds(2)))
+        rearm()
+    }
+
+    /// Asks about the object ahead of the schedule, if its restore is under way.
+    package func look(at key: ObjectKey, version: String?) { lookSoon(Identity(key: key, version: version)) }
+
     private func schedulePoll(_ identity: Identity) {
         guard var flight = flights[identity] else { return }
         flight.nextPoll = clock.now() + flight.schedule.next(jitter: Double.random(in: 0..<1))
@@ -343,6 +358,7 @@ package actor RestoreCoordinator {
     }
 
     private func poll(_ identity: Identity) async {
+        flights[identity]?.lastPoll = clock.now()
         defer { flights[identity]?.isPolling = false }
         let record: ObjectRecord
         do throws(StoreError) {

@@ -12,6 +12,7 @@ package struct Thread: Sendable {
     /// them. The name is cut at 15 bytes. What `body` captures goes over to the thread.
     package init(name: String, _ body: sending @escaping () -> Void) throws(Failure) {
         var handle = pthread_t()
+        // SAFETY: retained for the new thread, which takes it over; released here if there is none.
         let work = Unmanaged.passRetained(Work(name: name, body: body))
         let code = pthread_create(
             &handle, nil,

@@ -1,6 +1,7 @@
 /// Sizes and durations as options and attributes spell them.
 package enum Units {
-    /// `30s`, `5m`, `12h`, `7d`, `250ms`; a bare number is seconds. Nil when the text is none of these, or over 100 years.
+    /// `30s`, `5m`, `12h`, `7d`, `250ms`; a bare number is seconds. Nil when the text is none of these, or over 100
+    /// years.
     package static func duration(_ text: String) -> Duration? {
         let scales: [(suffix: String, milliseconds: Int64)] = [
             ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("", 1000),

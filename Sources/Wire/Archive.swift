@@ -38,7 +38,8 @@ package struct ArchiveRules: Sendable {
         self.defaultTier = defaultTier
     }
 
-    /// The longest documented time of a restore with this tier (nil: the default); nil when the class does not take the tier.
+    /// The longest documented time of a restore with this tier (nil: the default); nil when the class does not take
+    /// the tier.
     package func longest(_ tier: RestoreTier?) -> Duration? {
         guard let tier = tier ?? defaultTier else { return longestWithoutTier }
         return tiers.first { $0.tier == tier }?.longest

@@ -17,6 +17,8 @@ enum Main {
         var arguments = CommandLine.arguments
         let name = arguments.removeFirst()
         if name.hasSuffix("/mount.thawfs") || name == "mount.thawfs" { arguments.insert("mount", at: 0) }
-        await Thawfs.main(MountOption.rewritten(arguments))
+        // Other commands have options of the same names.
+        if arguments.first == "mount" { arguments = MountOption.rewritten(arguments) }
+        await Thawfs.main(arguments)
     }
 }

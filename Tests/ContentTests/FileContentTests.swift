@@ -123,7 +123,7 @@ struct FileContentTests {
         let store = FakeStore()
         let cache = ContentCache(store: store, bytesMax: 1 << 20)
         let content = cache.content(key: key, version: nil, etag: "e", sizeBytes: 10_000)
-        let part = Part(range: 0..<10_000, file: content)
+        let part = Part(range: 0..<10_000, file: content, buffers: cache.buffers)
         #expect([UInt8](repeating: 1, count: 4000).withUnsafeBytes { part.receive($0) })
         #expect(part.filledEnd == 4000)
         #expect(!part.isComplete)

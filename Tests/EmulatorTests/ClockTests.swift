@@ -30,10 +30,14 @@ import ThawCore
         #expect(clock.time(real: start - .seconds(100)) == start)
     }
 
-    @Test("spans are numbers with units", arguments: [
-        ("90", Duration.seconds(90)), ("12h", .seconds(43200)), ("2d", .seconds(172_800)), ("1h30m", .seconds(5400)),
-        ("1.5m", .seconds(90)), ("250ms", .milliseconds(250)), ("0", .zero),
-    ])
+    @Test(
+        "spans are numbers with units",
+        arguments: [
+            ("90", Duration.seconds(90)), ("12h", .seconds(43200)), ("2d", .seconds(172_800)),
+            ("1h30m", .seconds(5400)),
+            ("1.5m", .seconds(90)), ("250ms", .milliseconds(250)), ("0", .zero),
+        ]
+    )
     func spans(text: String, duration: Duration) { #expect(Duration(span: text) == duration) }
 
     @Test("what is no span is refused", arguments: ["", "h", "soon", "1w", "-5s", "1h 2m", "9999999999d"])

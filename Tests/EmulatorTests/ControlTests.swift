@@ -14,11 +14,19 @@ import ThawCore
         #expect(JSON(Array(#" "é\u00e9\ud83d\ude42\n" "#.utf8)) == .string("éé🙂\n"))
     }
 
-    @Test("what is not JSON is refused", arguments: ["", "{", "[1,]", "{\"a\":}", "1 2", "nul", "\"a", #""\ud83d""#])
+    @Test(
+        "what is not JSON is refused",
+        arguments: ["", "{", "[1,]", "{\"a\":}", "1 2", "nul", "\"a", #""\ud83d""#]
+    )
     func noJSON(text: String) { #expect(JSON(Array(text.utf8)) == nil) }
 
     private func request(_ method: HTTPMethod, _ uri: String) throws -> (StoreRequest, Emulator.Operation) {
-        let head = HTTPRequestHead(version: .http1_1, method: method, uri: uri, headers: ["Host": "127.0.0.1:9000"])
+        let head = HTTPRequestHead(
+            version: .http1_1,
+            method: method,
+            uri: uri,
+            headers: ["Host": "127.0.0.1:9000"]
+        )
         let request = try StoreRequest(head, id: "1", domain: "store.example")
         return (request, Operation(request))
     }
@@ -47,12 +55,16 @@ import ThawCore
         #expect(KeyPattern("plain{x}").key(7) == ObjectKey("plain{x}"))
     }
 
-    @Test("bucket and key come from the path, or from the host and the path", arguments: [
-        ("127.0.0.1:9000", "/bkt/a%2Fb/c+d", "bkt", "a/b/c+d"), ("127.0.0.1", "/bkt", "bkt", ""),
-        ("127.0.0.1", "/bkt/", "bkt", ""), ("localhost:9000", "/", nil, ""), ("bkt.localhost:9000", "/a", "bkt", "a"),
-        ("bkt.store.example", "//x", "bkt", "/x"), ("store.example", "/bkt/%00", "bkt", "\u{0}"),
-        ("[::1]:9000", "/bkt/k", "bkt", "k"),
-    ] as [(String, String, String?, String)])
+    @Test(
+        "bucket and key come from the path, or from the host and the path",
+        arguments: [
+            ("127.0.0.1:9000", "/bkt/a%2Fb/c+d", "bkt", "a/b/c+d"), ("127.0.0.1", "/bkt", "bkt", ""),
+            ("127.0.0.1", "/bkt/", "bkt", ""), ("localhost:9000", "/", nil, ""),
+            ("bkt.localhost:9000", "/a", "bkt", "a"),
+            ("bkt.store.example", "//x", "bkt", "/x"), ("store.example", "/bkt/%00", "bkt", "\u{0}"),
+            ("[::1]:9000", "/bkt/k", "bkt", "k"),
+        ] as [(String, String, String?, String)]
+    )
     func addressing(host: String, uri: String, bucket: String?, key: String) throws {
         let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: uri, headers: ["Host": host])
         let request = try StoreRequest(head, id: "1", domain: "store.example")
@@ -60,14 +72,19 @@ import ThawCore
         #expect(request.key == ObjectKey(key))
     }
 
-    @Test("operations are told by method and sub-resource", arguments: [
-        (.GET, "/", .listBuckets), (.GET, "/b?list-type=2&prefix=", .listObjectsV2), (.GET, "/b?marker=", .listObjects),
-        (.GET, "/b/?versions", .listObjectVersions), (.POST, "/b?delete", .deleteObjects),
-        (.POST, "/b/k?restore", .restoreObject), (.POST, "/b/k?restore=&versionId=1", .restoreObject),
-        (.PUT, "/b/k?partNumber=1&uploadId=2", .uploadPart), (.POST, "/b/k?uploads", .createMultipartUpload),
-        (.GET, "/b/k?uploadId=2", .listParts), (.HEAD, "/b/k?objectMeta", .getObjectMeta),
-        (.GET, "/b/k?acl", .unsupported), (.PATCH, "/b/k", .unsupported), (.PUT, "/", .unsupported),
-    ] as [(HTTPMethod, String, Emulator.Operation)])
+    @Test(
+        "operations are told by method and sub-resource",
+        arguments: [
+            (.GET, "/", .listBuckets), (.GET, "/b?list-type=2&prefix=", .listObjectsV2),
+            (.GET, "/b?marker=", .listObjects),
+            (.GET, "/b/?versions", .listObjectVersions), (.POST, "/b?delete", .deleteObjects),
+            (.POST, "/b/k?restore", .restoreObject), (.POST, "/b/k?restore=&versionId=1", .restoreObject),
+            (.PUT, "/b/k?partNumber=1&uploadId=2", .uploadPart),
+            (.POST, "/b/k?uploads", .createMultipartUpload),
+            (.GET, "/b/k?uploadId=2", .listParts), (.HEAD, "/b/k?objectMeta", .getObjectMeta),
+            (.GET, "/b/k?acl", .unsupported), (.PATCH, "/b/k", .unsupported), (.PUT, "/", .unsupported),
+        ] as [(HTTPMethod, String, Emulator.Operation)]
+    )
     func operations(method: HTTPMethod, uri: String, operation: Emulator.Operation) throws {
         #expect(try request(method, uri).1 == operation)
     }

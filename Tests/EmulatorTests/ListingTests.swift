@@ -25,9 +25,15 @@ private struct KeyList: KeyCursor {
     }
 }
 
-private func query(_ prefix: String = "", delimiter: String = "", after: String? = nil, max: Int = 1000) -> ListingQuery {
+private func query(_ prefix: String = "", delimiter: String = "", after: String? = nil, max: Int = 1000)
+    -> ListingQuery
+{
     ListingQuery(
-        prefix: ObjectKey(prefix), delimiter: Array(delimiter.utf8), after: after.map { ObjectKey($0) }, max: max)
+        prefix: ObjectKey(prefix),
+        delimiter: Array(delimiter.utf8),
+        after: after.map { ObjectKey($0) },
+        max: max
+    )
 }
 
 /// Every page of a listing, as `entries | prefixes`.
@@ -37,7 +43,10 @@ private func pages(_ keys: [String], _ first: ListingQuery) -> [String] {
     while true {
         var cursor = KeyList(keys)
         let page = query.page(&cursor)
-        pages.append(page.entries.joined(separator: " ") + "|" + page.prefixes.map(\.description).joined(separator: " "))
+        pages.append(
+            page.entries.joined(separator: " ") + "|"
+                + page.prefixes.map(\.description).joined(separator: " ")
+        )
         guard let next = page.next, pages.count < 100 else { return pages }
         query.after = next
     }
@@ -64,7 +73,9 @@ private func pages(_ keys: [String], _ first: ListingQuery) -> [String] {
             page.split(separator: "|").flatMap { $0.split(separator: " ") }
         }
         #expect(joined.sorted() == ["a", "b/", "bb", "c/", "d"])
-        let flat = pages(tree, query(max: max)).flatMap { $0.dropLast().split(separator: " ").map(String.init) }
+        let flat = pages(tree, query(max: max)).flatMap {
+            $0.dropLast().split(separator: " ").map(String.init)
+        }
         #expect(flat == tree)
     }
 

@@ -29,12 +29,15 @@ private struct Refused: Error {}
         "a restore takes the documented time of its class and tier",
         arguments: [
             ("Archive", nil, Duration.seconds(60)),
-            ("ColdArchive", "Expedited", hour), ("ColdArchive", "Standard", hour * 5), ("ColdArchive", nil, hour * 5),
+            ("ColdArchive", "Expedited", hour), ("ColdArchive", "Standard", hour * 5),
+            ("ColdArchive", nil, hour * 5),
             ("ColdArchive", "Bulk", hour * 12),
             ("DeepColdArchive", "Expedited", hour * 12), ("DeepColdArchive", nil, hour * 48),
-            ("GLACIER", "Expedited", .seconds(300)), ("GLACIER", nil, hour * 5), ("GLACIER", "Bulk", hour * 12),
+            ("GLACIER", "Expedited", .seconds(300)), ("GLACIER", nil, hour * 5),
+            ("GLACIER", "Bulk", hour * 12),
             ("DEEP_ARCHIVE", "Standard", hour * 12), ("DEEP_ARCHIVE", "Bulk", hour * 48),
-        ] as [(String, String?, Duration)])
+        ] as [(String, String?, Duration)]
+    )
     func documentedTimes(storageClass: String, tier: String?, duration: Duration) throws {
         let record = try restoring(storageClass, days: 2, tier: tier)
         #expect(record.state(at: now) == .restoring)
@@ -45,15 +48,21 @@ private struct Refused: Error {}
         #expect(record.state(at: expiry) == .frozen)
     }
 
-    @Test("a second restore is refused while the first goes on, extends it when it is done, and starts anew after it")
+    @Test(
+        "a second restore is refused while the first goes on, and extends its window once it is done"
+    )
     func again() throws {
         var record = try restoring("ColdArchive", days: 3)
         #expect(record.restoring(RestoreAsk(days: 3), at: now + hour) == .refused(.inProgress))
         let warm = now + hour * 6
-        guard case .extended(let extended) = record.restoring(RestoreAsk(days: 10), at: warm) else { throw Refused() }
+        guard case .extended(let extended) = record.restoring(RestoreAsk(days: 10), at: warm) else {
+            throw Refused()
+        }
         #expect(extended.expiry == warm + day * 10)
         record.restore = extended
-        guard case .started = record.restoring(RestoreAsk(days: 1), at: warm + day * 10) else { throw Refused() }
+        guard case .started = record.restoring(RestoreAsk(days: 1), at: warm + day * 10) else {
+            throw Refused()
+        }
     }
 
     @Test("a restored Archive object stays for seven days in all")
@@ -71,7 +80,8 @@ private struct Refused: Error {}
         let record = try restoring("ColdArchive", days: 2, tier: "Standard")
         let later = now + hour
         #expect(record.restoring(RestoreAsk(days: 2, tier: "Bulk"), at: later) == .refused(.tierLowered))
-        guard case .started(let raised) = record.restoring(RestoreAsk(days: 2, tier: "Expedited"), at: later) else {
+        guard case .started(let raised) = record.restoring(RestoreAsk(days: 2, tier: "Expedited"), at: later)
+        else {
             throw Refused()
         }
         #expect(raised.ready == later + hour)
@@ -83,7 +93,8 @@ private struct Refused: Error {}
     func lateUpgrade() throws {
         let record = try restoring("ColdArchive", tier: "Standard")
         let later = now + hour * 5 - .seconds(1)
-        guard case .started(let raised) = record.restoring(RestoreAsk(days: 1, tier: "Expedited"), at: later) else {
+        guard case .started(let raised) = record.restoring(RestoreAsk(days: 1, tier: "Expedited"), at: later)
+        else {
             throw Refused()
         }
         #expect(raised.ready == now + hour * 5)
@@ -93,24 +104,31 @@ private struct Refused: Error {}
         "what a class does not take is refused",
         arguments: [
             ("Standard", RestoreAsk(), .notArchived), ("STANDARD", RestoreAsk(days: 1), .notArchived),
-            ("UNHEARD_OF", RestoreAsk(days: 1), .notArchived), ("INTELLIGENT_TIERING", RestoreAsk(), .notArchived),
+            ("UNHEARD_OF", RestoreAsk(days: 1), .notArchived),
+            ("INTELLIGENT_TIERING", RestoreAsk(), .notArchived),
             ("Archive", RestoreAsk(days: 0), .days(1...7)), ("Archive", RestoreAsk(days: 8), .days(1...7)),
             ("Archive", RestoreAsk(days: 1, tier: "Standard"), .tierNotAllowed),
             ("ColdArchive", RestoreAsk(days: 366), .days(1...365)),
             ("ColdArchive", RestoreAsk(days: 1, tier: "Fast"), .tier("Fast")),
             ("DeepColdArchive", RestoreAsk(days: 1, tier: "Bulk"), .tier("Bulk")),
             ("DEEP_ARCHIVE", RestoreAsk(days: 1, tier: "Expedited"), .tier("Expedited")),
-        ] as [(String, RestoreAsk, RestoreRefusal)])
+        ] as [(String, RestoreAsk, RestoreRefusal)]
+    )
     func refusals(storageClass: String, ask: RestoreAsk, refusal: RestoreRefusal) {
         #expect(frozen(storageClass).restoring(ask, at: now) == .refused(refusal))
     }
 
     @Test("an archived Intelligent-Tiering object comes back for good, and takes no days")
     func intelligentTiering() throws {
-        var record = ArchiveRecord(storageClass: StorageClass("INTELLIGENT_TIERING"), archiveStatus: "ARCHIVE_ACCESS")
+        var record = ArchiveRecord(
+            storageClass: StorageClass("INTELLIGENT_TIERING"),
+            archiveStatus: "ARCHIVE_ACCESS"
+        )
         #expect(record.state(at: now) == .frozen)
         #expect(record.restoring(RestoreAsk(days: 1), at: now) == .refused(.daysNotAllowed))
-        guard case .started(let restore) = record.restoring(RestoreAsk(tier: "Bulk"), at: now) else { throw Refused() }
+        guard case .started(let restore) = record.restoring(RestoreAsk(tier: "Bulk"), at: now) else {
+            throw Refused()
+        }
         record.restore = restore
         #expect(record.archiveStatus(at: now) == "ARCHIVE_ACCESS")
         #expect(record.state(at: now + hour * 12) == .online)
@@ -121,7 +139,9 @@ private struct Refused: Error {}
     @Test("a restore that fails ends frozen, and can be asked for again")
     func failure() throws {
         var record = frozen("Archive")
-        guard case .started(let restore) = record.restoring(RestoreAsk(), at: now, fails: true) else { throw Refused() }
+        guard case .started(let restore) = record.restoring(RestoreAsk(), at: now, fails: true) else {
+            throw Refused()
+        }
         record.restore = restore
         #expect(record.state(at: now) == .restoring)
         #expect(record.state(at: now + .seconds(60)) == .frozen)

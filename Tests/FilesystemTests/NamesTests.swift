@@ -123,7 +123,7 @@ struct NameStreamTests {
         }
         let rows = segments.sorted { $0.lexicographicallyPrecedes($1) }.map(row)
         var stream = NameStream()
-        var named: [NameStream.Named] = []
+        var named: [Found] = []
         for row in rows { stream.take(row, into: &named) }
         stream.finish(into: &named)
         #expect(named.count == rows.count)
@@ -137,7 +137,7 @@ struct NameStreamTests {
     @Test("an object is held back only until no directory of its name can follow")
     func holdBack() {
         var stream = NameStream()
-        var named: [NameStream.Named] = []
+        var named: [Found] = []
         func take(_ text: String) -> [String] {
             let before = named.count
             stream.take(row(Array(text.utf8)), into: &named)

@@ -59,7 +59,7 @@ private struct Fixture {
 
     /// Lets time pass, from wakeup to wakeup, until the condition holds. A wakeup that is further away than `step` is
     /// not the next poll: that has yet to be scheduled.
-    func passTime(_ step: Duration = .seconds(5), until condition: () async throws -> Bool) async rethrows -> Bool {
+    func passTime(_ step: Duration = .seconds(300), until condition: () async throws -> Bool) async rethrows -> Bool {
         try await eventually {
             if try await condition() { return true }
             if let next = clock.nextWakeup, next <= clock.now + step { clock.advance(by: next - clock.now) }

@@ -13,7 +13,8 @@ def oss2_bucket(emulator, bucket="bkt", version=4, key=None, secret=None, token=
     key = key or emulator.ACCESS_KEY
     secret = secret or emulator.SECRET_KEY
     if token:
-        auth = oss2.StsAuth(key, secret, token, auth_version=oss2.AUTH_VERSION_4 if version == 4 else oss2.AUTH_VERSION_1)
+        signature = oss2.AUTH_VERSION_4 if version == 4 else oss2.AUTH_VERSION_1
+        auth = oss2.StsAuth(key, secret, token, auth_version=signature)
     else:
         auth = (oss2.AuthV4 if version == 4 else oss2.Auth)(key, secret)
     oss2.defaults.request_retries = 0

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import urllib.parse
+import urllib.request
 
 import alibabacloud_oss_v2 as oss
 import botocore.exceptions
@@ -103,9 +105,11 @@ def test_conditions(emulator):
 def test_integrity_of_what_is_sent(emulator):
     bucket = oss2_bucket(emulator)
     wrong = base64.b64encode(hashlib.md5(b"other").digest()).decode()
-    assert oss_refused(lambda: bucket.put_object("k", b"body", headers={"Content-MD5": wrong})) == (400, "InvalidDigest")
+    headers = {"Content-MD5": wrong}
+    assert oss_refused(lambda: bucket.put_object("k", b"body", headers=headers)) == (400, "InvalidDigest")
     s3 = s3_client(emulator)
-    assert s3_refused(lambda: s3.put_object(Bucket="bkt", Key="k", Body=b"body", ContentMD5=wrong)) == (400, "BadDigest")
+    wanted = {"Bucket": "bkt", "Key": "k", "Body": b"body", "ContentMD5": wrong}
+    assert s3_refused(lambda: s3.put_object(**wanted)) == (400, "BadDigest")
     assert s3_refused(
         lambda: s3.put_object(Bucket="bkt", Key="k", Body=b"body", ChecksumCRC32="AAAAAA==")) == (400, "BadDigest")
     assert s3_refused(lambda: s3.get_object(Bucket="bkt", Key="k")) == (404, "NoSuchKey")
@@ -125,7 +129,8 @@ def test_metadata_and_classes_are_kept(emulator):
         "Cache-Control": "no-cache"})
     head = bucket.head_object("k").headers
     assert head["x-oss-storage-class"] == "ColdArchive"
-    assert (head["x-oss-meta-author"], head["Content-Type"], head["Cache-Control"]) == ("alice", "text/plain", "no-cache")
+    kept = (head["x-oss-meta-author"], head["Content-Type"], head["Cache-Control"])
+    assert kept == ("alice", "text/plain", "no-cache")
     assert head["x-oss-object-type"] == "Normal"
     meta = bucket.get_object_meta("k")
     assert meta.content_length == 4 and "x-oss-storage-class" not in meta.headers
@@ -159,14 +164,32 @@ def test_awkward_keys_come_back_from_every_listing(emulator):
         bucket.put_object(key, b"x")
     assert [entry.key for entry in oss2.ObjectIteratorV2(bucket)] == keys
     assert [entry.key for entry in oss2.ObjectIterator(bucket)] == keys
-    pages = oss_v2_client(emulator).list_objects_v2_paginator().iter_page(oss.ListObjectsV2Request(bucket="bkt", max_keys=2))
+    request = oss.ListObjectsV2Request(bucket="bkt", max_keys=2)
+    pages = oss_v2_client(emulator).list_objects_v2_paginator().iter_page(request)
     assert [entry.key for page in pages for entry in page.contents or []] == keys
-    pages = s3_client(emulator).get_paginator("list_objects_v2").paginate(Bucket="bkt", PaginationConfig={"PageSize": 2})
+    paginator = s3_client(emulator).get_paginator("list_objects_v2")
+    pages = paginator.paginate(Bucket="bkt", PaginationConfig={"PageSize": 2})
     assert [entry["Key"] for page in pages for entry in page["Contents"]] == keys
     pages = s3_client(emulator).get_paginator("list_objects").paginate(Bucket="bkt", PaginationConfig={"PageSize": 2})
     assert [entry["Key"] for page in pages for entry in page["Contents"]] == keys
     for key in keys:
         assert s3_client(emulator).get_object(Bucket="bkt", Key=key)["Body"].read() == b"x"
+
+
+def test_a_key_may_hold_every_byte():
+    key = bytes(range(1, 256))
+    path = "/bkt/" + urllib.parse.quote_from_bytes(key, safe="")
+    with Emulator(buckets=["bkt"], arguments=["--lenient"]) as running:
+        def ask(method, path, body=None):
+            request = urllib.request.Request(running.url + path, data=body, method=method)
+            with urllib.request.urlopen(request, timeout=20) as reply:
+                return reply.read()
+
+        ask("PUT", path, b"content")
+        assert ask("GET", path) == b"content"
+        listing = ask("GET", "/bkt?list-type=2&encoding-type=url").decode()
+        listed = listing.split("<Key>")[1].split("</Key>")[0]
+        assert urllib.parse.unquote_to_bytes(listed) == key
 
 
 def test_listings_roll_up_prefixes_page_by_page(emulator):
@@ -193,7 +216,8 @@ def test_seeded_content_is_the_same_whichever_way_it_is_read(emulator):
     whole = s3.get_object(Bucket="bkt", Key="big")["Body"].read()
     assert len(whole) == SEEDED_BYTES
     for start, end in [(0, 10), (65530, 65545), (1048570, 1048590), (SEEDED_BYTES - 5, SEEDED_BYTES)]:
-        assert s3.get_object(Bucket="bkt", Key="big", Range=f"bytes={start}-{end - 1}")["Body"].read() == whole[start:end]
+        part = s3.get_object(Bucket="bkt", Key="big", Range=f"bytes={start}-{end - 1}")
+        assert part["Body"].read() == whole[start:end]
 
 
 def test_copies(store):
@@ -205,7 +229,8 @@ def test_copies(store):
     assert bucket.head_object("copy").headers["x-oss-meta-author"] == "alice"
     s3 = s3_client(store)
     source = {"Bucket": "bkt", "Key": "src dir/a+b"}
-    assert s3_refused(lambda: s3.copy_object(Bucket="bkt", Key="src dir/a+b", CopySource=source)) == (400, "InvalidRequest")
+    onto_itself = {"Bucket": "bkt", "Key": "src dir/a+b", "CopySource": source}
+    assert s3_refused(lambda: s3.copy_object(**onto_itself)) == (400, "InvalidRequest")
     s3.copy_object(
         Bucket="bkt", Key="src dir/a+b", CopySource=source, MetadataDirective="REPLACE", Metadata={"author": "bob"},
         StorageClass="GLACIER")

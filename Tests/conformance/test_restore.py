@@ -101,8 +101,9 @@ def test_bad_oss_restores(emulator):
         assert refused(
             lambda: bucket.restore_object("ColdArchive", input=configuration(days, RESTORE_TIER_STANDARD))
         ) == (400, "InvalidArgument")
-    assert refused(lambda: bucket.restore_object("ColdArchive", input=configuration(1, "Fast"))) == (400, "InvalidArgument")
-    assert refused(lambda: bucket.restore_object("DeepColdArchive", input=configuration(1, RESTORE_TIER_BULK)))[0] == 400
+    unknown, too_slow = configuration(1, "Fast"), configuration(1, RESTORE_TIER_BULK)
+    assert refused(lambda: bucket.restore_object("ColdArchive", input=unknown)) == (400, "InvalidArgument")
+    assert refused(lambda: bucket.restore_object("DeepColdArchive", input=too_slow))[0] == 400
 
 
 def test_oss_v2_restores_and_cleans(emulator):

@@ -130,7 +130,10 @@ class Emulator:
         return self.control("POST", "clock", {"scale": scale})
 
     def fault(self, effect, **match):
-        """Adds one fault: `fault({"status": 503}, op="GetObject", times=2)`. Matches: method, op, key, dialect, times."""
+        """Adds one fault: `fault({"status": 503}, op="GetObject", times=2)`.
+
+        It matches by method, op, key and dialect, and strikes `times` times.
+        """
         return self.control("POST", "faults", {"effect": effect, **match})
 
     def clear_faults(self):

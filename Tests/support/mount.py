@@ -10,12 +10,15 @@ import os
 import pathlib
 import signal
 import subprocess
+import threading
 import time
 
 from .emulator import Emulator, thawfs_binary
 
 MOUNT_SECONDS = 30
 END_SECONDS = 15
+# A mounted test that takes longer hangs on the mount: its daemon is killed, and every system call on it fails.
+HANG_SECONDS = 240
 
 
 def environment(dialect, **extra):
@@ -31,7 +34,20 @@ def environment(dialect, **extra):
 
 def is_mounted(path):
     with open("/proc/self/mountinfo") as table:
-        return any(line.split(" ")[4] == str(path) for line in table)
+        return any(line.split(" ")[4].replace("\\040", " ") == str(path) for line in table)
+
+
+def processes_naming(text):
+    """The pids of living processes with this text on their command lines."""
+    found = []
+    for file in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = file.read_bytes()
+        except OSError:
+            continue
+        if str(text).encode() in line:
+            found.append(int(file.parent.name))
+    return found
 
 
 def wait_until(condition, what, seconds=END_SECONDS):
@@ -53,7 +69,8 @@ class Mount:
         self.state = directory / "state"
         self.options = {"state_dir": self.state}
         if emulator:
-            self.options |= {"endpoint": emulator.url, "region": "cn-hangzhou" if self.dialect == "oss" else "us-east-1"}
+            region = "cn-hangzhou" if self.dialect == "oss" else "us-east-1"
+            self.options |= {"endpoint": emulator.url, "region": region}
         self.options |= options or {}
         self.env = environment(self.dialect) | (env or {})
 
@@ -71,9 +88,13 @@ class Mount:
     def __enter__(self):
         done = self.mount()
         assert done.returncode == 0, f"mount failed: {done.stderr}"
+        self.watchdog = threading.Timer(HANG_SECONDS, self.kill)
+        self.watchdog.daemon = True
+        self.watchdog.start()
         return self
 
     def __exit__(self, *_):
+        self.watchdog.cancel()
         self.unmount()
 
     def log(self):

@@ -5,7 +5,7 @@ import Wire
 ///
 ///     GET  clock                                     {"now": …, "ahead_seconds": …, "scale": …}
 ///     POST clock     {"advance": "12h"} {"scale": 60}
-///     POST faults    [{"op": "GetObject", "method": …, "key": "a/*", "dialect": "s3", "times": 2, "effect": {…}}]
+///     POST faults    [{"op": "GetObject", "method", "key": "a/*", "dialect", "times": 2, "effect": {…}}]
 ///     DELETE faults
 ///     GET  requests                                  counts, bytes, the latest lines
 ///     DELETE requests
@@ -20,7 +20,10 @@ struct ControlEndpoint {
         do throws(ProviderError) {
             return try route(method, String(path.dropFirst(Self.prefix.count)), body)
         } catch {
-            return .json(["code": .string(error.code), "message": .string(error.message)], status: error.status)
+            return .json(
+                ["code": .string(error.code), "message": .string(error.message)],
+                status: error.status
+            )
         }
     }
 
@@ -46,7 +49,9 @@ struct ControlEndpoint {
 
     private func setClock(_ json: JSON) throws(ProviderError) -> Reply {
         if let span = json["advance"] {
-            guard let duration = span.string.flatMap({ Duration(span: $0) }) ?? span.number.map({ .seconds($0) }),
+            guard
+                let duration = span.string.flatMap({ Duration(span: $0) })
+                    ?? span.number.map({ .seconds($0) }),
                 duration >= .zero
             else { throw .invalidArgument("advance must be a span like 90, 12h or 2d.") }
             try service.setClock { clock, real in clock.advance(by: duration, real: real) }
@@ -63,17 +68,20 @@ struct ControlEndpoint {
     private func addFaults(_ json: JSON) throws(ProviderError) -> Reply {
         var rules: [FaultRule] = []
         for element in json.array ?? [json] {
-            guard let rule = FaultRule(element) else { throw .invalidArgument("Not a fault: \(element.text)") }
+            guard let rule = FaultRule(element) else {
+                throw .invalidArgument("Not a fault: \(element.text)")
+            }
             rules.append(rule)
         }
         service.faults.add(rules)
         return .json(["added": JSON(rules.count)])
     }
 
-    /// Creates objects whose content is made up when it is read. `pattern` has `{i}` for the number, `{i:6}` for it
-    /// with leading zeros, and `{d}` for its thousands; the bucket is created if it does not exist.
+    /// Creates objects whose content is made up when it is read. `pattern` has `{i}` for the number, `{i:6}`
+    /// for it with leading zeros, and `{d}` for its thousands; the bucket is created if it does not exist.
     private func seed(_ json: JSON) throws(ProviderError) -> Reply {
-        guard let name = json["bucket"]?.string, let count = json["count"]?.int, (0...10_000_000).contains(count),
+        guard let name = json["bucket"]?.string, let count = json["count"]?.int,
+            (0...10_000_000).contains(count),
             let size = json["size"]?.int, size >= 0
         else { throw .invalidArgument("seed wants bucket, count (up to 10000000) and size.") }
         let prefix = json["prefix"]?.string ?? ""
@@ -91,11 +99,22 @@ struct ControlEndpoint {
                 }
                 let seed = SyntheticContent.seed(bucket: name, key: key.bytes)
                 let etag = Hex.encode(
-                    [seed, UInt64(size)].flatMap { number in withUnsafeBytes(of: number.bigEndian) { Array($0) } })
-                let content = size == 0 ? [] : [Segment(source: .synthetic(seed: seed), offset: 0, length: UInt64(size))]
+                    [seed, UInt64(size)].flatMap { number in
+                        withUnsafeBytes(of: number.bigEndian) { Array($0) }
+                    }
+                )
+                let content =
+                    size == 0
+                    ? [] : [Segment(source: .synthetic(seed: seed), offset: 0, length: UInt64(size))]
                 let version = ObjectVersion(
-                    key: key, sequence: sequence, sizeBytes: UInt64(size), etag: etag, modified: modified,
-                    archive: ArchiveRecord(storageClass: storageClass), content: content)
+                    key: key,
+                    sequence: sequence,
+                    sizeBytes: UInt64(size),
+                    etag: etag,
+                    modified: modified,
+                    archive: ArchiveRecord(storageClass: storageClass),
+                    content: content
+                )
                 try tables.insert(version, in: bucket)
                 sequence += 1
             }
@@ -104,8 +123,8 @@ struct ControlEndpoint {
         return .json(["created": JSON(count)])
     }
 
-    /// Puts an object into a state, whatever led there: `frozen`, `restoring` or `restored`, the last two for the
-    /// span `for` (an hour, a day).
+    /// Puts an object into a state, whatever led there: `frozen`, `restoring` or `restored`, the last two for
+    /// the span `for` (an hour, a day).
     private func setObject(_ json: JSON) throws(ProviderError) -> Reply {
         guard let name = json["bucket"]?.string, let key = json["key"]?.string else {
             throw .invalidArgument("object wants bucket and key.")
@@ -134,9 +153,12 @@ struct ControlEndpoint {
             let id = json["version"]?.string
             let found =
                 id == nil
-                ? try tables.current(bucket, ObjectKey(key)) : try tables.version(bucket, ObjectKey(key), id: id ?? "")
+                ? try tables.current(bucket, ObjectKey(key))
+                : try tables.version(bucket, ObjectKey(key), id: id ?? "")
             guard var version = found else { throw .noSuchKey }
-            if let storageClass = json["class"]?.string { version.archive.storageClass = StorageClass(storageClass) }
+            if let storageClass = json["class"]?.string {
+                version.archive.storageClass = StorageClass(storageClass)
+            }
             if let status = json["archive_status"] { version.archive.archiveStatus = status.string }
             if let restore { version.archive.restore = restore }
             try tables.updateArchive(version, in: bucket)
@@ -160,9 +182,11 @@ struct KeyPattern {
         while let open = rest.firstIndex(of: "{"), let close = rest[open...].firstIndex(of: "}") {
             let field = rest[rest.index(after: open)..<close]
             let part: Part? =
-                field == "i" ? .number(width: 0)
-                : field == "d" ? .thousands
-                : field.hasPrefix("i:") ? Int(field.dropFirst(2)).map { .number(width: $0) } : nil
+                field == "i"
+                ? .number(width: 0)
+                : field == "d"
+                    ? .thousands
+                    : field.hasPrefix("i:") ? Int(field.dropFirst(2)).map { .number(width: $0) } : nil
             parts.append(.text(Array(rest[..<open].utf8)))
             parts.append(part ?? .text(Array(rest[open...close].utf8)))
             rest = rest[rest.index(after: close)...]

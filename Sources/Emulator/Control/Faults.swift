@@ -65,7 +65,12 @@ struct Effects: Sendable {
         case "wrong_length": wrongLength = value.int.map { Int64($0) }
         case "malformed_xml": malformedXML = value.bool == true
         case "listing_loop": listingLoops = value.bool == true
-        case "error_body": errorBody = ProviderError(200, value.string ?? "InternalError", "We encountered an internal error.")
+        case "error_body":
+            errorBody = ProviderError(
+                200,
+                value.string ?? "InternalError",
+                "We encountered an internal error."
+            )
         case "clock_skew": clockSkew = .nanoseconds(Int64((value.number ?? 0) * 1e9))
         case "expired_token": tokenExpired = value.bool == true
         case "expedited_unavailable": expeditedUnavailable = value.bool == true
@@ -84,8 +89,11 @@ struct Effects: Sendable {
             default: "InjectedFault"
             }
         return ProviderError(
-            status, json["code"]?.string ?? code, json["message"]?.string ?? "Please reduce your request rate.",
-            headers: json["retry_after"]?.int.map { [("Retry-After", String($0))] } ?? [])
+            status,
+            json["code"]?.string ?? code,
+            json["message"]?.string ?? "Please reduce your request rate.",
+            headers: json["retry_after"]?.int.map { [("Retry-After", String($0))] } ?? []
+        )
     }
 }
 
@@ -139,7 +147,8 @@ final class Faults: Sendable {
     func strike(_ request: StoreRequest, _ operation: Operation) -> Effects {
         rules.withLock { rules in
             var effects = Effects()
-            for index in rules.indices where rules[index].times != 0 && rules[index].matches(request, operation) {
+            for index in rules.indices
+            where rules[index].times != 0 && rules[index].matches(request, operation) {
                 effects.add(rules[index].effects)
                 rules[index].times = rules[index].times.map { $0 - 1 }
             }

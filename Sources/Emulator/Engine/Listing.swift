@@ -40,7 +40,9 @@ package struct ListingQuery: Sendable {
     }
 
     /// Reads one page. Costs one seek for a rolled-up prefix however many keys it has.
-    package func page<Cursor: KeyCursor>(_ cursor: inout Cursor) throws(Cursor.Failure) -> Listing<Cursor.Entry> {
+    package func page<Cursor: KeyCursor>(_ cursor: inout Cursor) throws(Cursor.Failure) -> Listing<
+        Cursor.Entry
+    > {
         var listing = Listing<Cursor.Entry>()
         guard max > 0 else { return listing }
         try start(&cursor)
@@ -75,7 +77,9 @@ package struct ListingQuery: Sendable {
 
     /// The key up to the first delimiter after the prefix, delimiter included.
     private func commonPrefix(of key: ObjectKey) -> ObjectKey? {
-        guard !delimiter.isEmpty, key.hasPrefix(prefix), key.bytes.count >= prefix.bytes.count + delimiter.count else {
+        guard !delimiter.isEmpty, key.hasPrefix(prefix),
+            key.bytes.count >= prefix.bytes.count + delimiter.count
+        else {
             return nil
         }
         for start in prefix.bytes.count...(key.bytes.count - delimiter.count)

@@ -79,7 +79,9 @@ extension ArchiveRecord {
     private static func tier(_ word: String?, _ rules: ArchiveRules) -> Result<RestoreTier?, RestoreRefusal> {
         guard let word else { return .success(rules.defaultTier) }
         guard !rules.tiers.isEmpty else { return .failure(.tierNotAllowed) }
-        guard let tier = RestoreTier(rawValue: word), rules.longest(tier) != nil else { return .failure(.tier(word)) }
+        guard let tier = RestoreTier(rawValue: word), rules.longest(tier) != nil else {
+            return .failure(.tier(word))
+        }
         return .success(tier)
     }
 }

@@ -1,7 +1,7 @@
 package import ThawCore
 
-/// The time by which archive classes are restored and restored copies expire. Runs with the real clock, faster by
-/// `scale`, and can be moved forward. Signatures do not go by it.
+/// The time by which archive classes are restored and restored copies expire. Runs with the real clock,
+/// faster by `scale`, and can be moved forward. Signatures do not go by it.
 package struct VirtualClock: Sendable, Equatable {
     /// The real and the virtual time of the latest change of pace.
     private var real: Timestamp
@@ -32,14 +32,16 @@ package struct VirtualClock: Sendable, Equatable {
 }
 
 extension Duration {
-    /// Reads `90`, `1.5h`, `12h`, `2d`, `1h30m`, `250ms`: numbers with units `ms s m h d`, seconds without one.
-    /// Nil for anything else.
+    /// Reads `90`, `1.5h`, `12h`, `2d`, `1h30m`, `250ms`: numbers with units `ms s m h d`, seconds without
+    /// one. Nil for anything else.
     package init?(span text: String) {
         var total = 0.0
         var rest = Array(text.utf8)[...]
         guard !rest.isEmpty else { return nil }
         while !rest.isEmpty {
-            let digits = rest.prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") || $0 == UInt8(ascii: ".") }
+            let digits = rest.prefix {
+                $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") || $0 == UInt8(ascii: ".")
+            }
             guard let number = Double(String(decoding: digits, as: UTF8.self)) else { return nil }
             rest = rest.dropFirst(digits.count)
             let unit = rest.prefix { $0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "z") }

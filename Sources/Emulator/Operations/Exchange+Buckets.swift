@@ -2,7 +2,9 @@ import ThawCore
 import Wire
 
 extension Exchange {
-    private var region: String { service.configuration.region ?? (request.dialect == .oss ? "cn-hangzhou" : "us-east-1") }
+    private var region: String {
+        service.configuration.region ?? (request.dialect == .oss ? "cn-hangzhou" : "us-east-1")
+    }
 
     func listBuckets() throws(ProviderError) -> Reply {
         let prefix = request.parameter("prefix") ?? ""
@@ -42,8 +44,10 @@ extension Exchange {
         }
         guard created || request.dialect == .oss else {
             throw ProviderError(
-                409, "BucketAlreadyOwnedByYou",
-                "Your previous request to create the named bucket succeeded and you already own it.")
+                409,
+                "BucketAlreadyOwnedByYou",
+                "Your previous request to create the named bucket succeeded and you already own it."
+            )
         }
         return Reply(200, headers: [("Location", "/\(name)")])
     }
@@ -98,7 +102,9 @@ extension Exchange {
 
     func setBucketVersioning(_ body: [UInt8]) throws(ProviderError) -> Reply {
         let word = try setting("Status", in: body)
-        guard let versioning = Bucket.Versioning(rawValue: word), versioning != .never else { throw .malformedXML }
+        guard let versioning = Bucket.Versioning(rawValue: word), versioning != .never else {
+            throw .malformedXML
+        }
         try withBucket { tables, bucket throws(ProviderError) in
             var bucket = bucket
             bucket.versioning = versioning
@@ -110,7 +116,9 @@ extension Exchange {
     func archiveDirectRead() throws(ProviderError) -> Reply {
         let bucket = try withBucket { _, bucket in bucket }
         var xml = XMLWriter()
-        xml.element("ArchiveDirectReadConfiguration") { xml in xml.element("Enabled", bucket.archiveDirectRead) }
+        xml.element("ArchiveDirectReadConfiguration") { xml in
+            xml.element("Enabled", bucket.archiveDirectRead)
+        }
         return .xml(xml)
     }
 

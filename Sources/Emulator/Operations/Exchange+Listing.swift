@@ -18,9 +18,13 @@ extension Exchange {
         let max = try request.number("max-keys", 0...most, default: request.dialect == .oss ? 100 : 1000)
         return ListParameters(
             query: ListingQuery(
-                prefix: ObjectKey(request.bytes("prefix") ?? []), delimiter: request.bytes("delimiter") ?? [],
-                after: after, max: min(max, 1000)),
-            isEncoded: encoding == "url")
+                prefix: ObjectKey(request.bytes("prefix") ?? []),
+                delimiter: request.bytes("delimiter") ?? [],
+                after: after,
+                max: min(max, 1000)
+            ),
+            isEncoded: encoding == "url"
+        )
     }
 
     private func page(_ query: ListingQuery) throws(ProviderError) -> Listing<ListedVersion> {
@@ -49,7 +53,9 @@ extension Exchange {
         let page = try page(parameters.query)
         let encode = encoder(parameters.isEncoded)
         // OSS encodes its tokens too, S3's are left as they are.
-        let encodeToken: (String) -> [UInt8] = { self.request.dialect == .oss ? encode(Array($0.utf8)) : Array($0.utf8) }
+        let encodeToken: (String) -> [UInt8] = {
+            self.request.dialect == .oss ? encode(Array($0.utf8)) : Array($0.utf8)
+        }
         let hasOwner = request.parameter("fetch-owner") == "true"
         var xml = XMLWriter()
         xml.element("ListBucketResult", namespace: namespace) { xml in
@@ -96,7 +102,10 @@ extension Exchange {
     }
 
     private func write(
-        _ page: Listing<ListedVersion>, to xml: inout XMLWriter, _ encode: ([UInt8]) -> [UInt8], hasOwner: Bool
+        _ page: Listing<ListedVersion>,
+        to xml: inout XMLWriter,
+        _ encode: ([UInt8]) -> [UInt8],
+        hasOwner: Bool
     ) {
         let now = service.now
         for entry in page.entries {
@@ -134,7 +143,8 @@ extension Exchange {
         }
     }
 
-    /// How keys are written: as they are, or percent-encoded with `encoding-type=url`, where S3 leaves slashes.
+    /// How keys are written: as they are, or percent-encoded with `encoding-type=url`, where S3 leaves
+    /// slashes.
     func encoder(_ isEncoded: Bool) -> ([UInt8]) -> [UInt8] {
         guard isEncoded else { return { $0 } }
         let keepsSlash = request.dialect == .s3
@@ -190,12 +200,15 @@ extension Exchange {
 
     /// One page of versions. With a version marker the page goes on inside the marker's key.
     private func versionPage(
-        _ query: ListingQuery, _ versionMarker: String?
+        _ query: ListingQuery,
+        _ versionMarker: String?
     ) throws(ProviderError) -> (Listing<ListedVersion>, VersionMarker?) {
         let (page, next, nextVersion) = try withBucket { tables, bucket throws(ProviderError) in
             var cursor = VersionCursor(tables, bucket, isComplete: true)
             var rest: [ListedVersion] = []
-            if let key = query.after, let versionMarker, let seen = try tables.version(bucket, key, id: versionMarker) {
+            if let key = query.after, let versionMarker,
+                let seen = try tables.version(bucket, key, id: versionMarker)
+            {
                 try cursor.seek(key, inclusive: true)
                 while let (found, entry) = try cursor.next(), found == key {
                     if entry.version.sequence < seen.sequence { rest.append(entry) }
@@ -213,7 +226,8 @@ extension Exchange {
                 page.entries = rest + page.entries
             }
             cursor.finish()
-            // A page may end inside a key; one that ends with a rolled-up prefix has no version to go on from.
+            // A page may end inside a key; one that ends with a rolled-up prefix has no version to go on
+            // from.
             let last = page.entries.last { $0.version.key == page.next }
             return (page, page.next, last?.version.versionID)
         }

@@ -8,7 +8,11 @@ extension Exchange {
             let number = try tables.nextSequence()
             let upload = Upload(
                 id: Hex.encode(withUnsafeBytes(of: number.bigEndian) { Array($0) } + Array("upload".utf8)),
-                key: request.key, initiated: .now(), storageClass: storageClass(bucket).name, headers: sentHeaders())
+                key: request.key,
+                initiated: .now(),
+                storageClass: storageClass(bucket).name,
+                headers: sentHeaders()
+            )
             try tables.insert(upload, in: bucket)
             return upload
         }
@@ -25,12 +29,19 @@ extension Exchange {
 
     private var uploadID: String { request.parameter("uploadId") ?? "" }
 
-    private func partNumber() throws(ProviderError) -> Int { try request.number("partNumber", 1...10_000, default: 0) }
+    private func partNumber() throws(ProviderError) -> Int {
+        try request.number("partNumber", 1...10_000, default: 0)
+    }
 
     func uploadPart(_ body: ReceivedBody) throws(ProviderError) -> Reply {
         let part = UploadedPart(
-            number: try partNumber(), sizeBytes: body.sizeBytes, etag: Hex.encode(body.md5), crc64: body.crc64,
-            modified: .now(), content: body.content)
+            number: try partNumber(),
+            sizeBytes: body.sizeBytes,
+            etag: Hex.encode(body.md5),
+            crc64: body.crc64,
+            modified: .now(),
+            content: body.content
+        )
         try store(part)
         var headers = [("ETag", quoted(part.etag))]
         if request.dialect == .oss {
@@ -48,14 +59,23 @@ extension Exchange {
         if let header = request.vendorHeader("copy-source-range") {
             guard let wanted = ByteRangeHeader(header), wanted.isInside(source.sizeBytes),
                 let clipped = wanted.clipped(source.sizeBytes)
-            else { throw .invalidArgument("Range specified is not valid for source object of size: \(source.sizeBytes)") }
+            else {
+                throw .invalidArgument(
+                    "Range specified is not valid for source object of size: \(source.sizeBytes)"
+                )
+            }
             range = clipped
         }
         let content = source.content.slice(range)
         // The part's bytes are not read, so its ETag is one of where they are.
         let part = UploadedPart(
-            number: try partNumber(), sizeBytes: UInt64(range.count), etag: Hex.encode(Digest.md5(Array(content.text.utf8))),
-            crc64: range.count == source.sizeBytes ? source.crc64 : nil, modified: .now(), content: content)
+            number: try partNumber(),
+            sizeBytes: UInt64(range.count),
+            etag: Hex.encode(Digest.md5(Array(content.text.utf8))),
+            crc64: range.count == source.sizeBytes ? source.crc64 : nil,
+            modified: .now(),
+            content: content
+        )
         try store(part)
         var xml = XMLWriter()
         xml.element("CopyPartResult", namespace: namespace) { xml in
@@ -127,7 +147,9 @@ extension Exchange {
         }
         service.blobs.remove(freed)
         var headers = versionHeader(bucket, version)
-        if request.dialect == .oss, let crc64 = version.crc64 { headers.append(("x-oss-hash-crc64ecma", String(crc64))) }
+        if request.dialect == .oss, let crc64 = version.crc64 {
+            headers.append(("x-oss-hash-crc64ecma", String(crc64)))
+        }
         let isEncoded = request.parameter("encoding-type") == "url"
         var xml = XMLWriter()
         xml.element("CompleteMultipartUploadResult", namespace: namespace) { xml in
@@ -142,7 +164,8 @@ extension Exchange {
 
     /// The parts that the client lists, if it lists them rightly.
     private func chosen(
-        _ wanted: [(number: Int, etag: String)]?, of all: [UploadedPart]
+        _ wanted: [(number: Int, etag: String)]?,
+        of all: [UploadedPart]
     ) throws(ProviderError) -> [UploadedPart] {
         guard let wanted else { return all }
         let known = Dictionary(all.map { ($0.number, $0) }, uniquingKeysWith: { $1 })
@@ -150,12 +173,18 @@ extension Exchange {
         for (number, etag) in wanted {
             if let last = parts.last, last.number >= number {
                 throw ProviderError(
-                    400, "InvalidPartOrder", "The list of parts was not in ascending order.")
+                    400,
+                    "InvalidPartOrder",
+                    "The list of parts was not in ascending order."
+                )
             }
             guard let part = known[number], etag.filter({ $0 != "\"" }).lowercased() == part.etag else {
                 throw ProviderError(
-                    400, "InvalidPart", "One or more of the specified parts could not be found.",
-                    details: [("PartNumber", String(number))])
+                    400,
+                    "InvalidPart",
+                    "One or more of the specified parts could not be found.",
+                    details: [("PartNumber", String(number))]
+                )
             }
             parts.append(part)
         }
@@ -163,7 +192,10 @@ extension Exchange {
         let least: UInt64 = request.dialect == .oss ? 100 << 10 : 5 << 20
         guard parts.dropLast().allSatisfy({ $0.sizeBytes >= least }) else {
             throw ProviderError(
-                400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.")
+                400,
+                "EntityTooSmall",
+                "Your proposed upload is smaller than the minimum allowed object size."
+            )
         }
         return parts
     }
@@ -180,10 +212,15 @@ extension Exchange {
             }
         }
         return ObjectVersion(
-            key: upload.key, sizeBytes: parts.reduce(0) { $0 + $1.sizeBytes },
-            etag: "\(Hex.encode(digest.finalize()))-\(parts.count)", modified: .now(),
-            archive: ArchiveRecord(storageClass: StorageClass(upload.storageClass)), headers: upload.headers,
-            crc64: crc64, content: parts.flatMap(\.content))
+            key: upload.key,
+            sizeBytes: parts.reduce(0) { $0 + $1.sizeBytes },
+            etag: "\(Hex.encode(digest.finalize()))-\(parts.count)",
+            modified: .now(),
+            archive: ArchiveRecord(storageClass: StorageClass(upload.storageClass)),
+            headers: upload.headers,
+            crc64: crc64,
+            content: parts.flatMap(\.content)
+        )
     }
 
     private static func completeDocument(
@@ -223,12 +260,15 @@ extension Exchange {
 
     func listMultipartUploads() throws(ProviderError) -> Reply {
         let prefix = ObjectKey(request.bytes("prefix") ?? [])
-        let marker = (key: ObjectKey(request.bytes("key-marker") ?? []), id: request.parameter("upload-id-marker") ?? "")
+        let marker = (
+            key: ObjectKey(request.bytes("key-marker") ?? []), id: request.parameter("upload-id-marker") ?? ""
+        )
         let max = try request.number("max-uploads", 1...1000, default: 1000)
         let uploads = try withBucket { tables, bucket throws(ProviderError) in try tables.uploads(bucket) }
             .filter { upload in
                 upload.key.hasPrefix(prefix)
-                    && (upload.key > marker.key || upload.key == marker.key && !marker.id.isEmpty && upload.id > marker.id)
+                    && (upload.key > marker.key
+                        || upload.key == marker.key && !marker.id.isEmpty && upload.id > marker.id)
             }
         let page = uploads.prefix(max)
         let isEncoded = request.parameter("encoding-type") == "url"

@@ -20,7 +20,9 @@ extension Exchange {
         if let wanted = try wantedRange(version.sizeBytes) {
             status = 206
             range = wanted
-            headers.append(("Content-Range", "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(version.sizeBytes)"))
+            headers.append(
+                ("Content-Range", "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(version.sizeBytes)")
+            )
         } else if request.header("x-amz-checksum-mode") != nil {
             for (name, value) in version.headers where name.hasPrefix("checksum-") {
                 headers.append(("x-amz-" + name, value))
@@ -28,8 +30,10 @@ extension Exchange {
         }
         let length = UInt64(range.count)
         return Reply(
-            status, headers: headers,
-            body: operation == .headObject ? .length(length) : .content(version.content.slice(range)))
+            status,
+            headers: headers,
+            body: operation == .headObject ? .length(length) : .content(version.content.slice(range))
+        )
     }
 
     /// OSS GetObjectMeta: a HEAD that says little, not even the class.
@@ -52,7 +56,9 @@ extension Exchange {
         headers.append(("Last-Modified", WireDate.rfc1123(version.modified)))
         headers.append(("Accept-Ranges", "bytes"))
         let fallback = request.dialect == .oss ? "application/octet-stream" : "binary/octet-stream"
-        headers.append(("Content-Type", version.headers.first { $0.name == "content-type" }?.value ?? fallback))
+        headers.append(
+            ("Content-Type", version.headers.first { $0.name == "content-type" }?.value ?? fallback)
+        )
         for (name, value) in version.headers where name != "content-type" && !name.hasPrefix("checksum-") {
             headers.append((name.hasPrefix("meta-") ? prefix + name : name, value))
         }
@@ -60,7 +66,9 @@ extension Exchange {
         if request.dialect == .oss || storageClass != "STANDARD" {
             headers.append((prefix + "storage-class", storageClass))
         }
-        if let restore = version.archive.restoreHeader(at: now) { headers.append((prefix + "restore", restore.text)) }
+        if let restore = version.archive.restoreHeader(at: now) {
+            headers.append((prefix + "restore", restore.text))
+        }
         if request.dialect == .oss {
             headers.append(("x-oss-object-type", version.isMultipart ? "Multipart" : "Normal"))
             if let crc64 = version.crc64 { headers.append(("x-oss-hash-crc64ecma", String(crc64))) }
@@ -88,12 +96,16 @@ extension Exchange {
     func isNotModified(_ version: ObjectVersion, prefix: String) throws(ProviderError) -> Bool {
         if let wanted = request.header(prefix + "if-match") {
             guard Self.etags(wanted, name: version) else { throw .preconditionFailed("If-Match") }
-        } else if let date = request.header(prefix + "if-unmodified-since").flatMap({ WireDate.parseRFC1123($0) }),
+        } else if let date = request.header(prefix + "if-unmodified-since").flatMap({
+            WireDate.parseRFC1123($0)
+        }),
             version.modified.seconds > date.seconds
         {
             throw .preconditionFailed("If-Unmodified-Since")
         }
-        if let unwanted = request.header(prefix + "if-none-match") { return Self.etags(unwanted, name: version) }
+        if let unwanted = request.header(prefix + "if-none-match") {
+            return Self.etags(unwanted, name: version)
+        }
         if let date = request.header(prefix + "if-modified-since").flatMap({ WireDate.parseRFC1123($0) }) {
             return version.modified.seconds <= date.seconds
         }
@@ -120,16 +132,20 @@ extension Exchange {
         guard let range else { return nil }
         guard let clipped = range.clipped(size) else {
             throw ProviderError(
-                416, "InvalidRange", "The requested range is not satisfiable",
+                416,
+                "InvalidRange",
+                "The requested range is not satisfiable",
                 details: [("RangeRequested", header), ("ActualObjectSize", String(size))],
-                headers: [("Content-Range", "bytes */\(size)")])
+                headers: [("Content-Range", "bytes */\(size)")]
+            )
         }
         return clipped
     }
 
     private func overrideHeaders(_ headers: inout [(name: String, value: String)]) {
         let names = [
-            "Content-Type", "Content-Language", "Expires", "Cache-Control", "Content-Disposition", "Content-Encoding",
+            "Content-Type", "Content-Language", "Expires", "Cache-Control", "Content-Disposition",
+            "Content-Encoding",
         ]
         for name in names {
             guard let value = request.parameter("response-" + name.lowercased()) else { continue }

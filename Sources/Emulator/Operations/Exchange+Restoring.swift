@@ -6,8 +6,10 @@ extension Exchange {
         let ask = try restoreAsk(body)
         if effects.expeditedUnavailable, ask.tier == RestoreTier.expedited.rawValue {
             throw ProviderError(
-                503, "GlacierExpeditedRetrievalNotAvailable",
-                "Glacier expedited retrievals are currently not available, please try again later")
+                503,
+                "GlacierExpeditedRetrievalNotAvailable",
+                "Glacier expedited retrievals are currently not available, please try again later"
+            )
         }
         let now = service.now
         let (status, bucket, version) = try withBucket { tables, bucket throws(ProviderError) in
@@ -37,7 +39,11 @@ extension Exchange {
         guard request.dialect == .oss else { return document.ask }
         if let foreign = document.foreign {
             throw ProviderError(
-                400, "MalformedXML", "The element \(foreign.element) cannot be given.", ec: foreign.ec)
+                400,
+                "MalformedXML",
+                "The element \(foreign.element) cannot be given.",
+                ec: foreign.ec
+            )
         }
         if document.dayElements > 1 {
             throw ProviderError(400, "MalformedXML", "Days is given more than once.", ec: "0016-00000707")
@@ -88,7 +94,8 @@ private struct RestoreDocument {
                 ask.tier = try xml.string()
             } else {
                 let name = xml.localName
-                let ec = ["OutputLocation": "0016-00000710", "Type": "0016-00000713"][name] ?? "0016-00000714"
+                let ec =
+                    ["OutputLocation": "0016-00000710", "Type": "0016-00000713"][name] ?? "0016-00000714"
                 foreign = foreign ?? (name, ec)
                 try xml.skip()
             }

@@ -7,7 +7,9 @@ extension Exchange {
         guard request.key.bytes.count <= 1024 else {
             throw ProviderError(400, "KeyTooLongError", "Your key is too long.")
         }
-        if request.dialect == .oss, let first = request.key.bytes.first, first == UInt8(ascii: "/") || first == UInt8(ascii: "\\") {
+        if request.dialect == .oss, let first = request.key.bytes.first,
+            first == UInt8(ascii: "/") || first == UInt8(ascii: "\\")
+        {
             throw ProviderError(400, "InvalidObjectName", "The specified object is not valid.")
         }
         try withBucket { tables, bucket throws(ProviderError) in
@@ -24,8 +26,11 @@ extension Exchange {
         let current = try tables.current(bucket, request.key).flatMap { $0.isDeleteMarker ? nil : $0 }
         if request.header("x-oss-forbid-overwrite") == "true", current != nil {
             throw ProviderError(
-                409, "FileAlreadyExists", "The object you specified already exists and can not be overwritten.",
-                ec: "0026-00000013")
+                409,
+                "FileAlreadyExists",
+                "The object you specified already exists and can not be overwritten.",
+                ec: "0026-00000013"
+            )
         }
         if let unwanted = request.header("if-none-match"), let current, Self.etags(unwanted, name: current) {
             throw .preconditionFailed("If-None-Match")
@@ -38,8 +43,14 @@ extension Exchange {
 
     func putObject(_ body: ReceivedBody) throws(ProviderError) -> Reply {
         var version = ObjectVersion(
-            key: request.key, sizeBytes: body.sizeBytes, etag: Hex.encode(body.md5), modified: .now(),
-            headers: sentHeaders() + body.checksums, crc64: body.crc64, content: body.content)
+            key: request.key,
+            sizeBytes: body.sizeBytes,
+            etag: Hex.encode(body.md5),
+            modified: .now(),
+            headers: sentHeaders() + body.checksums,
+            crc64: body.crc64,
+            content: body.content
+        )
         let (bucket, stored) = try put(&version)
         var headers = versionHeader(bucket, stored)
         headers.append(("ETag", stored.etag(request.dialect)))
@@ -69,13 +80,17 @@ extension Exchange {
     }
 
     func storageClass(_ bucket: Bucket) -> StorageClass {
-        StorageClass(request.vendorHeader("storage-class") ?? (request.dialect == .oss ? bucket.storageClass : "STANDARD"))
+        StorageClass(
+            request.vendorHeader("storage-class")
+                ?? (request.dialect == .oss ? bucket.storageClass : "STANDARD")
+        )
     }
 
     /// The headers that an object keeps.
     func sentHeaders() -> [(name: String, value: String)] {
         let kept: Set<String> = [
-            "content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires",
+            "content-type", "cache-control", "content-disposition", "content-encoding", "content-language",
+            "expires",
         ]
         let metadata = request.vendorPrefix + "meta-"
         return request.headers.compactMap { name, value in
@@ -83,7 +98,9 @@ extension Exchange {
             guard kept.contains(name) else { return nil }
             guard name == "content-encoding" else { return (name, value) }
             // How the body travelled is nothing to remember.
-            let codings = value.split(separator: ",").map { $0.filter { $0 != " " } }.filter { $0 != "aws-chunked" }
+            let codings = value.split(separator: ",").map { $0.filter { $0 != " " } }.filter {
+                $0 != "aws-chunked"
+            }
             return codings.isEmpty ? nil : (name, codings.joined(separator: ","))
         }
     }
@@ -118,20 +135,26 @@ extension Exchange {
         let isSelf = sourceBucket.name == request.bucketName && source.key == request.key
         if isSelf, request.dialect == .s3, !replaces, request.vendorHeader("storage-class") == nil {
             throw ProviderError(
-                400, "InvalidRequest",
-                "This copy request is illegal because it is trying to copy an object to itself without changing the "
-                    + "object's metadata, storage class, website redirect location or encryption attributes.")
+                400,
+                "InvalidRequest",
+                "This copy request is illegal because it is trying to copy an object to itself without "
+                    + "changing the object's metadata, storage class, website redirect location or encryption attributes."
+            )
         }
         var version = source
         version.key = request.key
         version.modified = .now()
-        if replaces { version.headers = sentHeaders() + source.headers.filter { $0.name.hasPrefix("checksum-") } }
+        if replaces {
+            version.headers = sentHeaders() + source.headers.filter { $0.name.hasPrefix("checksum-") }
+        }
         let (bucket, stored) = try put(&version)
         var headers = versionHeader(bucket, stored)
         if sourceBucket.versioning != .never {
             headers.append((request.vendorPrefix + "copy-source-version-id", source.versionID))
         }
-        if request.dialect == .oss, let crc64 = stored.crc64 { headers.append(("x-oss-hash-crc64ecma", String(crc64))) }
+        if request.dialect == .oss, let crc64 = stored.crc64 {
+            headers.append(("x-oss-hash-crc64ecma", String(crc64)))
+        }
         var xml = XMLWriter()
         xml.element("CopyObjectResult", namespace: namespace) { xml in
             xml.element("ETag", stored.etag(request.dialect))
@@ -150,10 +173,15 @@ extension Exchange {
     }
 
     private func delete(
-        _ tables: CatalogTables, _ bucket: Bucket, _ key: ObjectKey, id: String?
+        _ tables: CatalogTables,
+        _ bucket: Bucket,
+        _ key: ObjectKey,
+        id: String?
     ) throws(ProviderError) -> Deletion {
         if let id {
-            guard let version = try tables.version(bucket, key, id: id) else { return Deletion(versionID: id) }
+            guard let version = try tables.version(bucket, key, id: id) else {
+                return Deletion(versionID: id)
+            }
             let freed = try tables.remove(version, from: bucket)
             return Deletion(versionID: id, isMarker: version.isDeleteMarker, freed: freed)
         }
@@ -182,9 +210,15 @@ extension Exchange {
     }
 
     func deleteObjects(_ body: [UInt8]) throws(ProviderError) -> Reply {
-        guard request.header("content-md5") != nil || request.headers.contains(where: { $0.name.hasPrefix("x-amz-checksum-") })
+        guard
+            request.header("content-md5") != nil
+                || request.headers.contains(where: { $0.name.hasPrefix("x-amz-checksum-") })
         else {
-            throw ProviderError(400, "InvalidRequest", "Missing required header for this request: Content-MD5")
+            throw ProviderError(
+                400,
+                "InvalidRequest",
+                "Missing required header for this request: Content-MD5"
+            )
         }
         let (wanted, isQuiet) = try readDocument(body, Self.deleteDocument)
         guard (1...1000).contains(wanted.count) else { throw .malformedXML }

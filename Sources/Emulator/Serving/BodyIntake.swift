@@ -2,7 +2,8 @@ import NIOCore
 import ThawCore
 import Wire
 
-/// The body of one request on its way in: decodes, digests and stores it, then checks what the client said of it.
+/// The body of one request on its way in: decodes, digests and stores it, then checks what the client said of
+/// it.
 final class BodyIntake {
     /// Documents and settings may be so long.
     private static let collectedMax = 16 << 20
@@ -17,15 +18,21 @@ final class BodyIntake {
     private let checksums: Set<String>
     private var sizeBytes: UInt64 = 0
 
-    init(_ request: StoreRequest, upload: (blob: Int64, store: BlobStore)?) throws(ProviderError) {
+    /// - Parameter signatures: what the chunks of a signed stream are signed with; nil to take them as they are
+    init(
+        _ request: StoreRequest,
+        signatures: ChunkSignatures?,
+        upload: (blob: Int64, store: BlobStore)?
+    ) throws(ProviderError) {
         self.request = request
         self.upload = upload
         let payload = request.header("x-amz-content-sha256") ?? ""
         if payload.hasPrefix("STREAMING-") {
-            guard payload == "STREAMING-UNSIGNED-PAYLOAD-TRAILER" else {
+            let isSigned = payload.hasPrefix("STREAMING-AWS4-HMAC-SHA256-PAYLOAD")
+            guard isSigned || payload == "STREAMING-UNSIGNED-PAYLOAD-TRAILER" else {
                 throw .notImplemented("x-amz-content-sha256: \(payload)")
             }
-            chunks = ChunkDecoder()
+            chunks = ChunkDecoder(signatures: isSigned ? signatures : nil)
         }
         let trailers = (request.header("x-amz-trailer") ?? "").split(separator: ",")
         let named = request.headers.map(\.name) + trailers.map { $0.lowercased().filter { $0 != " " } }
@@ -68,20 +75,30 @@ final class BodyIntake {
                 throw ProviderError(400, "InvalidDigest", "The Content-MD5 you specified is not valid.")
             }
             throw ProviderError(
-                400, request.dialect == .oss ? "InvalidDigest" : "BadDigest",
-                "The Content-MD5 you specified did not match what we received.")
+                400,
+                request.dialect == .oss ? "InvalidDigest" : "BadDigest",
+                "The Content-MD5 you specified did not match what we received."
+            )
         }
         let payload = request.header("x-amz-content-sha256") ?? ""
         if Self.isDigest(payload), payload != digests.sha256Hex {
             throw ProviderError(
-                400, "XAmzContentSHA256Mismatch",
-                "The provided 'x-amz-content-sha256' header does not match what was computed.")
+                400,
+                "XAmzContentSHA256Mismatch",
+                "The provided 'x-amz-content-sha256' header does not match what was computed."
+            )
         }
         let content =
-            sizeBytes == 0 ? [] : upload.map { [Segment(source: .blob($0.blob), offset: 0, length: sizeBytes)] }
+            sizeBytes == 0
+            ? [] : upload.map { [Segment(source: .blob($0.blob), offset: 0, length: sizeBytes)] }
         return ReceivedBody(
-            bytes: collected, content: content ?? [], sizeBytes: sizeBytes, md5: md5, crc64: digests.crc64Value,
-            checksums: try checkedChecksums())
+            bytes: collected,
+            content: content ?? [],
+            sizeBytes: sizeBytes,
+            md5: md5,
+            crc64: digests.crc64Value,
+            checksums: try checkedChecksums()
+        )
     }
 
     /// Forgets what was stored.
@@ -95,18 +112,25 @@ final class BodyIntake {
             let decoded = request.header("x-amz-decoded-content-length").flatMap { UInt64($0) }
             guard chunks.isComplete, decoded == nil || decoded == sizeBytes else {
                 throw ProviderError(
-                    400, "IncompleteBody", "You did not provide the number of bytes specified by the HTTP headers.")
+                    400,
+                    "IncompleteBody",
+                    "You did not provide the number of bytes specified by the HTTP headers."
+                )
             }
         }
         var checked: [(name: String, value: String)] = []
         for algorithm in checksums.sorted() {
             let name = "x-amz-checksum-" + algorithm
             let trailer = chunks?.trailers.first { $0.name == name }?.value
-            guard let claimed = request.header(name) ?? trailer, let own = digests.checksum(algorithm) else { continue }
+            guard let claimed = request.header(name) ?? trailer, let own = digests.checksum(algorithm) else {
+                continue
+            }
             guard claimed == own else {
                 throw ProviderError(
-                    400, "BadDigest",
-                    "The \(algorithm.uppercased()) you specified did not match the calculated checksum.")
+                    400,
+                    "BadDigest",
+                    "The \(algorithm.uppercased()) you specified did not match the calculated checksum."
+                )
             }
             checked.append(("checksum-" + algorithm, own))
         }

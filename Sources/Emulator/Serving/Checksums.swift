@@ -2,7 +2,8 @@ import Crypto
 import NIOCore
 import Wire
 
-/// A reflected CRC of up to 64 bits, a table entry a byte: S3's `x-amz-checksum-crc32`, `-crc32c`, `-crc64nvme`.
+/// A reflected CRC of up to 64 bits, a table entry a byte: S3's `x-amz-checksum-crc32`, `-crc32c`,
+/// `-crc64nvme`.
 struct ReflectedCRC: Sendable {
     private let table: [UInt64]
     private let mask: UInt64

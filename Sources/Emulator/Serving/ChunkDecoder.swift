@@ -1,6 +1,7 @@
 import NIOCore
 
-/// Takes `aws-chunked` bodies apart: `{hex length}[;extension]`, the bytes, and trailers after the last chunk.
+/// Takes `aws-chunked` bodies apart: `{hex length}[;extension]`, the bytes, and trailers after the last
+/// chunk.
 struct ChunkDecoder {
     private enum State {
         case header
@@ -14,8 +15,14 @@ struct ChunkDecoder {
 
     private var state = State.header
     private var pending = ByteBuffer()
+    /// Nil leaves signatures of chunks unread.
+    private var signatures: ChunkSignatures?
+    /// Of the chunk that is being read.
+    private var signature: String?
     /// Names in lowercase; complete when `isComplete`.
     private(set) var trailers: [(name: String, value: String)] = []
+
+    init(signatures: ChunkSignatures? = nil) { self.signatures = signatures }
 
     var isComplete: Bool { if case .done = state { true } else { false } }
 
@@ -27,22 +34,26 @@ struct ChunkDecoder {
             switch state {
             case .header:
                 guard let line = try line() else { return content }
-                let digits = line.prefix { $0 != ";" }
-                guard let length = Int(digits, radix: 16), length >= 0 else { throw Self.malformed }
+                let length = try chunkLength(line)
                 state = length == 0 ? .trailers : .data(remaining: length)
+                if length == 0 { try signatures?.endChunk(signature) }
             case .data(let remaining):
-                guard pending.readableBytes > 0, let piece = pending.readSlice(length: min(remaining, pending.readableBytes))
+                guard pending.readableBytes > 0,
+                    let piece = pending.readSlice(length: min(remaining, pending.readableBytes))
                 else { return content }
+                signatures?.update(piece)
                 content.append(piece)
                 let left = remaining - piece.readableBytes
                 state = left == 0 ? .dataEnd : .data(remaining: left)
             case .dataEnd:
                 guard let line = try line() else { return content }
                 guard line.isEmpty else { throw Self.malformed }
+                try signatures?.endChunk(signature)
                 state = .header
             case .trailers:
                 guard let line = try line() else { return content }
                 if line.isEmpty {
+                    if !trailers.isEmpty { try signatures?.endTrailers(trailers) }
                     state = .done
                 } else {
                     let pair = line.split(separator: ":", maxSplits: 1)
@@ -54,6 +65,17 @@ struct ChunkDecoder {
                 return content
             }
         }
+    }
+
+    /// Reads a chunk's first line, its signature too.
+    private mutating func chunkLength(_ line: String) throws(ProviderError) -> Int {
+        let parts = line.split(separator: ";", maxSplits: 1)
+        guard let length = parts.first.flatMap({ Int($0, radix: 16) }), length >= 0 else {
+            throw Self.malformed
+        }
+        let name = "chunk-signature="
+        signature = parts.count > 1 && parts[1].hasPrefix(name) ? String(parts[1].dropFirst(name.count)) : nil
+        return length
     }
 
     /// A line without its CR LF; nil while it is incomplete.
@@ -71,5 +93,8 @@ struct ChunkDecoder {
     }
 
     private static let malformed = ProviderError(
-        400, "IncompleteBody", "The aws-chunked body is malformed.")
+        400,
+        "IncompleteBody",
+        "The aws-chunked body is malformed."
+    )
 }

@@ -3,7 +3,8 @@ import NIOHTTP1
 import ThawCore
 import Wire
 
-/// One connection: takes requests in, one after the other, and streams their replies out as the peer reads them.
+/// One connection: takes requests in, one after the other, and streams their replies out as the peer reads
+/// them.
 final class ConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
@@ -70,7 +71,13 @@ final class ConnectionHandler: ChannelInboundHandler {
             } catch {
                 let document = error.document(.s3, requestID: id, host: "", resource: String(path))
                 intake = .broken(
-                    Reply(error.status, headers: [("Content-Type", "application/xml")], body: .bytes(document)), id: id)
+                    Reply(
+                        error.status,
+                        headers: [("Content-Type", "application/xml")],
+                        body: .bytes(document)
+                    ),
+                    id: id
+                )
             }
         }
         guard head.headers.first(name: "expect")?.lowercased() == "100-continue" else { return }
@@ -100,7 +107,12 @@ final class ConnectionHandler: ChannelInboundHandler {
         case .none: return
         case .broken(let reply, let id): send(reply, id: id, exchange: nil, context)
         case .control(let method, let path, let body):
-            send(ControlEndpoint(service: service).perform(method: method, path: path, body: body), id: nil, exchange: nil, context)
+            send(
+                ControlEndpoint(service: service).perform(method: method, path: path, body: body),
+                id: nil,
+                exchange: nil,
+                context
+            )
         case .store(let exchange):
             let reply = exchange.finish()
             guard let latency = exchange.effects.latency else {
@@ -112,7 +124,8 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     /// Runs `body` later, unless the connection is gone by then.
     private func schedule(
-        _ delay: Duration, _ context: ChannelHandlerContext,
+        _ delay: Duration,
+        _ context: ChannelHandlerContext,
         _ body: @escaping (ConnectionHandler, ChannelHandlerContext) -> Void
     ) {
         context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(delay)) {
@@ -136,7 +149,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     private func send(_ reply: Reply, id: String?, exchange: Exchange?, _ context: ChannelHandlerContext) {
         let effects = exchange?.effects ?? Effects()
         var reply = reply
-        if effects.malformedXML, case .bytes(let bytes) = reply.body { reply.body = .bytes(Array(bytes.prefix(bytes.count * 2 / 3))) }
+        if effects.malformedXML, case .bytes(let bytes) = reply.body {
+            reply.body = .bytes(Array(bytes.prefix(bytes.count * 2 / 3)))
+        }
         let hasBody = if case .length = reply.body { false } else { !isHead }
         var sent = hasBody ? reply.lengthBytes : 0
         var closes = !isKeepAlive
@@ -145,7 +160,12 @@ final class ConnectionHandler: ChannelInboundHandler {
         if let exchange { log(exchange, reply, bytesOut: sent) }
         let head = head(of: reply, id: id, exchange: exchange, announcesClose: !isKeepAlive)
         context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
-        var outgoing = Outgoing(reader: nil, remaining: sent, closesAfter: closes, bytesPerSecond: effects.bytesPerSecond)
+        var outgoing = Outgoing(
+            reader: nil,
+            remaining: sent,
+            closesAfter: closes,
+            bytesPerSecond: effects.bytesPerSecond
+        )
         switch reply.body {
         case .none, .length: break
         case .bytes(let bytes):
@@ -179,7 +199,9 @@ final class ConnectionHandler: ChannelInboundHandler {
             var most = Int(clamping: outgoing.remaining)
             if let rate = outgoing.bytesPerSecond { most = min(most, max(1, rate / 20)) }
             do throws(ProviderError) {
-                guard let piece = try reader.next(max: most) else { throw .internalError("the content ended early") }
+                guard let piece = try reader.next(max: most) else {
+                    throw .internalError("the content ended early")
+                }
                 self.outgoing?.remaining -= UInt64(piece.data.readableBytes)
                 write(piece, context)
             } catch {
@@ -208,10 +230,13 @@ final class ConnectionHandler: ChannelInboundHandler {
             return context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
         }
         let channel = context.channel
-        context.writeAndFlush(Self.wrapOutboundOut(.end(nil))).whenComplete { _ in channel.close(promise: nil) }
+        context.writeAndFlush(Self.wrapOutboundOut(.end(nil))).whenComplete { _ in channel.close(promise: nil)
+        }
     }
 
-    private func head(of reply: Reply, id: String?, exchange: Exchange?, announcesClose: Bool) -> HTTPResponseHead {
+    private func head(of reply: Reply, id: String?, exchange: Exchange?, announcesClose: Bool)
+        -> HTTPResponseHead
+    {
         let now = Timestamp.now() + (exchange?.effects.clockSkew ?? .zero)
         var headers = HTTPHeaders(reply.headers.map { ($0.name, $0.value) })
         let length = Int64(reply.lengthBytes) + (exchange?.effects.wrongLength ?? 0)
@@ -223,15 +248,27 @@ final class ConnectionHandler: ChannelInboundHandler {
             headers.add(name: isOSS ? "x-oss-request-id" : "x-amz-request-id", value: id)
         }
         if announcesClose { headers.add(name: "Connection", value: "close") }
-        return HTTPResponseHead(version: .http1_1, status: HTTPResponseStatus(statusCode: reply.status), headers: headers)
+        return HTTPResponseHead(
+            version: .http1_1,
+            status: HTTPResponseStatus(statusCode: reply.status),
+            headers: headers
+        )
     }
 
     private func log(_ exchange: Exchange, _ reply: Reply, bytesOut: UInt64) {
         let request = exchange.request
         service.log.add(
             RequestLog.Line(
-                operation: exchange.operation.rawValue, method: request.method, bucket: request.bucketName,
-                key: String(decoding: request.key.bytes, as: UTF8.self), range: request.header("range"),
-                status: reply.status, dialect: request.dialect.rawValue, bytesIn: exchange.bytesIn, bytesOut: bytesOut))
+                operation: exchange.operation.rawValue,
+                method: request.method,
+                bucket: request.bucketName,
+                key: String(decoding: request.key.bytes, as: UTF8.self),
+                range: request.header("range"),
+                status: reply.status,
+                dialect: request.dialect.rawValue,
+                bytesIn: exchange.bytesIn,
+                bytesOut: bytesOut
+            )
+        )
     }
 }

@@ -1,8 +1,8 @@
 import Glibc
 import NIOCore
 
-/// Hands out the bytes of an object piece by piece, the cheapest way its bodies allow: views of memory, or regions
-/// of files that the kernel sends by itself.
+/// Hands out the bytes of an object piece by piece, the cheapest way its bodies allow: views of memory, or
+/// regions of files that the kernel sends by itself.
 final class ContentReader {
     private var segments: ArraySlice<Segment>
     private let blobs: BlobStore
@@ -32,7 +32,9 @@ final class ContentReader {
         var piece: Piece
         switch segment.source {
         case .synthetic(let seed):
-            piece = Piece(data: .byteBuffer(SyntheticContent.slice(seed: seed, offset: segment.offset, max: want)))
+            piece = Piece(
+                data: .byteBuffer(SyntheticContent.slice(seed: seed, offset: segment.offset, max: want))
+            )
         case .blob(let blob) where blobs.directory == nil:
             piece = Piece(data: .byteBuffer(blobs.slice(blob, offset: segment.offset, max: want)))
         case .blob(let blob):
@@ -58,7 +60,8 @@ final class ContentReader {
     }
 
     static func close(_ file: NIOFileHandle?) {
-        // The descriptor is open and ours; there is nothing to do about an error of close(2) on a file only read.
+        // The descriptor is open and ours; there is nothing to do about an error of close(2) on a file only
+        // read.
         try? file?.close()
     }
 
@@ -66,12 +69,17 @@ final class ContentReader {
         let handle = try opened(blob)
         if sendsFiles {
             return Piece(
-                data: .fileRegion(FileRegion(fileHandle: handle, readerIndex: Int(offset), endIndex: Int(offset) + want)))
+                data: .fileRegion(
+                    FileRegion(fileHandle: handle, readerIndex: Int(offset), endIndex: Int(offset) + want)
+                )
+            )
         }
         var buffer = ByteBuffer()
         let wanted = min(want, Self.bufferBytes)
         buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: wanted) { bytes in
-            let count = try? handle.withUnsafeFileDescriptor { pread($0, bytes.baseAddress, wanted, off_t(offset)) }
+            let count = try? handle.withUnsafeFileDescriptor {
+                pread($0, bytes.baseAddress, wanted, off_t(offset))
+            }
             return max(0, count ?? 0)
         }
         return Piece(data: .byteBuffer(buffer))

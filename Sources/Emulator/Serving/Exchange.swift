@@ -3,8 +3,8 @@ import NIOHTTP1
 import ThawCore
 import Wire
 
-/// One request and its reply. Confined to its connection's event loop; every step blocks for the length of a few
-/// SQLite statements at the most.
+/// One request and its reply. Confined to its connection's event loop; every step blocks for the length of a
+/// few SQLite statements at the most.
 final class Exchange {
     let service: StoreService
     let request: StoreRequest
@@ -30,23 +30,28 @@ final class Exchange {
         }
     }
 
-    /// Whether the body is wanted; if not, a client that asks first (`Expect: 100-continue`) is told the outcome.
+    /// Whether the body is wanted; if not, a client that asks first (`Expect: 100-continue`) is told the
+    /// outcome.
     var isRefused: Bool { refusal != nil }
 
     private func begin() throws(ProviderError) {
         if let error = effects.error { throw error }
         try service.authorization.check(
-            request, now: .now() + effects.clockSkew, tokenExpired: effects.tokenExpired)
+            request,
+            now: .now() + effects.clockSkew,
+            tokenExpired: effects.tokenExpired
+        )
         if operation == .unsupported {
             throw .notImplemented("\(request.method) of \(request.wirePath)?\(request.query.wire)")
         }
+        let signatures = service.authorization.chunkSignatures(request)
         switch operation {
         case .putObject, .uploadPart:
             try checkUpload()
             let blob = try service.catalog.perform { tables throws(ProviderError) in try tables.newBlob() }
-            intake = try BodyIntake(request, upload: (blob, service.blobs))
+            intake = try BodyIntake(request, signatures: signatures, upload: (blob, service.blobs))
         default:
-            intake = try BodyIntake(request, upload: nil)
+            intake = try BodyIntake(request, signatures: signatures, upload: nil)
         }
     }
 
@@ -116,7 +121,11 @@ final class Exchange {
         if request.dialect == .oss, let ec = error.ec { headers.append(("x-oss-ec", ec)) }
         let resource = String(decoding: PercentEncoding.decode(request.wirePath) ?? [], as: UTF8.self)
         let document = error.document(
-            request.dialect, requestID: request.id, host: request.host, resource: resource)
+            request.dialect,
+            requestID: request.id,
+            host: request.host,
+            resource: resource
+        )
         if request.method == "HEAD" {
             if request.dialect == .oss { headers.append(("x-oss-err", Base64.encode(document))) }
             return Reply(error.status, headers: headers)
@@ -140,7 +149,10 @@ final class Exchange {
 
     /// The version that the request names, or the current one.
     func version(
-        _ tables: CatalogTables, _ bucket: Bucket, _ key: ObjectKey, id: String?
+        _ tables: CatalogTables,
+        _ bucket: Bucket,
+        _ key: ObjectKey,
+        id: String?
     ) throws(ProviderError) -> ObjectVersion {
         let marker = [(request.vendorPrefix + "delete-marker", "true")]
         guard let id else {
@@ -155,8 +167,11 @@ final class Exchange {
         guard let version = try tables.version(bucket, key, id: id) else { throw keyed(.noSuchVersion, key) }
         guard !version.isDeleteMarker else {
             throw ProviderError(
-                405, "MethodNotAllowed", "The specified method is not allowed against this resource.",
-                headers: marker)
+                405,
+                "MethodNotAllowed",
+                "The specified method is not allowed against this resource.",
+                headers: marker
+            )
         }
         return version
     }
@@ -187,7 +202,8 @@ final class Exchange {
 
 /// Runs a reader over a request's document, whatever is wrong with it being `MalformedXML`.
 func readDocument<Result>(
-    _ bytes: [UInt8], _ read: (inout XMLReader) throws(XMLError) -> Result
+    _ bytes: [UInt8],
+    _ read: (inout XMLReader) throws(XMLError) -> Result
 ) throws(ProviderError) -> Result {
     do throws(XMLError) {
         var xml = try XMLReader(bytes)

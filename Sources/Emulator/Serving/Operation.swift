@@ -50,9 +50,11 @@ enum Operation: String, Sendable {
 
     /// Sub-resources that would be mistaken for a plain GET, PUT, POST or DELETE if they were passed over.
     private static let foreign: Set<String> = [
-        "accelerate", "acl", "analytics", "append", "attributes", "comp", "cors", "encryption", "intelligent-tiering",
+        "accelerate", "acl", "analytics", "append", "attributes", "comp", "cors", "encryption",
+        "intelligent-tiering",
         "inventory", "legal-hold", "lifecycle", "live", "logging", "metrics", "notification", "object-lock",
-        "ownershipControls", "policy", "policyStatus", "publicAccessBlock", "referer", "renameObject", "replication",
+        "ownershipControls", "policy", "policyStatus", "publicAccessBlock", "referer", "renameObject",
+        "replication",
         "requestPayment", "retention", "select", "stat", "symlink", "tagging", "torrent", "website", "worm",
         "x-oss-process", "x-oss-async-process", "resourceGroup", "transferAcceleration",
     ]
@@ -80,7 +82,9 @@ enum Operation: String, Sendable {
     private static func onObject(_ request: StoreRequest) -> Operation {
         let copies = request.vendorHeader("copy-source") != nil
         switch request.method {
-        case "GET": return request.has("uploadId") ? .listParts : request.has("objectMeta") ? .getObjectMeta : .getObject
+        case "GET":
+            return request.has("uploadId")
+                ? .listParts : request.has("objectMeta") ? .getObjectMeta : .getObject
         case "HEAD": return request.has("objectMeta") ? .getObjectMeta : .headObject
         case "PUT":
             if request.has("partNumber") { return copies ? .uploadPartCopy : .uploadPart }

@@ -14,8 +14,12 @@ struct ProviderError: Error, Sendable {
     var headers: [(name: String, value: String)]
 
     init(
-        _ status: Int, _ code: String, _ message: String, ec: String? = nil,
-        details: [(name: StaticString, value: String)] = [], headers: [(name: String, value: String)] = []
+        _ status: Int,
+        _ code: String,
+        _ message: String,
+        ec: String? = nil,
+        details: [(name: StaticString, value: String)] = [],
+        headers: [(name: String, value: String)] = []
     ) {
         self.status = status
         self.code = code
@@ -45,18 +49,35 @@ struct ProviderError: Error, Sendable {
 }
 
 extension ProviderError {
-    static let noSuchKey = ProviderError(404, "NoSuchKey", "The specified key does not exist.", ec: "0026-00000001")
+    static let noSuchKey = ProviderError(
+        404,
+        "NoSuchKey",
+        "The specified key does not exist.",
+        ec: "0026-00000001"
+    )
     static let noSuchBucket = ProviderError(
-        404, "NoSuchBucket", "The specified bucket does not exist.", ec: "0015-00000101")
+        404,
+        "NoSuchBucket",
+        "The specified bucket does not exist.",
+        ec: "0015-00000101"
+    )
     static let noSuchVersion = ProviderError(404, "NoSuchVersion", "The specified version does not exist.")
     static let noSuchUpload = ProviderError(
-        404, "NoSuchUpload", "The specified upload does not exist. The upload ID may be invalid, or aborted.")
+        404,
+        "NoSuchUpload",
+        "The specified upload does not exist. The upload ID may be invalid, or aborted."
+    )
     static let malformedXML = ProviderError(
-        400, "MalformedXML",
+        400,
+        "MalformedXML",
         "The XML you provided was not well-formed or did not validate against our published schema.",
-        ec: "0016-00000706")
+        ec: "0016-00000706"
+    )
     static let bucketNotEmpty = ProviderError(
-        409, "BucketNotEmpty", "The bucket you tried to delete is not empty.")
+        409,
+        "BucketNotEmpty",
+        "The bucket you tried to delete is not empty."
+    )
     static let accessDenied = ProviderError(403, "AccessDenied", "Access Denied.", ec: "0003-00000001")
 
     static func invalidArgument(_ message: String, ec: String? = nil) -> ProviderError {
@@ -65,8 +86,11 @@ extension ProviderError {
 
     static func preconditionFailed(_ condition: String) -> ProviderError {
         ProviderError(
-            412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold",
-            details: [("Condition", condition)])
+            412,
+            "PreconditionFailed",
+            "At least one of the pre-conditions you specified did not hold",
+            details: [("Condition", condition)]
+        )
     }
 
     static func notImplemented(_ what: String) -> ProviderError {
@@ -78,22 +102,35 @@ extension ProviderError {
     }
 
     /// What a dialect says to reading or copying an object that is frozen or being restored.
-    static func invalidObjectState(_ version: ObjectVersion, _ dialect: Dialect, isCopySource: Bool) -> ProviderError {
+    static func invalidObjectState(_ version: ObjectVersion, _ dialect: Dialect, isCopySource: Bool)
+        -> ProviderError
+    {
         switch dialect {
         case .oss:
             return ProviderError(
-                403, "InvalidObjectState", "The operation is not valid for the object's state",
-                ec: "0016-00000404", details: [("ObjectName", version.key.description)])
+                403,
+                "InvalidObjectState",
+                "The operation is not valid for the object's state",
+                ec: "0016-00000404",
+                details: [("ObjectName", version.key.description)]
+            )
         case .s3 where isCopySource:
             return ProviderError(
-                403, "ObjectNotInActiveTierError",
-                "The source object of the COPY operation is not in the active tier and is only stored in Amazon S3 Glacier.")
+                403,
+                "ObjectNotInActiveTierError",
+                "The source object of the COPY operation is not in the active tier."
+            )
         case .s3:
-            var details: [(name: StaticString, value: String)] = [("StorageClass", version.archive.storageClass.name)]
+            var details: [(name: StaticString, value: String)] = [
+                ("StorageClass", version.archive.storageClass.name)
+            ]
             if let status = version.archive.archiveStatus { details.append(("AccessTier", status)) }
             return ProviderError(
-                403, "InvalidObjectState", "The operation is not valid for the object's storage class",
-                details: details)
+                403,
+                "InvalidObjectState",
+                "The operation is not valid for the object's storage class",
+                details: details
+            )
         }
     }
 }
@@ -104,22 +141,36 @@ extension RestoreRefusal {
         switch (self, dialect) {
         case (.notArchived, .oss):
             ProviderError(
-                400, "OperationNotSupported", "The operation is not supported for this resource",
+                400,
+                "OperationNotSupported",
+                "The operation is not supported for this resource",
                 ec: "0016-00000702",
-                details: [("Detail", "RestoreObject operation does not support this object storage class")])
+                details: [("Detail", "RestoreObject operation does not support this object storage class")]
+            )
         case (.notArchived, .s3):
             ProviderError(
-                403, "ObjectAlreadyInActiveTierError", "This object is already in the active tier and needs no restore")
+                403,
+                "ObjectAlreadyInActiveTierError",
+                "This object is already in the active tier and needs no restore"
+            )
         case (.inProgress, .oss):
             ProviderError(
-                409, "RestoreAlreadyInProgress", "The restore operation is in progress.", ec: "0016-00000701")
+                409,
+                "RestoreAlreadyInProgress",
+                "The restore operation is in progress.",
+                ec: "0016-00000701"
+            )
         case (.tierLowered, .oss):
             .invalidArgument("The restore priority of the object cannot be lowered.", ec: "0016-00000715")
         case (.inProgress, .s3), (.tierLowered, .s3):
             ProviderError(409, "RestoreAlreadyInProgress", "Object restore is already in progress")
         case (.tierNotAllowed, .oss):
             ProviderError(
-                400, "MalformedXML", "JobParameters cannot be given for an object of class Archive.", ec: "0016-00000714")
+                400,
+                "MalformedXML",
+                "JobParameters cannot be given for an object of class Archive.",
+                ec: "0016-00000714"
+            )
         case (.tierNotAllowed, .s3):
             .invalidArgument("The storage class of the object takes no retrieval tier")
         case (.tier(let word), _):
@@ -127,7 +178,8 @@ extension RestoreRefusal {
         case (.days(let range), _):
             .invalidArgument(
                 "Days must be from \(range.lowerBound) to \(range.upperBound)",
-                ec: range.upperBound == 7 ? "0016-00000708" : "0016-00000704")
+                ec: range.upperBound == 7 ? "0016-00000708" : "0016-00000704"
+            )
         case (.daysNotAllowed, _):
             .invalidArgument("Days cannot be given for an object of class INTELLIGENT_TIERING")
         }

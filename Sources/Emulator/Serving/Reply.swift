@@ -26,7 +26,11 @@ struct Reply {
     }
 
     static func json(_ value: JSON, status: Int = 200) -> Reply {
-        Reply(status, headers: [("Content-Type", "application/json")], body: .bytes(Array((value.text + "\n").utf8)))
+        Reply(
+            status,
+            headers: [("Content-Type", "application/json")],
+            body: .bytes(Array((value.text + "\n").utf8))
+        )
     }
 
     var lengthBytes: UInt64 {

@@ -25,7 +25,8 @@ struct StoreRequest: Sendable {
         let target = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         wirePath = target.first.map(String.init) ?? "/"
         // Form encoding: oss2 sends a blank as a plus, and a plus as %2B.
-        let encoded = target.count > 1 ? target[1].split(separator: "+", omittingEmptySubsequences: false) : []
+        let encoded =
+            target.count > 1 ? target[1].split(separator: "+", omittingEmptySubsequences: false) : []
         guard let query = [QueryItem](wire: encoded.joined(separator: "%20")),
             let path = PercentEncoding.decode(wirePath), path.first == UInt8(ascii: "/")
         else { throw ProviderError(400, "InvalidURI", "Couldn't parse the specified URI.") }
@@ -64,10 +65,13 @@ struct StoreRequest: Sendable {
         return value.isEmpty ? nil : value
     }
 
-    func number(_ name: String, _ range: ClosedRange<Int>, default fallback: Int) throws(ProviderError) -> Int {
+    func number(_ name: String, _ range: ClosedRange<Int>, default fallback: Int) throws(ProviderError) -> Int
+    {
         guard let text = parameter(name) else { return fallback }
         guard let number = Int(text), range.contains(number) else {
-            throw .invalidArgument("Argument \(name) must be an integer between \(range.lowerBound) and \(range.upperBound)")
+            throw .invalidArgument(
+                "Argument \(name) must be an integer between \(range.lowerBound) and \(range.upperBound)"
+            )
         }
         return number
     }
@@ -76,7 +80,13 @@ struct StoreRequest: Sendable {
 
     var signable: SignableRequest {
         SignableRequest(
-            method: method, bucket: bucketName, key: key.bytes, wirePath: wirePath, query: query, headers: headers)
+            method: method,
+            bucket: bucketName,
+            key: key.bytes,
+            wirePath: wirePath,
+            query: query,
+            headers: headers
+        )
     }
 
     private static func dialect(_ headers: [(name: String, value: String)], _ query: [QueryItem]) -> Dialect {

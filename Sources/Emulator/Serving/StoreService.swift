@@ -18,9 +18,13 @@ final class StoreService: Sendable {
         self.configuration = configuration
         authorization = Authorization(
             secrets: Dictionary(
-                configuration.credentials.map { ($0.accessKeyID, $0.secretAccessKey) }, uniquingKeysWith: { $1 }),
-            sessionToken: configuration.sessionToken, region: configuration.region,
-            isLenient: configuration.isLenient)
+                configuration.credentials.map { ($0.accessKeyID, $0.secretAccessKey) },
+                uniquingKeysWith: { $1 }
+            ),
+            sessionToken: configuration.sessionToken,
+            region: configuration.region,
+            isLenient: configuration.isLenient
+        )
         let directory = configuration.dataDirectory
         if let directory, mkdir(directory, 0o755) != 0, errno != EEXIST {
             throw EmulatorError("cannot create \(directory): \(String(cString: strerror(errno)))")
@@ -38,7 +42,8 @@ final class StoreService: Sendable {
             }
             blobs.removeAll(but: known)
             clock = Mutex(
-                VirtualClock(real: now, virtual: now + .nanoseconds(ahead), scale: configuration.timeScale))
+                VirtualClock(real: now, virtual: now + .nanoseconds(ahead), scale: configuration.timeScale)
+            )
         } catch {
             throw EmulatorError("cannot open the data: \(error)")
         }

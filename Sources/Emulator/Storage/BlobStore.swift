@@ -97,13 +97,17 @@ struct BlobWriter: ~Copyable {
             }
             return 0
         }
-        guard failure == 0 else { throw .internalError("cannot write a body: \(String(cString: strerror(failure)))") }
+        guard failure == 0 else {
+            throw .internalError("cannot write a body: \(String(cString: strerror(failure)))")
+        }
     }
 
     private mutating func gather(_ buffer: ByteBuffer) {
         var rest = buffer
         while rest.readableBytes > 0 {
-            if pieces.last.map({ $0.readableBytes == BlobStore.pieceBytes }) ?? true { pieces.append(ByteBuffer()) }
+            if pieces.last.map({ $0.readableBytes == BlobStore.pieceBytes }) ?? true {
+                pieces.append(ByteBuffer())
+            }
             let room = BlobStore.pieceBytes - pieces[pieces.count - 1].readableBytes
             guard var part = rest.readSlice(length: min(room, rest.readableBytes)) else { return }
             pieces[pieces.count - 1].writeBuffer(&part)

@@ -35,13 +35,19 @@ extension CatalogTables {
             [
                 .text(upload.id), .int(bucket.id), .blob(upload.key.bytes), .time(upload.initiated),
                 .text(upload.storageClass), .text(HeaderText.encode(upload.headers)),
-            ])
+            ]
+        )
     }
 
     func upload(_ bucket: Bucket, _ key: ObjectKey, id: String) throws(ProviderError) -> Upload {
         let upload = try row(
-            "SELECT id, key, initiated, class, headers FROM uploads WHERE bucket = ?1 AND key = ?2 AND id = ?3",
-            [.int(bucket.id), .blob(key.bytes), .text(id)], Self.upload)
+            """
+            SELECT id, key, initiated, class, headers FROM uploads
+            WHERE bucket = ?1 AND key = ?2 AND id = ?3
+            """,
+            [.int(bucket.id), .blob(key.bytes), .text(id)],
+            Self.upload
+        )
         guard let upload else { throw .noSuchUpload }
         return upload
     }
@@ -50,19 +56,30 @@ extension CatalogTables {
     func uploads(_ bucket: Bucket) throws(ProviderError) -> [Upload] {
         try rows(
             "SELECT id, key, initiated, class, headers FROM uploads WHERE bucket = ?1 ORDER BY key, id",
-            [.int(bucket.id)], Self.upload)
+            [.int(bucket.id)],
+            Self.upload
+        )
     }
 
     func parts(_ upload: Upload) throws(ProviderError) -> [UploadedPart] {
         try rows(
-            "SELECT number, size, etag, crc64, modified, content FROM parts WHERE upload = ?1 ORDER BY number",
+            """
+            SELECT number, size, etag, crc64, modified, content FROM parts
+            WHERE upload = ?1 ORDER BY number
+            """,
             [.text(upload.id)]
         ) { row throws(ProviderError) in
-            guard let content = [Segment](text: row.text(5)) else { throw .internalError("unreadable content column") }
+            guard let content = [Segment](text: row.text(5)) else {
+                throw .internalError("unreadable content column")
+            }
             return UploadedPart(
-                number: Int(row.int64(0)), sizeBytes: row.uint64(1), etag: row.text(2),
-                crc64: row.isNull(3) ? nil : row.uint64(3), modified: Timestamp(nanoseconds: row.int64(4)),
-                content: content)
+                number: Int(row.int64(0)),
+                sizeBytes: row.uint64(1),
+                etag: row.text(2),
+                crc64: row.isNull(3) ? nil : row.uint64(3),
+                modified: Timestamp(nanoseconds: row.int64(4)),
+                content: content
+            )
         }
     }
 
@@ -70,11 +87,16 @@ extension CatalogTables {
     func store(_ part: UploadedPart, of upload: Upload) throws(ProviderError) -> [Int64] {
         let replaced = try parts(upload).filter { $0.number == part.number }.flatMap(\.content)
         try run(
-            "INSERT OR REPLACE INTO parts(upload, number, size, etag, crc64, modified, content) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            """
+            INSERT OR REPLACE INTO parts(upload, number, size, etag, crc64, modified, content)
+            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            """,
             [
                 .text(upload.id), .int(Int64(part.number)), .int(Int64(part.sizeBytes)), .text(part.etag),
-                .int(part.crc64.map { Int64(bitPattern: $0) }), .time(part.modified), .text(part.content.text),
-            ])
+                .int(part.crc64.map { Int64(bitPattern: $0) }), .time(part.modified),
+                .text(part.content.text),
+            ]
+        )
         return try release(replaced)
     }
 
@@ -86,7 +108,11 @@ extension CatalogTables {
 
     private static func upload(_ row: Statement) -> Upload {
         Upload(
-            id: row.text(0), key: ObjectKey(row.blob(1)), initiated: Timestamp(nanoseconds: row.int64(2)),
-            storageClass: row.text(3), headers: HeaderText.decode(row.text(4)))
+            id: row.text(0),
+            key: ObjectKey(row.blob(1)),
+            initiated: Timestamp(nanoseconds: row.int64(2)),
+            storageClass: row.text(3),
+            headers: HeaderText.decode(row.text(4))
+        )
     }
 }

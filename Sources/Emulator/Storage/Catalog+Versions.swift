@@ -4,14 +4,17 @@ import Wire
 
 extension CatalogTables {
     fileprivate static let columns = """
-        key, sequence, version, marker, size, etag, modified, class, archive_status, ready, expiry, tier, fails,
-        crc64, headers, content
+        key, sequence, version, marker, size, etag, modified, class, archive_status, ready, expiry, tier,
+        fails, crc64, headers, content
         """
 
     /// The current version, which may be a delete marker; nil where there never was one.
     func current(_ bucket: Bucket, _ key: ObjectKey) throws(ProviderError) -> ObjectVersion? {
         try row(
-            "SELECT \(Self.columns) FROM versions WHERE bucket = ?1 AND key = ?2 ORDER BY sequence DESC LIMIT 1",
+            """
+            SELECT \(Self.columns) FROM versions
+            WHERE bucket = ?1 AND key = ?2 ORDER BY sequence DESC LIMIT 1
+            """,
             [.int(bucket.id), .blob(key.bytes)]
         ) { row throws(ProviderError) in try ObjectVersion(row: row, isWhole: true) }
     }
@@ -31,7 +34,8 @@ extension CatalogTables {
         var freed: [Int64] = []
         if bucket.versioning == .enabled {
             version.versionID = Hex.encode(
-                withUnsafeBytes(of: UInt64(version.sequence).bigEndian) { Array($0) } + Array("thaw".utf8))
+                withUnsafeBytes(of: UInt64(version.sequence).bigEndian) { Array($0) } + Array("thaw".utf8)
+            )
         } else {
             version.versionID = "null"
             if let replaced = try self.version(bucket, version.key, id: "null") {
@@ -57,14 +61,16 @@ extension CatalogTables {
                 .text(restore?.tier?.rawValue), .int(restore?.fails == true ? 1 : 0),
                 .int(version.crc64.map { Int64(bitPattern: $0) }), .text(HeaderText.encode(version.headers)),
                 .text(version.content.text),
-            ])
+            ]
+        )
     }
 
     func updateArchive(_ version: ObjectVersion, in bucket: Bucket) throws(ProviderError) {
         let restore = version.archive.restore
         try run(
             """
-            UPDATE versions SET class = ?4, archive_status = ?5, ready = ?6, expiry = ?7, tier = ?8, fails = ?9
+            UPDATE versions
+            SET class = ?4, archive_status = ?5, ready = ?6, expiry = ?7, tier = ?8, fails = ?9
             WHERE bucket = ?1 AND key = ?2 AND sequence = ?3
             """,
             [
@@ -72,14 +78,16 @@ extension CatalogTables {
                 .text(version.archive.storageClass.name), .text(version.archive.archiveStatus),
                 .time(restore?.ready), .time(restore?.expiry), .text(restore?.tier?.rawValue),
                 .int(restore?.fails == true ? 1 : 0),
-            ])
+            ]
+        )
     }
 
     /// Forgets a version and answers the blobs that nothing refers to any more.
     func remove(_ version: ObjectVersion, from bucket: Bucket) throws(ProviderError) -> [Int64] {
         try run(
             "DELETE FROM versions WHERE bucket = ?1 AND key = ?2 AND sequence = ?3",
-            [.int(bucket.id), .blob(version.key.bytes), .int(version.sequence)])
+            [.int(bucket.id), .blob(version.key.bytes), .int(version.sequence)]
+        )
         return try release(version.content)
     }
 
@@ -143,9 +151,12 @@ struct VersionCursor: KeyCursor {
         previous = nil
         statement = try tables.statement(
             """
-            SELECT \(CatalogTables.columns) FROM versions WHERE bucket = ?1 AND key \(inclusive ? ">=" : ">") ?2
+            SELECT \(CatalogTables.columns) FROM versions
+            WHERE bucket = ?1 AND key \(inclusive ? ">=" : ">") ?2
             ORDER BY key, sequence DESC
-            """, [.int(bucket), .blob(key.bytes)])
+            """,
+            [.int(bucket), .blob(key.bytes)]
+        )
     }
 
     mutating func next() throws(ProviderError) -> (key: ObjectKey, entry: ListedVersion)? {
@@ -180,19 +191,32 @@ extension ObjectVersion {
         }
         let restore = time(9).map { ready in
             ArchiveRecord.Restore(
-                ready: ready, expiry: time(10), tier: RestoreTier(rawValue: row.text(11)), fails: row.int64(12) != 0)
+                ready: ready,
+                expiry: time(10),
+                tier: RestoreTier(rawValue: row.text(11)),
+                fails: row.int64(12) != 0
+            )
         }
         self.init(
-            key: ObjectKey(row.blob(0)), versionID: row.text(2), sequence: row.int64(1),
-            isDeleteMarker: row.int64(3) != 0, sizeBytes: row.uint64(4), etag: row.text(5),
+            key: ObjectKey(row.blob(0)),
+            versionID: row.text(2),
+            sequence: row.int64(1),
+            isDeleteMarker: row.int64(3) != 0,
+            sizeBytes: row.uint64(4),
+            etag: row.text(5),
             modified: Timestamp(nanoseconds: row.int64(6)),
             archive: ArchiveRecord(
-                storageClass: StorageClass(row.text(7)), archiveStatus: row.isNull(8) ? nil : row.text(8),
-                restore: restore))
+                storageClass: StorageClass(row.text(7)),
+                archiveStatus: row.isNull(8) ? nil : row.text(8),
+                restore: restore
+            )
+        )
         guard isWhole else { return }
         crc64 = row.isNull(13) ? nil : row.uint64(13)
         headers = HeaderText.decode(row.text(14))
-        guard let content = [Segment](text: row.text(15)) else { throw .internalError("unreadable content column") }
+        guard let content = [Segment](text: row.text(15)) else {
+            throw .internalError("unreadable content column")
+        }
         self.content = content
     }
 }

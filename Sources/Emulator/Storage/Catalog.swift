@@ -67,8 +67,9 @@ final class CatalogTables {
             id TEXT PRIMARY KEY, bucket INTEGER NOT NULL, key BLOB NOT NULL, initiated INTEGER NOT NULL,
             class TEXT NOT NULL, headers TEXT NOT NULL) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS parts(
-            upload TEXT NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL, crc64 INTEGER,
-            modified INTEGER NOT NULL, content TEXT NOT NULL, PRIMARY KEY(upload, number)) WITHOUT ROWID;
+            upload TEXT NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL,
+            crc64 INTEGER, modified INTEGER NOT NULL, content TEXT NOT NULL,
+            PRIMARY KEY(upload, number)) WITHOUT ROWID;
         """
 
     func execute(_ sql: String) throws(ProviderError) {
@@ -89,7 +90,9 @@ final class CatalogTables {
                 statement = try connection.prepare(sql)
                 prepared[sql] = statement
             }
-            for (index, parameter) in parameters.enumerated() { try parameter.bind(to: statement, at: index + 1) }
+            for (index, parameter) in parameters.enumerated() {
+                try parameter.bind(to: statement, at: index + 1)
+            }
             return statement
         }
     }
@@ -101,7 +104,9 @@ final class CatalogTables {
 
     /// What `read` makes of each row.
     func rows<Row>(
-        _ sql: String, _ parameters: [Parameter] = [], _ read: (Statement) throws(ProviderError) -> Row
+        _ sql: String,
+        _ parameters: [Parameter] = [],
+        _ read: (Statement) throws(ProviderError) -> Row
     ) throws(ProviderError) -> [Row] {
         let statement = try statement(sql, parameters)
         defer { statement.reset() }
@@ -112,7 +117,9 @@ final class CatalogTables {
 
     /// The first row only.
     func row<Row>(
-        _ sql: String, _ parameters: [Parameter] = [], _ read: (Statement) throws(ProviderError) -> Row
+        _ sql: String,
+        _ parameters: [Parameter] = [],
+        _ read: (Statement) throws(ProviderError) -> Row
     ) throws(ProviderError) -> Row? {
         let statement = try statement(sql, parameters)
         defer { statement.reset() }

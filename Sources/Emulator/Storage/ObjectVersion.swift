@@ -22,10 +22,17 @@ package struct ObjectVersion: Sendable {
     package var content: [Segment]
 
     package init(
-        key: ObjectKey, versionID: String = "null", sequence: Int64 = 0, isDeleteMarker: Bool = false,
-        sizeBytes: UInt64 = 0, etag: String = "", modified: Timestamp,
+        key: ObjectKey,
+        versionID: String = "null",
+        sequence: Int64 = 0,
+        isDeleteMarker: Bool = false,
+        sizeBytes: UInt64 = 0,
+        etag: String = "",
+        modified: Timestamp,
         archive: ArchiveRecord = ArchiveRecord(storageClass: StorageClass("STANDARD")),
-        headers: [(name: String, value: String)] = [], crc64: UInt64? = nil, content: [Segment] = []
+        headers: [(name: String, value: String)] = [],
+        crc64: UInt64? = nil,
+        content: [Segment] = []
     ) {
         self.key = key
         self.versionID = versionID
@@ -88,7 +95,9 @@ extension [Segment] {
             let low = Swift.max(start, range.lowerBound)
             let high = Swift.min(end, range.upperBound)
             if low < high {
-                sliced.append(Segment(source: segment.source, offset: segment.offset + low - start, length: high - low))
+                sliced.append(
+                    Segment(source: segment.source, offset: segment.offset + low - start, length: high - low)
+                )
             }
             start = end
         }
@@ -112,7 +121,9 @@ extension [Segment] {
         self = []
         for part in text.split(separator: ";") {
             let numbers = part.dropFirst().split(whereSeparator: { $0 == "+" || $0 == ":" })
-            guard numbers.count == 3, let offset = UInt64(numbers[1]), let length = UInt64(numbers[2]) else { return nil }
+            guard numbers.count == 3, let offset = UInt64(numbers[1]), let length = UInt64(numbers[2]) else {
+                return nil
+            }
             let source: Segment.Source
             if part.first == "b", let number = Int64(numbers[0]) {
                 source = .blob(number)

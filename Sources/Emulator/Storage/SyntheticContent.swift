@@ -1,7 +1,8 @@
 package import NIOCore
 
-/// Content of seeded objects: one block of pseudo-random bytes, repeated, begun at a place that the seed gives.
-/// Every slice is a view of the same memory, so that a gibibyte costs nothing to keep and nothing to make.
+/// Content of seeded objects: one block of pseudo-random bytes, repeated, begun at a place that the seed
+/// gives. Every slice is a view of the same memory, so that a gibibyte costs nothing to keep and nothing to
+/// make.
 package enum SyntheticContent {
     /// The period of the content.
     package static let blockBytes = 1 << 16

@@ -9,10 +9,11 @@ struct EmulateCommand: AsyncParsableCommand {
         commandName: "emulate",
         abstract: "Run an object store of our own: OSS and S3, with objects that freeze and thaw.",
         discussion: """
-            Prints one line, `listening on URL`, when it is ready, and stops on SIGINT or SIGTERM. Without --data \
-            everything is kept in memory. The clock by which objects thaw can be moved: \
+            Prints one line, `listening on URL`, when it is ready, and stops on SIGINT or SIGTERM. Without \
+            --data everything is kept in memory. The clock by which objects thaw can be moved: \
             curl -d '{"advance": "12h"}' URL/_emulator/clock
-            """)
+            """
+    )
 
     @Option(help: "Where to listen; port 0 takes a free one.")
     var listen = "127.0.0.1:9000"
@@ -65,7 +66,9 @@ struct EmulateCommand: AsyncParsableCommand {
         let stop = StopSignals()
         let server = try await EmulatorServer.start(configuration())
         let line = "listening on \(server.url)\n"
-        guard line.utf8.withContiguousStorageIfAvailable({ write(STDOUT_FILENO, $0.baseAddress, $0.count) }) ?? -1 > 0
+        guard
+            line.utf8.withContiguousStorageIfAvailable({ write(STDOUT_FILENO, $0.baseAddress, $0.count) })
+                ?? -1 > 0
         else { throw EmulatorError("cannot write to the standard output") }
         await stop.wait()
         try await server.stop()

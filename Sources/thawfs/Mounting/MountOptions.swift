@@ -76,7 +76,9 @@ struct MountOptions {
 
     private func frozenPolicy() throws -> FrozenPolicy {
         var policy = FrozenPolicy()
-        if let behaviour = try parsed(.onFrozen, { FrozenPolicy.Behaviour(rawValue: $0) }) { policy.behaviour = behaviour }
+        if let behaviour = try parsed(.onFrozen, { FrozenPolicy.Behaviour(rawValue: $0) }) {
+            policy.behaviour = behaviour
+        }
         if let point = try parsed(.eagainAt, { FrozenPolicy.RefusalPoint(rawValue: $0) }) { policy.eagainAt = point }
         if let wait = try parsed(.restoreWait, Self.durationOrForever) { policy.waitMax = wait }
         if let days = try parsed(.restoreDays, { Int($0).flatMap { $0 > 0 ? $0 : nil } }) { policy.days = days }
@@ -91,9 +93,11 @@ struct MountOptions {
     }
 
     func ownership() throws -> Ownership {
-        Ownership(
+        // As FUSE has it: a umask that is given leaves the execute bits, so that programs in the bucket can be run.
+        let mask = try parsed(.umask) { UInt32($0, radix: 8).flatMap { $0 <= 0o777 ? $0 : nil } }
+        return Ownership(
             uid: try parsed(.uid) { UInt32($0) } ?? getuid(), gid: try parsed(.gid) { UInt32($0) } ?? getgid(),
-            umask: try parsed(.umask) { UInt32($0, radix: 8).flatMap { $0 <= 0o777 ? $0 : nil } } ?? 0o022)
+            fileMode: mask.map { 0o777 & ~$0 } ?? 0o644, directoryMode: mask.map { 0o777 & ~$0 } ?? 0o755)
     }
 
     func fuseOptions(_ source: Source) throws -> [String] {
@@ -105,7 +109,7 @@ struct MountOptions {
     }
 
     func memoryBytes() throws -> Int {
-        let bytes = try parsed(.memory) { Units.bytes($0).flatMap { $0 >= 16 << 20 ? $0 : nil } } ?? 96 << 20
+        let bytes = try parsed(.memory) { Units.bytes($0).flatMap { $0 >= 16 << 20 ? $0 : nil } } ?? 128 << 20
         return Int(clamping: bytes)
     }
 

@@ -49,6 +49,8 @@ struct MountPlan {
 
     private func serveOrThrow(reportingTo descriptor: Int32?) async throws {
         try Mountpoint.checkDevice()
+        // A command that was interrupted no longer reads what is reported to it.
+        signal(SIGPIPE, SIG_IGN)
         let state = try await StateLocation(source, storeConfiguration, options, environment).open(for: mountpoint)
         let logDescriptor = try openLog(state, isBackground: descriptor != nil)
         let log = logger(logDescriptor)
@@ -62,7 +64,7 @@ struct MountPlan {
         let reader = MetadataReader(path: state.databasePath, executor: try ThreadExecutor(name: "db-reader"))
         let filesystem = Filesystem(
             configuration: filesystemConfiguration, store: store, context: context,
-            contents: ContentCache(store: store, bytesMax: memoryBytes / 3 * 2), writer: writer, reader: reader,
+            contents: ContentCache(store: store, bytesMax: memoryBytes / 2), writer: writer, reader: reader,
             log: log)
 
         let (usable, isUsable) = AsyncStream.makeStream(of: Void.self)

@@ -1,0 +1,76 @@
+"""The two dialects side by side: what a test of frozen objects needs to know of each."""
+
+import dataclasses
+
+import boto3
+from botocore.config import Config
+
+from .mount import Mount
+from .reader import run
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """A dialect's archive classes. A read waits for the quick one with the default options and `quick_options`."""
+
+    dialect: str
+    quick: str
+    quick_options: dict
+    quick_span: str
+    slow: str
+    slow_span: str
+
+    @property
+    def source(self):
+        return f"{self.dialect}://bkt"
+
+    def mount(self, emulator, directory, **options):
+        """A mount whose reads wait for objects of the quick class."""
+        return Mount(emulator, self.source, directory, self.quick_options | options)
+
+
+ARCHIVES = {
+    "oss": Archive("oss", "Archive", {}, "1m", "ColdArchive", "5h"),
+    "s3": Archive("s3", "GLACIER", {"restore_tier": "Expedited"}, "5m", "DEEP_ARCHIVE", "12h"),
+}
+
+
+def s3_client(emulator):
+    return boto3.client(
+        "s3", endpoint_url=emulator.url, region_name="us-east-1", aws_access_key_id=emulator.ACCESS_KEY,
+        aws_secret_access_key=emulator.SECRET_KEY,
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}))
+
+
+def put(emulator, key, content=b"content", storage_class="Standard", **state):
+    """Puts an object, of any class of either dialect."""
+    s3_client(emulator).put_object(Bucket="bkt", Key=key, Body=content)
+    if storage_class != "Standard":
+        emulator.set_object("bkt", key, **{"class": storage_class}, **state)
+
+
+def count(emulator, operation, key=None):
+    """How many requests of this operation the store has had."""
+    requests = emulator.requests()
+    if key is None:
+        return requests["counts"].get(operation, 0)
+    return sum(line["op"] == operation and line["key"] == key for line in requests["requests"])
+
+
+def restores(emulator, key=None):
+    return count(emulator, "RestoreObject", key)
+
+
+def attribute(path, name):
+    """One extended attribute as text; None when there is none."""
+    done = run("getfattr", "--absolute-names", "--only-values", "-n", f"user.thaw.{name}", path)
+    if done.returncode != 0:
+        assert "No such attribute" in done.stderr or "No data available" in done.stderr, done.stderr
+        return None
+    return done.stdout
+
+
+def set_attribute(path, name, value=""):
+    """Runs setfattr; answers None, or what it says went wrong."""
+    done = run("setfattr", "-n", f"user.thaw.{name}", "-v", value, path)
+    return None if done.returncode == 0 else done.stderr.rsplit(":", 1)[1].strip()
