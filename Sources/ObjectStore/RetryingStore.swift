@@ -114,7 +114,7 @@ package struct RetryingStore: ObjectStore {
             let isHopeless = failure.kind == .clockSkew && hasCorrectedClock
             let named = failure.retryAfter ?? .zero
             guard attempt < policy.attemptsMax, !isHopeless, named <= policy.namedDelayMax else {
-                logger.error("\(operation) \(key): given up after \(attempt) attempts: \(failure)")
+                logger.debug("\(operation) \(key): given up after \(attempt) attempts: \(failure)")
                 throw failure
             }
             if failure.kind == .clockSkew {
