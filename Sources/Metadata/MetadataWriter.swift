@@ -175,8 +175,15 @@ package actor MetadataWriter {
         }
     }
 
+    /// All restores that are remembered. Asked at the mount, which a damaged file must not prevent: once it has been
+    /// replaced, those that could be kept are read from the new one.
     package func restores() throws(MetadataError) -> [RestoreRow] {
-        try guarded { connection, _ throws(DatabaseError) in try Self.readRestores(connection) }
+        do throws(MetadataError) {
+            return try guarded { connection, _ throws(DatabaseError) in try Self.readRestores(connection) }
+        } catch {
+            guard case .database(let cause) = error, cause.isCorrupt else { throw error }
+            return try guarded { connection, _ throws(DatabaseError) in try Self.readRestores(connection) }
+        }
     }
 
     private func durably(
