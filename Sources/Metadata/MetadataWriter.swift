@@ -125,11 +125,15 @@ package actor MetadataWriter {
         }
     }
 
-    /// Makes the next look at the directory ask the store.
+    /// Makes the next look at the directory, and at any name below it, ask the store.
     package func expire(directory prefix: ObjectKey) throws(MetadataError) {
-        try guarded { _, statements throws(DatabaseError) in
-            try statements.expireDirectory.bind(prefix.bytes, at: 1)
-            try statements.expireDirectory.run()
+        try guarded { connection, statements throws(DatabaseError) in
+            try connection.transaction { () throws(DatabaseError) in
+                for statement in [statements.expireDirectory, statements.expireEntries] {
+                    try statement.bind(prefix.bytes, at: 1)
+                    try statement.run()
+                }
+            }
         }
     }
 
@@ -175,8 +179,15 @@ package actor MetadataWriter {
         }
     }
 
+    /// All restores that are remembered. Asked at the mount, which a damaged file must not prevent: once it has been
+    /// replaced, those that could be kept are read from the new one.
     package func restores() throws(MetadataError) -> [RestoreRow] {
-        try guarded { connection, _ throws(DatabaseError) in try Self.readRestores(connection) }
+        do throws(MetadataError) {
+            return try guarded { connection, _ throws(DatabaseError) in try Self.readRestores(connection) }
+        } catch {
+            guard case .database(let cause) = error, cause.isCorrupt else { throw error }
+            return try guarded { connection, _ throws(DatabaseError) in try Self.readRestores(connection) }
+        }
     }
 
     private func durably(

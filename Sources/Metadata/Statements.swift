@@ -76,6 +76,7 @@ struct WriteStatements {
     let finishListing: Statement
     let dropUnlisted: Statement
     let expireDirectory: Statement
+    let expireEntries: Statement
     let expireEntry: Statement
     let putRestore: Statement
     let dropRestore: Statement
@@ -105,6 +106,8 @@ struct WriteStatements {
         dropUnlisted = try connection.prepare(
             "DELETE FROM entry WHERE directory = ?1 AND listing <> ?2 AND checked_at < ?3")
         expireDirectory = try connection.prepare("UPDATE directory SET listed_at = 0 WHERE prefix = ?1")
+        expireEntries = try connection.prepare(
+            "UPDATE entry SET checked_at = 0 WHERE directory = (SELECT id FROM directory WHERE prefix = ?1)")
         expireEntry = try connection.prepare(
             "UPDATE entry SET checked_at = 0 WHERE directory = (SELECT id FROM directory WHERE prefix = ?1) AND segment = ?2")
         putRestore = try connection.prepare(

@@ -67,10 +67,11 @@ struct MountPlan {
             contents: ContentCache(store: store, bytesMax: memoryBytes / 2), writer: writer, reader: reader,
             log: log)
 
+        try await filesystem.resumeRestores()
+
         let (usable, isUsable) = AsyncStream.makeStream(of: Void.self)
         let mount = try mount(filesystem, log) { isUsable.finish() }
         for await _ in usable {}
-        try await filesystem.resumeRestores()
         log.info("mounted \(source.text) on \(mountpoint.path)")
         if let descriptor {
             dup2(logDescriptor, STDERR_FILENO)
