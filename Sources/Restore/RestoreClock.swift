@@ -13,5 +13,6 @@ package struct RestoreClock: Sendable {
         self.sleep = sleep
     }
 
-    package static let continuous = RestoreClock(now: { .now }, sleep: { try await Task.sleep(until: $0, clock: .continuous) })
+    package static let continuous = RestoreClock(
+        now: { .now }, sleep: { try await Task.sleep(until: $0, clock: .continuous) })
 }
