@@ -17,6 +17,12 @@ def archive(request):
 
 
 @pytest.fixture
+def archive(dialect):
+    """The archive classes of the test's dialect."""
+    return ARCHIVES[dialect]
+
+
+@pytest.fixture
 def objects(emulator):
     """Puts and deletes objects of the bucket `bkt`."""
     return Objects(emulator)
