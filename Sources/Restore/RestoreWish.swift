@@ -11,16 +11,19 @@ package struct RestoreWish: Sendable, Equatable {
     }
 
     package init(parsing text: String) throws(RestoreError) {
-        for item in text.split(separator: ",") {
+        guard !text.isEmpty else { return }
+        for item in text.split(separator: ",", omittingEmptySubsequences: false) {
             let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             let value = parts.count == 2 ? String(parts[1]) : ""
             switch parts[0] {
             case "days":
+                guard self.days == nil else { throw .invalidOrder("days is given twice") }
                 guard let days = Int(value), days > 0 else {
                     throw .invalidOrder("days=\(value): a whole number of days, at least 1")
                 }
                 self.days = days
             case "tier":
+                guard self.tier == nil else { throw .invalidOrder("tier is given twice") }
                 guard let tier = RestoreTier.allCases.first(where: { $0.rawValue.lowercased() == value.lowercased() })
                 else {
                     throw .invalidOrder("tier=\(value): one of Expedited, Standard, Bulk")

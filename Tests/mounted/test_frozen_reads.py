@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from support.archive import ARCHIVES, attribute, count, put, restores, s3_client, set_attribute
+from support.archive import ARCHIVES, attribute, count, put, restores, s3_client, set_attribute, thaw
 from support.mount import Mount, wait_until
 from support.reader import Program, Reader, is_blocked_reading, read, run, sha256
 
@@ -22,8 +22,7 @@ def test_fifty_readers_wait_for_one_restore_and_get_the_right_bytes(emulator, ar
         try:
             for reader in readers:
                 reader.wait_until_blocked()
-            assert restores(emulator) == 1
-            emulator.advance(archive.quick_span)
+            thaw(emulator, "f", archive.quick_span)
             assert {reader.result() for reader in readers} == {READ_BACK}
             assert restores(emulator) == 1
         finally:
@@ -37,7 +36,7 @@ def test_a_restore_too_slow_to_wait_for_is_started_and_the_open_fails(emulator, 
         assert [read(mount.path / "f") for _ in range(3)] == [("open", "EAGAIN")] * 3
         assert restores(emulator) == 1
         assert attribute(mount.path / "f", "restore_status") == "restoring"
-        emulator.advance(archive.slow_span)
+        thaw(emulator, "f", archive.slow_span)
         wait_until(lambda: attribute(mount.path / "f", "restore_status") == "restored", "the restore to be noticed")
         assert read(mount.path / "f") == READ_BACK
         assert restores(emulator) == 1
@@ -62,7 +61,7 @@ def test_restore_wait_forever_waits_for_the_slowest_class(emulator, archive, tmp
     with archive.mount(emulator, tmp_path, restore_wait="forever", restore_tier="Standard") as mount:
         with Reader(mount.path / "f") as reader:
             reader.wait_until_blocked()
-            emulator.advance(archive.slow_span)
+            thaw(emulator, "f", archive.slow_span)
             assert reader.result() == READ_BACK
 
 
@@ -89,6 +88,7 @@ def test_days_and_tier_reach_the_provider_within_what_the_class_takes(
     with Mount(emulator, f"{dialect}://bkt", tmp_path, {"restore_wait": "forever"} | options) as mount:
         with Reader(mount.path / "f") as reader:
             reader.wait_until_blocked()
+            wait_until(lambda: restores(emulator) == 1, "the request")
             # The tier decides the time: a moment before it the copy is not there.
             emulator.advance({"1m": "59", "1h": "59m", "12h": "719m"}[span])
             assert 'ongoing-request="true"' in s3_client(emulator).head_object(Bucket="bkt", Key="f")["Restore"]
@@ -126,7 +126,7 @@ def test_a_restore_that_somebody_else_started_is_waited_for(emulator, archive, t
         s3_client(emulator).restore_object(Bucket="bkt", Key="f", RestoreRequest=request)
         with Reader(mount.path / "f") as reader:
             reader.wait_until_blocked()
-            emulator.advance(archive.quick_span)
+            thaw(emulator, "f", archive.quick_span)
             assert reader.result() == READ_BACK
         # The other's, and ours that the store answers with 409.
         assert restores(emulator) == 2
@@ -145,8 +145,7 @@ def test_an_expired_copy_is_restored_again(emulator, archive, tmp_path):
     with archive.mount(emulator, tmp_path, metadata_ttl="forever") as mount:
         for turn in (1, 2):
             with Reader(mount.path / "f") as reader:
-                wait_until(lambda: restores(emulator) == turn or not reader.is_running(), "the restore")
-                emulator.advance(archive.quick_span)
+                thaw(emulator, "f", archive.quick_span)
                 assert reader.result() == READ_BACK
             assert restores(emulator) == turn
             emulator.advance("8d")
@@ -157,8 +156,7 @@ def test_an_archived_object_that_the_listing_calls_online_is_restored(emulator, 
     with Mount(emulator, "s3://bkt", tmp_path, {"restore_tier": "Expedited"}) as mount:
         assert run("ls", "-l", mount.path).returncode == 0
         with Reader(mount.path / "f") as reader:
-            wait_until(lambda: restores(emulator) == 1 or not reader.is_running(), "the restore")
-            emulator.advance("5m")
+            thaw(emulator, "f", "5m")
             assert reader.result() == READ_BACK
         assert restores(emulator) == 1
 
@@ -206,7 +204,7 @@ def test_a_refused_restore_is_an_error_and_one_line_of_log(emulator, archive, tm
         emulator.clear_faults()
         with Reader(mount.path / "f") as reader:
             reader.wait_until_blocked()
-            emulator.advance(archive.quick_span)
+            thaw(emulator, "f", archive.quick_span)
             assert reader.result() == READ_BACK
 
 
@@ -240,7 +238,7 @@ def test_eagain_starts_one_restore_and_opens_once_it_is_done(emulator, archive, 
     with archive.mount(emulator, tmp_path, on_frozen="eagain") as mount:
         assert [read(mount.path / "f") for _ in range(4)] == [("open", "EAGAIN")] * 4
         assert restores(emulator) == 1
-        emulator.advance(archive.quick_span)
+        thaw(emulator, "f", archive.quick_span)
         wait_until(lambda: read(mount.path / "f") == READ_BACK, "the file to open")
         assert restores(emulator) == 1
 
@@ -250,7 +248,7 @@ def test_eagain_at_read_lets_the_open_pass(emulator, archive, tmp_path):
     with archive.mount(emulator, tmp_path, on_frozen="eagain", eagain_at="read") as mount:
         assert [read(mount.path / "f") for _ in range(4)] == [("read", "EAGAIN")] * 4
         assert restores(emulator) == 1
-        emulator.advance(archive.quick_span)
+        thaw(emulator, "f", archive.quick_span)
         wait_until(lambda: read(mount.path / "f") == READ_BACK, "the file to be read")
         assert restores(emulator) == 1
 
@@ -264,7 +262,7 @@ def test_refuse_sends_nothing_and_an_explicit_restore_still_works(emulator, arch
         assert set_attribute(mount.path / "f", "restore", tier) is None
         assert restores(emulator) == 1
         assert read(mount.path / "f") == ("open", "EREMOTE")
-        emulator.advance(archive.quick_span)
+        thaw(emulator, "f", archive.quick_span)
         wait_until(lambda: read(mount.path / "f") == READ_BACK, "the file to open")
         assert restores(emulator) == 1
 
@@ -287,7 +285,7 @@ def test_two_hundred_blocked_readers_hold_up_nothing_else(emulator, archive, tmp
         try:
             for reader, path in zip(readers, paths):
                 wait_until(lambda: is_blocked_reading(reader.pid, path), "200 readers to block", 60)
-            assert restores(emulator) == 20
+            wait_until(lambda: restores(emulator) == 20, "one restore per file")
             for number in range(20):
                 assert run("stat", mount.path / f"hot/{number}", timeout=10).returncode == 0
                 assert read(mount.path / f"hot/{number}") == READ_BACK
@@ -296,6 +294,7 @@ def test_two_hundred_blocked_readers_hold_up_nothing_else(emulator, archive, tmp
             assert threads(mount.pid()) <= before + 4
             emulator.advance(archive.quick_span)
             assert {reader.finish()[0] for reader in readers} == {0}
+            assert restores(emulator) == 20
         finally:
             for reader in readers:
                 reader.__exit__()

@@ -5,7 +5,7 @@ import dataclasses
 import boto3
 from botocore.config import Config
 
-from .mount import Mount
+from .mount import Mount, wait_until
 from .reader import run
 
 
@@ -59,6 +59,13 @@ def count(emulator, operation, key=None):
 
 def restores(emulator, key=None):
     return count(emulator, "RestoreObject", key)
+
+
+def thaw(emulator, key, span):
+    """Advances the store's clock by `span`, once the restore of this object is under way."""
+    client = s3_client(emulator)
+    wait_until(lambda: "true" in client.head_object(Bucket="bkt", Key=key).get("Restore", ""), f"a restore of {key}")
+    emulator.advance(span)
 
 
 def attribute(path, name):
