@@ -106,10 +106,8 @@ extension Filesystem {
                 try await writer.expire(directory: directory.prefix)
                 directory.progress.withLock { $0 = Directory.Progress() }
                 forgetNames(in: directory)
-            } else if let home = inode.home {
-                try await writer.expire(inode.segment, below: home.prefix)
-                inodes.update(number) { $0.checkedAt = .epoch }
-                kernelCache.value?.forgetAttributes(of: number)
+            } else {
+                try await expire(number, inode)
                 await restores.look(at: inode.key, version: nil)
             }
         } catch {

@@ -120,6 +120,14 @@ extension Filesystem {
         }
     }
 
+    /// Makes the next look at a file ask the store.
+    func expire(_ number: UInt64, _ inode: Inode) async throws(MetadataError) {
+        guard let home = inode.home else { return }
+        try await writer.expire(inode.segment, below: home.prefix)
+        inodes.update(number) { $0.checkedAt = .epoch }
+        kernelCache.value?.forgetAttributes(of: number)
+    }
+
     /// Gives an inode its newer record. The kernel is told at once if it shows in `stat`: with the old size it would
     /// cut the new content short.
     private func learn(_ number: UInt64, _ record: ObjectRecord, at time: Timestamp) {

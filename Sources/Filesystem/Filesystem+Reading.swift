@@ -1,5 +1,6 @@
 package import Content
 internal import Logging
+internal import Metadata
 internal import ObjectStore
 internal import Restore
 internal import Synchronization
@@ -78,7 +79,7 @@ extension Filesystem {
             do throws(StoreError) {
                 return try await file.content.bytes(range, ahead: file.pattern.withLock { $0.note(range) })
             } catch {
-                guard error.kind == .invalidObjectState else { throw failedRead(file, error) }
+                guard error.kind == .invalidObjectState else { throw await failedRead(file, error) }
                 markFrozen(file)
             }
         }
@@ -86,12 +87,16 @@ extension Filesystem {
         throw .timedOut
     }
 
-    private func failedRead(_ file: FileHandle, _ error: StoreError) -> FileError {
+    private func failedRead(_ file: FileHandle, _ error: StoreError) async -> FileError {
         report("read", file.content.key, error)
-        // What was cached is wrong about this object: let the next look ask.
-        if error.kind == .preconditionFailed || error.kind == .noSuchKey {
-            inodes.update(file.inode) { $0.checkedAt = .epoch }
-            kernelCache.value?.forgetAttributes(of: file.inode)
+        let isOutOfDate = error.kind == .preconditionFailed || error.kind == .noSuchKey
+        // What was cached is wrong about this object: let the next look ask, unless one has since the open.
+        if isOutOfDate, let inode = inodes[file.inode], inode.record?.etag == file.record.etag {
+            do throws(MetadataError) {
+                try await expire(file.inode, inode)
+            } catch {
+                return failure("read", file.content.key, error)
+            }
         }
         return error.kind == .noSuchKey ? .stale : FileError(error)
     }
