@@ -308,7 +308,9 @@ package actor RestoreCoordinator {
     private func rearm() {
         var earliest: ContinuousClock.Instant?
         for flight in flights.values {
-            if pollsInFlight < Self.pollsMax, flight.asking == nil, !flight.isPolling { earliest = min(earliest ?? flight.nextPoll, flight.nextPoll) }
+            if pollsInFlight < Self.pollsMax, flight.asking == nil, !flight.isPolling {
+                earliest = min(earliest ?? flight.nextPoll, flight.nextPoll)
+            }
             for waiter in flight.waiters.values {
                 if let deadline = waiter.deadline { earliest = min(earliest ?? deadline, deadline) }
             }

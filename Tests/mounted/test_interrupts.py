@@ -1,4 +1,4 @@
-"""Readers that wait for a restore die at once when told to, and only then; and nobody waits for a mount that is gone."""
+"""Readers that wait for a restore die at once when told to, and only then; nobody waits for a mount that is gone."""
 
 import os
 import signal
