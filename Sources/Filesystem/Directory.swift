@@ -14,6 +14,8 @@ final class Directory: Sendable {
     struct Progress {
         /// The listing under way, or the last one; its pages come as they are wanted.
         var listing: DirectoryListing?
+        /// Begins the next one, for all who find that it is time.
+        var beginning: Task<Result<DirectoryListing, MetadataError>, Never>?
         /// Lookups that had to ask the store one by one since the last listing: the second one lists a page instead,
         /// because a script that stats names goes on doing so.
         var lookupsAsked = 0

@@ -35,8 +35,12 @@ package enum ThawAttribute: String, CaseIterable, Sendable {
 extension Filesystem {
     /// The value of an extended attribute.
     package func attribute(_ number: UInt64, _ name: ThawAttribute) async throws(FileError) -> [UInt8] {
-        guard let value = try await shownAttributes(number)[name] else { throw .noSuchAttribute }
-        return value
+        if let value = try await shownAttributes(number)[name] { return value }
+        // Listings do not tell the version; whoever asks for it by name gets it.
+        guard name == .versionID, let inode = inodes[number], let home = inode.home, inode.directory == nil,
+            let version = try await head(inode.segment, in: home).versionID
+        else { throw .noSuchAttribute }
+        return Array(version.utf8)
     }
 
     /// The names of the attributes that the inode has, in a fixed order.

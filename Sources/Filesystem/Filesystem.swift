@@ -3,6 +3,7 @@ package import Logging
 package import Metadata
 package import ObjectStore
 package import Restore
+internal import Synchronization
 package import ThawCore
 
 /// A bucket as a tree of names: every operation, without a kernel.
@@ -37,6 +38,7 @@ package final class Filesystem: Sendable {
     let mountedAt: Timestamp
     let root: Directory
     package let restores: RestoreCoordinator
+    private let lastReport = Mutex(Report(operation: "", key: .empty, code: "", time: .epoch))
     /// Set once the kernel is there.
     package let kernelCache = WeakReference<KernelCache>()
 
@@ -89,7 +91,25 @@ package final class Filesystem: Sendable {
     /// Says in the log, in one line, what failed and what the store said.
     func report(_ operation: String, _ key: ObjectKey, _ error: StoreError) {
         guard error.kind != .cancelled else { return }
+        let report = Report(operation: operation, key: key, code: error.code, time: .now())
+        guard lastReport.withLock({ $0.isNews(report) }) else { return }
         log.warning("\(operation) of \(key) failed: \(error)\(Self.advice(error))")
+    }
+
+    struct Report: Sendable {
+        var operation: String
+        var key: ObjectKey
+        var code: String
+        var time: Timestamp
+
+        /// Whether the next report says anything that this one did not: the kernel asks twice for a page that failed.
+        /// If it does, it takes this one's place.
+        mutating func isNews(_ next: Report) -> Bool {
+            let isRepetition =
+                next.operation == operation && next.key == key && next.code == code && next.time < time + .seconds(5)
+            if !isRepetition { self = next }
+            return !isRepetition
+        }
     }
 
     private static func advice(_ error: StoreError) -> String {

@@ -56,15 +56,32 @@ extension Filesystem {
         {
             return current
         }
-        do throws(MetadataError) {
-            let begun = try await DirectoryListing.begin(directory.prefix, store: store, writer: writer) {
-                [self] error in
-                report("listing", directory.prefix, error)
-            }
-            directory.progress.withLock { $0.listing = begun }
-            return begun
-        } catch {
-            throw failure("listing", directory.prefix, error)
+        let beginning = directory.progress.withLock { progress in
+            if let beginning = progress.beginning { return beginning }
+            let beginning = Task { await self.beginListing(of: directory) }
+            progress.beginning = beginning
+            return beginning
         }
+        switch await beginning.value {
+        case .success(let begun): return begun
+        case .failure(let error): throw failure("listing", directory.prefix, error)
+        }
+    }
+
+    private func beginListing(of directory: Directory) async -> Result<DirectoryListing, MetadataError> {
+        let result: Result<DirectoryListing, MetadataError>
+        do throws(MetadataError) {
+            result = .success(
+                try await DirectoryListing.begin(directory.prefix, store: store, writer: writer) { [self] error in
+                    report("listing", directory.prefix, error)
+                })
+        } catch {
+            result = .failure(error)
+        }
+        directory.progress.withLock { progress in
+            progress.beginning = nil
+            if case .success(let begun) = result { progress.listing = begun }
+        }
+        return result
     }
 }

@@ -52,11 +52,14 @@ package struct RestoreRow: Sendable, Equatable {
     package var storageClass: StorageClass
     package var order: RestoreOrder
     package var requestedAt: Timestamp
+    /// Days wished for while the restore was under way: the provider takes such a wish only once the copy is there.
+    package var moreDays: Int?
 
     package init(
         key: ObjectKey, version: String?, state: State, storageClass: StorageClass, order: RestoreOrder,
-        requestedAt: Timestamp
+        requestedAt: Timestamp, moreDays: Int? = nil
     ) {
+        self.moreDays = moreDays
         self.key = key
         self.version = version
         self.state = state

@@ -160,6 +160,14 @@ package actor MetadataWriter {
         return try statement.step() ? read(statement) : nil
     }
 
+    /// Moves the write-ahead log into the file: the last thing before the mount ends. What cannot be moved stays in
+    /// the log, and is found there.
+    package func checkpoint() {
+        do throws(DatabaseError) { try connection.checkpoint() } catch {
+            log.debug("the metadata store's log was not folded in: \(error)")
+        }
+    }
+
     // MARK: Restores
 
     /// Remembers a restore. It survives a crash of the daemon once this returns, and one of the machine if `durably`.
@@ -213,11 +221,12 @@ package actor MetadataWriter {
         try statement.bind(row.order.tier?.rawValue, at: 5)
         try statement.bind(row.order.days.map(Int64.init), at: 6)
         try statement.bind(row.requestedAt.nanoseconds, at: 7)
+        try statement.bind(row.moreDays.map(Int64.init), at: 8)
         try statement.run()
     }
 
     private static func readRestores(_ connection: Connection) throws(DatabaseError) -> [RestoreRow] {
-        let query = try connection.prepare("SELECT key, version, state, class, tier, days, requested_at FROM restore")
+        let query = try connection.prepare("SELECT key, version, state, class, tier, days, requested_at, more_days FROM restore")
         var rows: [RestoreRow] = []
         while try query.step() {
             let version = query.text(1)
@@ -229,7 +238,8 @@ package actor MetadataWriter {
                     order: RestoreOrder(
                         days: query.isNull(5) ? nil : Int(query.int64(5)),
                         tier: query.isNull(4) ? nil : RestoreTier(rawValue: query.text(4))),
-                    requestedAt: Timestamp(nanoseconds: query.int64(6))))
+                    requestedAt: Timestamp(nanoseconds: query.int64(6)),
+                    moreDays: query.isNull(7) ? nil : Int(query.int64(7))))
         }
         return rows
     }

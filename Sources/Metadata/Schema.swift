@@ -24,6 +24,7 @@ enum Schema {
     /// restore: a restore that we asked for, or are about to.
     ///   state       0 about to ask (asked again after a crash: the call is idempotent), 1 the provider is at work
     ///   tier, days  as asked; NULL where the class has none
+    ///   more_days   wished for since, to be asked for when the copy is there; NULL = nobody did
     static let statements = """
         CREATE TABLE directory(
             id INTEGER PRIMARY KEY,
@@ -55,6 +56,7 @@ enum Schema {
             class TEXT NOT NULL,
             tier TEXT,
             days INTEGER,
+            more_days INTEGER,
             requested_at INTEGER NOT NULL,
             PRIMARY KEY(key, version)
         ) WITHOUT ROWID;

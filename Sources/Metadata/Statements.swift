@@ -112,8 +112,8 @@ struct WriteStatements {
             "UPDATE entry SET checked_at = 0 WHERE directory = (SELECT id FROM directory WHERE prefix = ?1) AND segment = ?2")
         putRestore = try connection.prepare(
             """
-            INSERT OR REPLACE INTO restore(key, version, state, class, tier, days, requested_at)
-            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            INSERT OR REPLACE INTO restore(key, version, state, class, tier, days, requested_at, more_days)
+            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
             """)
         dropRestore = try connection.prepare("DELETE FROM restore WHERE key = ?1 AND version = ?2")
     }

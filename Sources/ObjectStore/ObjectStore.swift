@@ -189,7 +189,7 @@ package struct StoreError: Error, Sendable, Equatable {
     /// Whether the same request may succeed when it is sent again a little later.
     package var isTransient: Bool {
         switch kind {
-        case .throttled, .unavailable, .timeout, .clockSkew: true
+        case .throttled, .unavailable, .timeout, .clockSkew, .nonsense: true
         default: false
         }
     }

@@ -2,22 +2,7 @@ package import Logging
 package import Metadata
 package import ObjectStore
 package import ThawCore
-package import Wire
-
-/// What is to be restored: one version of one object, and what its class allows.
-package struct RestoreTarget: Sendable {
-    package var key: ObjectKey
-    package var version: String?
-    package var storageClass: StorageClass
-    package var rules: ArchiveRules
-
-    package init(key: ObjectKey, version: String?, storageClass: StorageClass, rules: ArchiveRules) {
-        self.key = key
-        self.version = version
-        self.storageClass = storageClass
-        self.rules = rules
-    }
-}
+internal import Wire
 
 /// Sends restore requests, one per object however many ask, remembers them before they are sent, and asks the store
 /// until each has ended. Works at the scale of minutes; no read of a hot file comes here.
@@ -104,12 +89,14 @@ package actor RestoreCoordinator {
         rearm()
     }
 
-    /// Asks for the object to be restored, unless that is under way. Returns when the provider has taken the request.
+    /// Asks for the object to be restored, unless that is under way: then a faster tier is asked for at once, and more
+    /// days are kept for when the copy is there. Returns when the provider has taken the request, or the wish is kept.
     package func request(_ target: RestoreTarget, _ order: RestoreOrder) async throws(RestoreError) -> RestoreReply {
         let identity = Identity(key: target.key, version: target.version)
         if let flight = flights[identity] {
             if let asking = flight.asking { return try await reply(to: asking) }
             lookSoon(identity)
+            try await keep(wishFor: order.days, identity)
             guard Self.isFaster(order.tier, than: flight.row.order.tier) else { return .alreadyInProgress }
             return try await raiseTier(identity, order)
         }
@@ -211,6 +198,13 @@ package actor RestoreCoordinator {
             changeOrder(Identity(key: row.key, version: row.version), order)
             return try await store.restore(row.key, version: row.version, order)
         }
+    }
+
+    private func keep(wishFor days: Int?, _ identity: Identity) async throws(RestoreError) {
+        guard let days, var row = flights[identity]?.row, days > max(row.order.days ?? 0, row.moreDays ?? 0) else { return }
+        row.moreDays = days
+        flights[identity]?.row = row
+        do throws(MetadataError) { try await writer.put(row, durably: true) } catch { throw .notRemembered("\(error)") }
     }
 
     private func raiseTier(_ identity: Identity, _ order: RestoreOrder) async throws(RestoreError) -> RestoreReply {
@@ -359,6 +353,18 @@ package actor RestoreCoordinator {
         }
     }
 
+    /// Asks for the days that were wished for during the restore.
+    private func extend(_ identity: Identity) async {
+        guard let row = flights[identity]?.row, let days = row.moreDays else { return }
+        do throws(StoreError) {
+            _ = try await store.restore(
+                row.key, version: row.version, RestoreOrder(days: days, tier: row.order.tier))
+            await learned(row.key, try await store.head(row.key, version: row.version))
+        } catch {
+            log.warning("\(row.key) is restored, but not for the \(days) days wished for: \(error); ask again with setfattr")
+        }
+    }
+
     private func poll(_ identity: Identity) async {
         flights[identity]?.lastPoll = clock.now()
         defer { flights[identity]?.isPolling = false }
@@ -379,6 +385,7 @@ package actor RestoreCoordinator {
         switch context.state(of: record, at: .now()) {
         case .online, .restored:
             log.info("\(identity.key) is restored")
+            await extend(identity)
             await end(identity, with: nil)
         case .restoring:
             flights[identity]?.lostSightings = 0

@@ -79,6 +79,7 @@ struct MountPlan {
         }
         await run(mount, until: stop, log)
         http.shutdown()
+        await writer.checkpoint()
         log.info("unmounted \(source.text) from \(mountpoint.path)")
         withExtendedLifetime((state, stop)) {}
     }
