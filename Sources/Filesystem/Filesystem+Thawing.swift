@@ -27,6 +27,12 @@ extension Filesystem {
         let policy = configuration.frozen
         let key = file.content.key
         if policy.behaviour == .refuse { throw refused(key, file.record) }
+        // It may have been restored since the open, by a request that has ended.
+        if let inode = inodes[file.inode], !inode.isKnownFrozen, let record = inode.record, isFresh(inode.checkedAt),
+            context.state(of: record, at: .now()).isReadable
+        {
+            return
+        }
         let record = try await recordOfFrozen(file)
         let rules = rules(record)
         let reply = try await request(key, record, rules, policy.order(rules))

@@ -88,7 +88,11 @@ package final class Dispatcher: KernelOperations {
 
     package func access(_ request: consuming Request, inode: UInt64, mask: Int32) {
         if mask & W_OK != 0 { return request.reply(errno: EROFS) }
-        request.reply(errno: 0)
+        // Root may do anything else but run a file that nobody may run; a shell that is told otherwise reads the file.
+        guard mask & X_OK != 0, ownership.fileMode & 0o111 == 0, let node = filesystem.nodeAtHand(inode),
+            !node.isDirectory
+        else { return request.reply(errno: 0) }
+        request.reply(errno: EACCES)
     }
 
     package func statfs(_ request: consuming Request) {

@@ -61,7 +61,7 @@ def test_restore_wait_forever_waits_for_the_slowest_class(emulator, archive, tmp
     with archive.mount(emulator, tmp_path, restore_wait="forever", restore_tier="Standard") as mount:
         with Reader(mount.path / "f") as reader:
             reader.wait_until_blocked()
-            thaw(emulator, "f", archive.slow_span)
+            thaw(emulator, "f", archive.slow_span, mount.path / "f")
             assert reader.result() == READ_BACK
 
 
@@ -93,6 +93,7 @@ def test_days_and_tier_reach_the_provider_within_what_the_class_takes(
             emulator.advance({"1m": "59", "1h": "59m", "12h": "719m"}[span])
             assert 'ongoing-request="true"' in s3_client(emulator).head_object(Bucket="bkt", Key="f")["Restore"]
             emulator.advance("1m")
+            assert set_attribute(mount.path / "f", "refresh") is None
             assert reader.result() == READ_BACK
         assert days * 24 - 1 < restored_hours(emulator, "f") <= days * 24
 
@@ -188,6 +189,7 @@ def test_expedited_without_capacity_falls_back_to_the_default_tier(emulator, tmp
             reader.wait_until_blocked()
             wait_until(lambda: attribute(mount.path / "f", "restore_tier") == "Standard", "the fallback")
             emulator.advance("5h")
+            assert set_attribute(mount.path / "f", "refresh") is None
             assert reader.result() == READ_BACK
         assert "GlacierExpeditedRetrievalNotAvailable" in mount.log()
 

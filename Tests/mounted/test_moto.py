@@ -133,7 +133,10 @@ def test_a_restore_by_name_is_taken(moto, tmp_path):
     with mounted(moto, tmp_path, on_frozen="refuse") as mount:
         assert read(mount.path / "f") == ("open", "EREMOTE")
         assert set_attribute(mount.path / "f", "restore", "days=3,tier=Bulk") is None
-        wait_until(lambda: attribute(mount.path / "f", "restore_status") == "restored", "the restore", 60)
+        def is_restored():
+            set_attribute(mount.path / "f", "refresh")
+            return attribute(mount.path / "f", "restore_status") == "restored"
+        wait_until(is_restored, "the restore", 60)
         assert read(mount.path / "f") == READ_BACK
 
 

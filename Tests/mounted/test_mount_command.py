@@ -235,8 +235,8 @@ def test_a_second_mount_of_the_same_state_names_the_first(mounting, tmp_path):
     ("metadata_ttl=", "duration"),
     ("metadata_ttl=-1s", "duration"),
     ("restore_wait=5 minutes", "duration"),
-    ("memory=lots", "96M"),
-    ("memory=1K", "96M"),
+    ("memory=lots", "128M"),
+    ("memory=1K", "128M"),
     ("on_frozen=melt", "eagain"),
     ("eagain_at=close", "read"),
     ("restore_tier=Fast", "Bulk"),
@@ -294,7 +294,7 @@ def test_options_come_from_the_environment(emulator, unmounted, objects):
     try:
         done = run(mount.command()[:-2], mount)
         assert done.returncode == 0, done.stderr
-        assert stat.S_IMODE((mount.path / "f").stat().st_mode) == 0o600
+        assert stat.S_IMODE((mount.path / "f").stat().st_mode) == 0o700
     finally:
         mount.unmount()
 
@@ -307,7 +307,7 @@ def test_options_may_be_long_options(unmounted, objects):
     try:
         done = run([*mount.command()[:-2], *words], mount)
         assert done.returncode == 0, done.stderr
-        assert stat.S_IMODE((mount.path / "f").stat().st_mode) == 0o640
+        assert stat.S_IMODE((mount.path / "f").stat().st_mode) == 0o750
     finally:
         mount.unmount()
 
@@ -332,7 +332,7 @@ def test_the_last_of_two_values_wins(mounting, unmounted):
 def test_owner_and_permissions_are_those_asked_for(mounting, objects):
     objects.put("d/f", b"x")
     with mounting(options={"uid": 1234, "gid": 4321, "umask": "027"}) as mount:
-        for path, mode in [(mount.path, 0o750), (mount.path / "d", 0o750), (mount.path / "d/f", 0o640)]:
+        for path, mode in [(mount.path, 0o750), (mount.path / "d", 0o750), (mount.path / "d/f", 0o750)]:
             status = path.stat()
             assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1234, 4321, mode)
 

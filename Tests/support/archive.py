@@ -61,11 +61,16 @@ def restores(emulator, key=None):
     return count(emulator, "RestoreObject", key)
 
 
-def thaw(emulator, key, span):
-    """Advances the store's clock by `span`, once the restore of this object is under way."""
+def thaw(emulator, key, span, path=None):
+    """Advances the store's clock by `span`, once the restore of this object is under way.
+
+    With the file's path the mount is told to look: by itself it asks about a restore of hours only every few minutes.
+    """
     client = s3_client(emulator)
     wait_until(lambda: "true" in client.head_object(Bucket="bkt", Key=key).get("Restore", ""), f"a restore of {key}")
     emulator.advance(span)
+    if path:
+        assert set_attribute(path, "refresh") is None
 
 
 def attribute(path, name):
