@@ -201,7 +201,8 @@ package actor RestoreCoordinator {
     }
 
     private func keep(wishFor days: Int?, _ identity: Identity) async throws(RestoreError) {
-        guard let days, var row = flights[identity]?.row, days > max(row.order.days ?? 0, row.moreDays ?? 0) else { return }
+        guard let days, var row = flights[identity]?.row, days > max(row.order.days ?? 0, row.moreDays ?? 0)
+        else { return }
         row.moreDays = days
         flights[identity]?.row = row
         do throws(MetadataError) { try await writer.put(row, durably: true) } catch { throw .notRemembered("\(error)") }

@@ -11,7 +11,9 @@ struct DirectoryTests {
     private let keys = ["a", "a-b", "a/x", "a0", "b/y", "c", "d", "e/z", "f"]
     private let expected: Set<String> = ["%=a", "a-b", "a", "a0", "b", "c", "d", "e", "f"]
 
-    @Test("every name is given exactly once, whatever the sizes of pages and buffers", arguments: [1, 2, 3, 100], [1, 2, 3, 100])
+    @Test(
+        "every name is given exactly once, whatever the sizes of pages and buffers", arguments: [1, 2, 3, 100],
+        [1, 2, 3, 100])
     func everyName(pageKeys: Int, room: Int) async throws {
         let fixture = try Fixture(keys)
         fixture.store.paginate(by: pageKeys)
@@ -108,7 +110,9 @@ struct DirectoryTests {
     @Test("a listing that fails is an error, and a new open of the directory lists again")
     func failing() async throws {
         let fixture = try Fixture(keys)
-        fixture.store.script { _ throws(StoreError) in throw StoreError(.denied, status: 403, code: "AccessDenied", message: "") }
+        fixture.store.script { _ throws(StoreError) in
+            throw StoreError(.denied, status: 403, code: "AccessDenied", message: "")
+        }
         let error = await #expect(throws: FileError.self) { try await fixture.names() }
         #expect(error == .denied)
         fixture.store.script { _ throws(StoreError) in }

@@ -101,8 +101,12 @@ struct LookupTests {
     @Test("a failing store is an error and not an absence, and is not remembered")
     func failing() async throws {
         let fixture = try Fixture("a")
-        fixture.store.script { _ throws(StoreError) in throw StoreError(.denied, status: 403, code: "AccessDenied", message: "") }
-        let error = await #expect(throws: FileError.self) { try await fixture.filesystem.lookup(parent: 1, name: [0x61]) }
+        fixture.store.script { _ throws(StoreError) in
+            throw StoreError(.denied, status: 403, code: "AccessDenied", message: "")
+        }
+        let error = await #expect(throws: FileError.self) {
+            try await fixture.filesystem.lookup(parent: 1, name: [0x61])
+        }
         #expect(error == .denied)
         fixture.store.script { _ throws(StoreError) in }
         #expect(try await fixture.key("a") == "a")

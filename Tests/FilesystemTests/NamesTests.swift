@@ -87,7 +87,8 @@ struct NamesTests {
             let isLong = index % 10 == 0
             let count = isLong ? Int.random(in: 215...260, using: &generator) : Int.random(in: 0...6, using: &generator)
             let base = isLong ? [UInt8](repeating: 0x61, count: count) : []
-            let segment = base + (isLong ? 0..<3 : 0..<count).map { _ in alphabet.randomElement(using: &generator) ?? 0 }
+            let length = isLong ? 3 : count
+            let segment = base + (0..<length).map { _ in alphabet.randomElement(using: &generator) ?? 0 }
             for isShadowed in [false, true] {
                 let name = Names.name(of: segment, isShadowed: isShadowed)
                 if let owner = owners[name] {

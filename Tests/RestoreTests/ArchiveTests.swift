@@ -146,7 +146,8 @@ struct RestoreWishTests {
         "nothing, days, a tier, in any order and case",
         arguments: [
             ("", RestoreWish()), ("days=7", RestoreWish(days: 7)), ("tier=Bulk", RestoreWish(tier: .bulk)),
-            ("tier=bulk,days=30", RestoreWish(days: 30, tier: .bulk)), ("days=1,tier=EXPEDITED", RestoreWish(days: 1, tier: .expedited)),
+            ("tier=bulk,days=30", RestoreWish(days: 30, tier: .bulk)),
+            ("days=1,tier=EXPEDITED", RestoreWish(days: 1, tier: .expedited)),
         ])
     func parses(text: String, wish: RestoreWish) throws { #expect(try RestoreWish(parsing: text) == wish) }
 

@@ -6,7 +6,8 @@ struct TimestampTests {
     @Test(
         "whole seconds are rounded down, before the epoch too",
         arguments: [
-            (Int64(0), Int64(0)), (999_999_999, 0), (1_000_000_000, 1), (-1, -1), (-999_999_999, -1), (-1_000_000_000, -1),
+            (Int64(0), Int64(0)), (999_999_999, 0), (1_000_000_000, 1), (-1, -1),
+            (-999_999_999, -1), (-1_000_000_000, -1),
             (-1_000_000_001, -2),
         ])
     func seconds(nanoseconds: Int64, seconds: Int64) { #expect(Timestamp(nanoseconds: nanoseconds).seconds == seconds) }

@@ -51,7 +51,9 @@ package final class FakeStore: ObjectStore {
         }
     }
 
-    package func put(_ key: String, _ content: [UInt8] = [], class name: String = "Standard", restore: RestoreHeader? = nil) {
+    package func put(
+        _ key: String, _ content: [UInt8] = [], class name: String = "Standard", restore: RestoreHeader? = nil
+    ) {
         put(ObjectKey(key), content, class: name, restore: restore)
     }
 
