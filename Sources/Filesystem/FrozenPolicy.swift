@@ -26,6 +26,18 @@ package struct FrozenPolicy: Sendable {
 
     package init() {}
 
+    /// Keeps every wait below the time after which the kernel would abort the whole mount for one unanswered request
+    /// (`fs.fuse.*_request_timeout`, 0 for never; the maximum binds the default, and stands in for one of 0). Answers
+    /// whether that shortened `waitMax`. The kernel looks every 15 s, so 20 s are left.
+    package mutating func fit(kernelDefaultSeconds: Int, kernelMaximumSeconds: Int) -> Bool {
+        let limits = [kernelDefaultSeconds, kernelMaximumSeconds].filter { $0 > 0 }
+        guard let limit = limits.min() else { return false }
+        let longest = Duration.seconds(max(limit - 20, 1))
+        if let waitMax, waitMax <= longest { return false }
+        waitMax = longest
+        return true
+    }
+
     func order(_ rules: ArchiveRules) -> RestoreOrder { rules.clamped(days: days, tier: tier) }
 
     /// Whether a restore by a read may be waited for: its longest documented time fits.

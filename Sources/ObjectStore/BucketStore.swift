@@ -62,7 +62,7 @@ package final class BucketStore: ObjectStore {
             StoreRequest(method: .head, key: key, query: versionQuery(version), headers: [Self.identity]),
             expecting: [200]
         )
-        guard let size = response.head["content-length"].flatMap({ UInt64($0) }),
+        guard let size = response.head["content-length"].flatMap({ fileOffset($0) }),
             let record = ObjectRecord(response.head, sizeBytes: size, spoken)
         else { throw nonsense(response, "a HEAD without a length, a date or an entity tag that can be read") }
         return record

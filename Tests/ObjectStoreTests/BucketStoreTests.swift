@@ -180,6 +180,23 @@ struct BucketStoreTests {
         }
     }
 
+    @Test(
+        "a size or a range that no file can have is nonsense",
+        arguments: ["9223372036854775808", "18446744073709551615", "-1"])
+    func impossibleSizes(size: String) async throws {
+        var headers = partial(0..<10, of: 100)
+        headers["content-range"] = "bytes 0-\(size)/\(size)"
+        let ranged = try await failure([.reply(206, headers: headers)]) { store throws(StoreError) in
+            try await read(store)
+        }
+        #expect(ranged.kind == .nonsense)
+        headers["content-length"] = size
+        let whole = try await failure([.reply(200, headers: headers)]) { store throws(StoreError) in
+            _ = try await store.head(key, version: nil)
+        }
+        #expect(whole.kind == .nonsense)
+    }
+
     @Test("a short body is unavailable, a long one nonsense, a refused one cancelled")
     func lengths() async throws {
         let headers = partial(0..<10, of: 100)

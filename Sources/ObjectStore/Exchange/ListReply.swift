@@ -67,7 +67,7 @@ struct ListReply {
             if xml.isNamed("Key") {
                 entry.key = try xml.text()
             } else if xml.isNamed("Size") {
-                entry.sizeBytes = UInt64(try xml.string())
+                entry.sizeBytes = fileOffset(try xml.string())
             } else if xml.isNamed("LastModified") {
                 entry.modified = WireDate.parseISO8601(try xml.string())
             } else if xml.isNamed("ETag") {

@@ -23,6 +23,11 @@ extension ObjectRecord {
     }
 }
 
+/// A size or an offset as a store writes it; nil for what no file can have, so that no sum of two overflows.
+func fileOffset(_ text: some StringProtocol) -> UInt64? {
+    Int64(text).flatMap { UInt64(exactly: $0) }
+}
+
 /// The `Content-Range` of a 206: which bytes came, of how many.
 struct ContentRange: Equatable {
     var range: Range<UInt64>
@@ -32,9 +37,9 @@ struct ContentRange: Equatable {
     init?(_ text: String) {
         guard text.hasPrefix("bytes ") else { return nil }
         let parts = text.dropFirst(6).split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 2, let size = UInt64(parts[1]) else { return nil }
+        guard parts.count == 2, let size = fileOffset(parts[1]) else { return nil }
         let ends = parts[0].split(separator: "-", omittingEmptySubsequences: false)
-        guard ends.count == 2, let first = UInt64(ends[0]), let last = UInt64(ends[1]), first <= last,
+        guard ends.count == 2, let first = fileOffset(ends[0]), let last = fileOffset(ends[1]), first <= last,
             last < size
         else {
             return nil

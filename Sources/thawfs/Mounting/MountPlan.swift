@@ -63,7 +63,7 @@ struct MountPlan {
             path: state.databasePath, executor: ThreadExecutor(name: "db-writer"), log: log)
         let reader = MetadataReader(path: state.databasePath, executor: try ThreadExecutor(name: "db-reader"))
         let filesystem = Filesystem(
-            configuration: filesystemConfiguration, store: store, context: context,
+            configuration: configurationWithinKernelLimits(log), store: store, context: context,
             contents: ContentCache(store: store, bytesMax: memoryBytes / 2), writer: writer, reader: reader,
             log: log)
 
@@ -102,6 +102,20 @@ struct MountPlan {
     }
 
     // MARK: Parts
+
+    private func configurationWithinKernelLimits(_ log: Logger) -> Filesystem.Configuration {
+        func seconds(_ name: String) -> Int {
+            readTextFile("/proc/sys/fs/fuse/\(name)").flatMap { Int($0.filter(\.isNumber)) } ?? 0
+        }
+        var configuration = filesystemConfiguration
+        let isShortened = configuration.frozen.fit(
+            kernelDefaultSeconds: seconds("default_request_timeout"),
+            kernelMaximumSeconds: seconds("max_request_timeout"))
+        if isShortened, let wait = configuration.frozen.waitMax {
+            log.warning("reads wait for a restore no longer than \(wait): fs.fuse.*_request_timeout would abort the mount")
+        }
+        return configuration
+    }
 
     private func httpClient() throws -> HTTPClient {
         var configuration = HTTPClient.Configuration()
