@@ -107,12 +107,15 @@ actor DirectoryListing {
         var pages = self.pages
         var writing: Task<Void, any Error>?
         do {
-            while pagesFetched < pagesWanted + Self.pagesAhead, let page = try await pages.next() {
+            while pagesFetched < pagesWanted + Self.pagesAhead {
+                // What a page says was true when it was asked for; something newer may be known by now.
+                let asked = Timestamp.now()
+                guard let page = try await pages.next() else { break }
                 self.pages = pages
                 _ = try await writing?.value
                 pagesFetched += 1
                 let isLast = page.continuationToken == nil
-                writing = Task { try await self.write(page, isLast: isLast) }
+                writing = Task { try await self.write(page, asked: asked, isLast: isLast) }
                 if isLast { break }
             }
             _ = try await writing?.value
@@ -121,8 +124,8 @@ actor DirectoryListing {
         }
     }
 
-    private func write(_ page: ListPage, isLast: Bool) async throws {
-        let rows = MetadataRow.rows(of: page, below: prefix, at: .now())
+    private func write(_ page: ListPage, asked: Timestamp, isLast: Bool) async throws {
+        let rows = MetadataRow.rows(of: page, below: prefix, at: asked)
         try await writer.record(rows, below: prefix, listing: state.listing)
         if let last = rows.last?.segment { through = last }
         if isLast {

@@ -96,7 +96,8 @@ extension Filesystem {
         var prefix = root.prefix.bytes
         var parent = root.inode
         var rest = key.bytes[prefix.count...]
-        while let cut = rest.firstIndex(of: Self.slash), cut + 1 < rest.endIndex {
+        // A key that ends in a slash is an object all the same: the one with an empty name in that directory.
+        while let cut = rest.firstIndex(of: Self.slash) {
             parent = InodeNumber.of(rest[...cut], parent: parent)
             prefix += rest[...cut]
             rest = rest[(cut + 1)...]
@@ -111,7 +112,9 @@ extension Filesystem {
             _ = failure("remembering", key, error)
         }
         let number = InodeNumber.of(segment, parent: parent)
-        guard inodes[number]?.key == key else { return }
+        guard let inode = inodes[number], inode.key == key, inode.directory == nil else { return }
+        // Whoever was asked about this one object knows better than a GET of some time ago.
+        inodes.update(number) { $0.isKnownFrozen = false }
         if let record {
             learn(number, record, at: now)
         } else {
@@ -124,7 +127,10 @@ extension Filesystem {
     func expire(_ number: UInt64, _ inode: Inode) async throws(MetadataError) {
         guard let home = inode.home else { return }
         try await writer.expire(inode.segment, below: home.prefix)
-        inodes.update(number) { $0.checkedAt = .epoch }
+        inodes.update(number) { inode in
+            inode.checkedAt = .epoch
+            inode.isKnownFrozen = false
+        }
         kernelCache.value?.forgetAttributes(of: number)
     }
 
@@ -253,7 +259,10 @@ extension Filesystem {
         let now = Timestamp.now()
         var found: [MetadataRow]
         do throws(StoreError) {
-            let page = try await store.list(ListRequest(prefix: directory.key(of: shortest), keysMax: 100))
+            var pages = Listing(store, ListRequest(prefix: directory.key(of: shortest), keysMax: 100))
+            // A page may be empty where deleted versions are passed.
+            var page = ListPage(objects: [], prefixes: [], continuationToken: nil)
+            while page.objects.isEmpty, page.prefixes.isEmpty, let next = try await pages.next() { page = next }
             let rows = MetadataRow.rows(of: page, below: directory.prefix, at: now)
             found = rows.filter { wanted.contains($0.segment) }
             if page.continuationToken != nil, rows.last.map({ $0.segment.lexicographicallyPrecedes(longest) }) ?? true {
@@ -348,7 +357,7 @@ extension Inode {
 
     /// Newer knowledge replaces older; a row that was read before the inode learned better does not.
     mutating func learn(_ record: ObjectRecord, at time: Timestamp) {
-        guard time >= checkedAt else { return }
+        guard time >= checkedAt || checkedAt.isAhead(of: time) else { return }
         if record != self.record { isKnownFrozen = false }
         self.record = record
         checkedAt = time

@@ -75,6 +75,7 @@ extension Filesystem {
             if file.isFrozen.load(ordering: .acquiring) {
                 try await thaw(file)
                 file.isFrozen.store(false, ordering: .releasing)
+                inodes.update(file.inode) { $0.isKnownFrozen = false }
             }
             do throws(StoreError) {
                 return try await file.content.bytes(range, ahead: file.pattern.withLock { $0.note(range) })

@@ -14,7 +14,7 @@ extension Filesystem {
         if policy.eagainAt == .read { return true }
         let rules = rules(record)
         if policy.isWorthWaiting(rules) { return true }
-        let reply = try await request(key, record, rules, policy.order(rules))
+        let reply = try await request(key, record, rules, policy.order(rules), by: .reader)
         guard reply == .alreadyRestored else {
             log.notice("open of \(key) answers EAGAIN: its restore is under way\(expectation(record, rules))")
             throw .frozen
@@ -28,14 +28,14 @@ extension Filesystem {
         let key = file.content.key
         if policy.behaviour == .refuse { throw refused(key, file.record) }
         // It may have been restored since the open, by a request that has ended.
-        if let inode = inodes[file.inode], !inode.isKnownFrozen, let record = inode.record, isFresh(inode.checkedAt),
-            context.state(of: record, at: .now()).isReadable
+        if let inode = inodes[file.inode], !inode.isKnownFrozen,
+            context.state(of: try await freshRecord(file.inode), at: .now()).isReadable
         {
             return
         }
         let record = try await recordOfFrozen(file)
         let rules = rules(record)
-        let reply = try await request(key, record, rules, policy.order(rules))
+        let reply = try await request(key, record, rules, policy.order(rules), by: .reader)
         if reply == .alreadyRestored { return }
         guard policy.isWorthWaiting(rules) else {
             if policy.eagainAt == .read { throw .frozen }
@@ -70,16 +70,17 @@ extension Filesystem {
             }
             throw FileError(error)
         }
-        _ = try await request(inode.key, record, rules, order)
+        _ = try await request(inode.key, record, rules, order, by: .command)
     }
 
     /// Asks once, however many ask; says in the log why when the store refuses.
     private func request(
-        _ key: ObjectKey, _ record: ObjectRecord, _ rules: ArchiveRules, _ order: RestoreOrder
+        _ key: ObjectKey, _ record: ObjectRecord, _ rules: ArchiveRules, _ order: RestoreOrder,
+        by origin: RestoreOrigin
     ) async throws(FileError) -> RestoreReply {
         let target = RestoreTarget(key: key, version: nil, storageClass: record.storageClass, rules: rules)
         do throws(RestoreError) {
-            return try await restores.request(target, order)
+            return try await restores.request(target, order, by: origin)
         } catch {
             switch error {
             case .store(let cause): report("restore", key, cause)
@@ -100,12 +101,7 @@ extension Filesystem {
         return try await head(inode.segment, in: home)
     }
 
-    /// An object whose class we do not know, and that a GET calls frozen, is asked for without a tier, and not waited
-    /// for.
-    private func rules(_ record: ObjectRecord) -> ArchiveRules {
-        context.rules(for: record)
-            ?? ArchiveRules(days: 1...365, tiers: [], longestWithoutTier: .seconds(48 * 3600), defaultTier: nil)
-    }
+    private func rules(_ record: ObjectRecord) -> ArchiveRules { context.rules(for: record) ?? .unknown }
 
     private func refused(_ key: ObjectKey, _ record: ObjectRecord) -> FileError {
         log.notice(

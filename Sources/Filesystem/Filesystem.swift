@@ -71,8 +71,9 @@ package final class Filesystem: Sendable {
     // MARK: Freshness
 
     func isFresh(_ checkedAt: Timestamp, at now: Timestamp = .now()) -> Bool {
-        guard let ttl = configuration.metadataTTL else { return checkedAt > .epoch }
-        return checkedAt > .epoch && now < checkedAt + ttl
+        guard checkedAt > .epoch, !checkedAt.isAhead(of: now) else { return false }
+        guard let ttl = configuration.metadataTTL else { return true }
+        return now < checkedAt + ttl
     }
 
     /// For how many seconds from now the kernel may trust what was checked then.

@@ -26,8 +26,7 @@ struct Inode: Sendable {
     var checkedAt: Timestamp
     /// Lookups that the kernel has not taken back.
     var lookups: UInt64 = 0
-    /// The newest content that was opened, and how often each is open still.
-    var opens = 0
+    /// The version that was opened last, whose pages the kernel may still have.
     var openedETag = ""
     /// A GET or a restore said it is frozen, whatever the record says (a listing may not tell), until the next record.
     var isKnownFrozen = false

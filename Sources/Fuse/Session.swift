@@ -43,6 +43,8 @@ package final class Session: @unchecked Sendable {
     private let raw: OpaquePointer
     private let context: Unmanaged<CallbackContext>
     private let mountpoint: String
+    /// Ours at the mountpoint, told from what may be mounted there later.
+    private let device: String?
 
     /// Mounts. `options` are FUSE's own (`allow_other`, `fsname=…`), `mountpoint` is absolute.
     package init(
@@ -66,6 +68,7 @@ package final class Session: @unchecked Sendable {
         }
         self.context = context
         raw = session
+        device = MountTable.entry(at: mountpoint)?.device
     }
 
     deinit {
@@ -73,7 +76,8 @@ package final class Session: @unchecked Sendable {
         context.release()
     }
 
-    /// Reads and dispatches requests on `readers` threads until the filesystem is unmounted.
+    /// Reads and dispatches requests on `readers` threads until the filesystem is unmounted. A connection that ended
+    /// otherwise (it was aborted) leaves no dead mount behind.
     package func run(readers: Int) throws(SessionError) {
         var threads: [Thread] = []
         for index in 0..<max(readers, 1) {
@@ -86,6 +90,9 @@ package final class Session: @unchecked Sendable {
             }
         }
         for thread in threads { thread.join() }
+        var status = CFuse3.stat()
+        // Asked of the path, not of the mount table: what a later mount there is called may be the same by now.
+        if stat(mountpoint, &status) == -1, errno == ENOTCONN { detach() }
     }
 
     private func readUntilUnmounted() {
@@ -102,6 +109,11 @@ package final class Session: @unchecked Sendable {
     /// Detaches the mount from the tree; the readers end once the last open file is closed. Safe from any thread, at
     /// any time.
     package func unmount() {
+        guard let device, MountTable.entry(at: mountpoint)?.device == device else { return }
+        detach()
+    }
+
+    private func detach() {
         if umount2(mountpoint, Int32(MNT_DETACH)) == 0 { return }
         guard errno == EPERM else { return }
         _ = spawnAndWait(["fusermount3", "-u", "-q", "-z", "--", mountpoint])

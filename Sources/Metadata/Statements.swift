@@ -84,7 +84,8 @@ struct WriteStatements {
     init(_ connection: Connection) throws(DatabaseError) {
         ensureDirectory = try connection.prepare("INSERT INTO directory(prefix) VALUES(?1) ON CONFLICT DO NOTHING")
         directoryID = try connection.prepare("SELECT id FROM directory WHERE prefix = ?1")
-        // A listing does not tell Intelligent-Tiering's archive status: what a HEAD told stays while the object does.
+        // A page of a listing is older than what a HEAD learned while it was on its way, unless the clock was set back.
+        // And it does not tell Intelligent-Tiering's archive status: what a HEAD told stays while the object does.
         upsert = try connection.prepare(
             """
             INSERT INTO entry(directory, segment, listing, checked_at, kind, size, modified, etag, class, restore,
@@ -95,6 +96,7 @@ struct WriteStatements {
                 listing = max(listing, excluded.listing), checked_at = excluded.checked_at, kind = excluded.kind,
                 size = excluded.size, modified = excluded.modified, etag = excluded.etag, class = excluded.class,
                 restore = excluded.restore, expiry = excluded.expiry, version = excluded.version
+            WHERE excluded.checked_at >= checked_at OR checked_at > excluded.checked_at + 60000000000
             """)
         beginListing = try connection.prepare(
             """
@@ -105,7 +107,8 @@ struct WriteStatements {
             "UPDATE directory SET listed_at = started_at WHERE prefix = ?1 AND listing = ?2 RETURNING id, started_at")
         dropUnlisted = try connection.prepare(
             "DELETE FROM entry WHERE directory = ?1 AND listing <> ?2 AND checked_at < ?3")
-        expireDirectory = try connection.prepare("UPDATE directory SET listed_at = 0 WHERE prefix = ?1")
+        // A listing that is under way must not end as if it had seen what comes from now on.
+        expireDirectory = try connection.prepare("UPDATE directory SET listed_at = 0, listing = listing + 1 WHERE prefix = ?1")
         expireEntries = try connection.prepare(
             "UPDATE entry SET checked_at = 0 WHERE directory = (SELECT id FROM directory WHERE prefix = ?1)")
         expireEntry = try connection.prepare(

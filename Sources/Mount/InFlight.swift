@@ -95,24 +95,30 @@ final class InFlight: Sendable {
 
 /// What the kernel shows of the signals that a thread has not yet taken.
 enum CallerSignals {
+    /// By these a person or a supervisor wants the caller to stop, even if it handles them, as Python does.
+    private static let stopping = mask([SIGKILL, SIGINT, SIGTERM, SIGHUP, SIGQUIT])
+    /// These end a program that does not handle them. The kernel turns others that do into SIGKILL by itself.
+    private static let dumping = mask([SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGXCPU, SIGXFSZ, SIGSYS])
+
     /// Whether the thread is dying, or has been asked to stop. A caller that is gone, or outside our pid namespace
     /// (thread 0), is taken at the interrupt's word.
     static func areFatal(thread: Int32) -> Bool {
-        guard thread > 0, let status = readSmallFile("/proc/\(thread)/status") else { return true }
-        let fatal: UInt64 = [SIGKILL, SIGINT, SIGTERM, SIGHUP, SIGQUIT].reduce(0) { $0 | 1 << UInt64($1 - 1) }
-        for line in status.split(separator: "\n") where line.hasPrefix("SigPnd:") || line.hasPrefix("ShdPnd:") {
-            let digits = line.dropFirst(7).drop { $0 == "\t" || $0 == " " }
-            if let pending = UInt64(digits, radix: 16), pending & fatal != 0 { return true }
-        }
-        return false
+        guard thread > 0, let status = readTextFile("/proc/\(thread)/status") else { return true }
+        return areFatal(status: status)
     }
 
-    private static func readSmallFile(_ path: String) -> String? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        let count = read(descriptor, &buffer, buffer.count)
-        return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : nil
+    /// By the text of `/proc/TID/status`.
+    static func areFatal(status: String) -> Bool {
+        var masks: [Substring: UInt64] = [:]
+        for line in status.split(separator: "\n") where line.hasPrefix("Sig") || line.hasPrefix("ShdPnd:") {
+            let parts = line.split(separator: ":")
+            guard parts.count == 2 else { continue }
+            masks[parts[0]] = UInt64(parts[1].drop { $0 == "\t" || $0 == " " }, radix: 16)
+        }
+        func signals(_ name: Substring) -> UInt64 { masks[name] ?? 0 }
+        let taken = (signals("SigPnd") | signals("ShdPnd")) & ~signals("SigBlk") & ~signals("SigIgn")
+        return taken & (stopping | dumping & ~signals("SigCgt")) != 0
     }
+
+    private static func mask(_ signals: [Int32]) -> UInt64 { signals.reduce(0) { $0 | 1 << UInt64($1 - 1) } }
 }

@@ -15,7 +15,7 @@ package final class MountedFilesystem: Sendable {
     /// Mounts. Nothing is answered before `serve`. `onInitialized` runs once the mount is usable.
     package init(
         _ filesystem: Filesystem, mountpoint: String, options: [String], ownership: Ownership, readers: Int,
-        log: Logger, onInitialized: @escaping @Sendable () -> Void
+        log: Logger, onInitialized: @escaping @Sendable () -> Void, onEnded: @escaping @Sendable () -> Void
     ) throws(MountError) {
         self.log = log
         let notices: NoticeQueue
@@ -45,6 +45,7 @@ package final class MountedFilesystem: Sendable {
                     log.critical("the mount cannot be served: \(error)")
                 }
                 end.finish()
+                onEnded()
             }
         } catch {
             session.unmount()

@@ -81,6 +81,11 @@ extension ArchiveRules {
         }
     }
 
+    /// For an object that a GET calls frozen although its class is none that we know: nothing is assumed but that it
+    /// can be asked for, and takes long.
+    package static let unknown = ArchiveRules(
+        days: 1...365, tiers: [], longestWithoutTier: .seconds(48 * 3600), defaultTier: nil)
+
     private var takesDays: Bool { days.upperBound > 0 }
 
     /// The order nearest to a wish that this class can take: for wishes made for many objects at once, and by reads.

@@ -26,6 +26,7 @@ package actor RestoreCoordinator {
     private var askers: [UInt64: [UInt64: CheckedContinuation<Result<RestoreReply, RestoreError>, Never>]] = [:]
     private var nextAsking: UInt64 = 0
     private var nextWaiter: UInt64 = 0
+    private var nextFlight: UInt64 = 0
     private var alarm: Task<Void, Never>?
     private var alarmTime: ContinuousClock.Instant?
     private var pollsInFlight = 0
@@ -37,6 +38,8 @@ package actor RestoreCoordinator {
     }
 
     private struct Flight {
+        /// Tells this flight from an earlier one of the same object, whose poll may still be under way.
+        let number: UInt64
         var row: RestoreRow
         var target: RestoreTarget
         /// Number of the request that is on its way, if one is.
@@ -73,10 +76,7 @@ package actor RestoreCoordinator {
     /// Takes up the restores that an earlier mount left under way.
     package func resume() async throws(MetadataError) {
         for row in try await writer.restores() {
-            guard let rules = context.rulesForResuming(row.storageClass) else {
-                try await writer.dropRestore(row.key, version: row.version)
-                continue
-            }
+            let rules = context.rulesForResuming(row.storageClass)
             let target = RestoreTarget(
                 key: row.key, version: row.version, storageClass: row.storageClass, rules: rules)
             let identity = Identity(key: row.key, version: row.version)
@@ -89,13 +89,22 @@ package actor RestoreCoordinator {
         rearm()
     }
 
-    /// Asks for the object to be restored, unless that is under way: then a faster tier is asked for at once, and more
-    /// days are kept for when the copy is there. Returns when the provider has taken the request, or the wish is kept.
-    package func request(_ target: RestoreTarget, _ order: RestoreOrder) async throws(RestoreError) -> RestoreReply {
+    /// Asks for the object to be restored, unless that is under way. Then a reader has what it wants; but for somebody
+    /// who asked by name a faster tier is asked for at once, and more days are kept for when the copy is there.
+    /// Returns when the provider has taken the request, or the wish is kept.
+    package func request(
+        _ target: RestoreTarget, _ order: RestoreOrder, by origin: RestoreOrigin
+    ) async throws(RestoreError) -> RestoreReply {
         let identity = Identity(key: target.key, version: target.version)
         if let flight = flights[identity] {
-            if let asking = flight.asking { return try await reply(to: asking) }
+            if let asking = flight.asking {
+                let reply = try await reply(to: asking)
+                if origin == .reader || order == flight.row.order { return reply }
+                // What was asked for was somebody else's wish: this one is looked at again, after it.
+                return try await request(target, order, by: origin)
+            }
             lookSoon(identity)
+            if origin == .reader { return .alreadyInProgress }
             try await keep(wishFor: order.days, identity)
             guard Self.isFaster(order.tier, than: flight.row.order.tier) else { return .alreadyInProgress }
             return try await raiseTier(identity, order)
@@ -113,8 +122,9 @@ package actor RestoreCoordinator {
     }
 
     private func newFlight(_ row: RestoreRow, _ target: RestoreTarget) -> Flight {
-        Flight(
-            row: row, target: target, asking: nil,
+        nextFlight += 1
+        return Flight(
+            number: nextFlight, row: row, target: target, asking: nil,
             schedule: PollSchedule(longest: target.rules.longest(row.order.tier) ?? .seconds(3600)),
             nextPoll: clock.now(), lastPoll: clock.now())
     }
@@ -167,8 +177,9 @@ package actor RestoreCoordinator {
             return await end(identity, with: error.kind == .noSuchKey ? .gone : .store(error))
         }
         if reply == .alreadyRestored {
+            flights[identity]?.isPolling = true
             flights[identity]?.asking = nil
-            await poll(identity)
+            await poll(identity, flight.number)
             return .success(reply)
         }
         log.info(
@@ -219,7 +230,10 @@ package actor RestoreCoordinator {
             schedulePoll(identity)
             return reply
         } catch {
-            throw .store(error)
+            guard error.kind == .tierUnavailable else { throw .store(error) }
+            let tier = order.tier?.rawValue ?? ""
+            log.warning("no capacity for tier \(tier) of \(identity.key): \(error); its restore goes on as it is")
+            return .alreadyInProgress
         }
     }
 
@@ -337,7 +351,7 @@ package actor RestoreCoordinator {
             pollsInFlight += 1
             flights[identity]?.isPolling = true
             Task {
-                await self.poll(identity)
+                await self.poll(identity, flight.number)
                 self.pollsInFlight -= 1
                 self.rearm()
             }
@@ -366,9 +380,10 @@ package actor RestoreCoordinator {
         }
     }
 
-    private func poll(_ identity: Identity) async {
+    /// Looks at the object, and ends this flight of it if its restore has ended. `isPolling` is set.
+    private func poll(_ identity: Identity, _ number: UInt64) async {
         flights[identity]?.lastPoll = clock.now()
-        defer { flights[identity]?.isPolling = false }
+        defer { if flights[identity]?.number == number { flights[identity]?.isPolling = false } }
         let record: ObjectRecord
         do throws(StoreError) {
             record = try await store.head(identity.key, version: identity.version)
@@ -379,14 +394,17 @@ package actor RestoreCoordinator {
             }
             log.warning("\(identity.key) was deleted while it was being restored")
             await learned(identity.key, nil)
+            guard flights[identity]?.number == number else { return }
             await end(identity, with: .gone)
             return
         }
         await learned(identity.key, record)
+        guard flights[identity]?.number == number else { return }
         switch context.state(of: record, at: .now()) {
         case .online, .restored:
             log.info("\(identity.key) is restored")
             await extend(identity)
+            guard flights[identity]?.number == number else { return }
             await end(identity, with: nil)
         case .restoring:
             flights[identity]?.lostSightings = 0
@@ -402,7 +420,7 @@ package actor RestoreCoordinator {
 
 extension ArchiveContext {
     /// The rules for a restore of which only the class was remembered.
-    func rulesForResuming(_ storageClass: StorageClass) -> ArchiveRules? {
-        storageClass.archiveRules(dialect) ?? ArchiveRules.intelligentTiering("ARCHIVE_ACCESS")
+    func rulesForResuming(_ storageClass: StorageClass) -> ArchiveRules {
+        storageClass.archiveRules(dialect) ?? .unknown
     }
 }

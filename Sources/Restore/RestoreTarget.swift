@@ -15,3 +15,11 @@ package struct RestoreTarget: Sendable {
         self.rules = rules
     }
 }
+
+/// Who asks for a restore.
+package enum RestoreOrigin: Sendable {
+    /// A read or an open: it wants the object readable, on whatever terms somebody has asked for it already.
+    case reader
+    /// Somebody who named the object, with days and a tier of their own.
+    case command
+}

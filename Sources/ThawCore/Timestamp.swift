@@ -22,6 +22,9 @@ package struct Timestamp: Hashable, Comparable, Sendable {
         return Timestamp(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
     }
 
+    /// Whether this is so far after the other that a clock must have been set back in between.
+    package func isAhead(of other: Timestamp) -> Bool { self > other + .seconds(60) }
+
     package static func < (left: Timestamp, right: Timestamp) -> Bool { left.nanoseconds < right.nanoseconds }
 
     package static func + (left: Timestamp, right: Duration) -> Timestamp {

@@ -1,7 +1,8 @@
 import Dispatch
 import Glibc
 
-/// Turns SIGINT and SIGTERM into something to wait for. In force from its creation until it is gone.
+/// Turns SIGINT, SIGTERM and SIGHUP (the terminal has gone) into something to wait for. In force from its creation
+/// until it is gone.
 struct StopSignals {
     private let sources: [any DispatchSourceSignal]
     let arrivals: AsyncStream<Void>
@@ -9,7 +10,7 @@ struct StopSignals {
     init() {
         let (arrivals, arrived) = AsyncStream.makeStream(of: Void.self)
         self.arrivals = arrivals
-        sources = [SIGINT, SIGTERM].map { number in
+        sources = [SIGINT, SIGTERM, SIGHUP].map { number in
             // Otherwise the default action ends the process before the source hears of it.
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())

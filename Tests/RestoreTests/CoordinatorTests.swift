@@ -49,8 +49,10 @@ private struct Fixture {
     }
 
     @discardableResult
-    func request(days: Int? = 3, tier: RestoreTier? = .standard) async throws -> RestoreReply {
-        try await coordinator.request(try target(), RestoreOrder(days: days, tier: tier))
+    func request(
+        days: Int? = 3, tier: RestoreTier? = .standard, by origin: RestoreOrigin = .command
+    ) async throws -> RestoreReply {
+        try await coordinator.request(try target(), RestoreOrder(days: days, tier: tier), by: origin)
     }
 
     func wait(atMost limit: Duration? = nil) async throws {
@@ -138,6 +140,37 @@ struct CoordinatorTests {
         #expect(fixture.store.orders.map(\.tier) == [.expedited, .standard])
         #expect(await fixture.coordinator.restore(of: key, version: nil)?.order.tier == .standard)
         #expect(try await fixture.writer.restores().map(\.order.tier) == [.standard])
+    }
+
+    @Test("a reader takes the restore that is under way as it is, whatever it would have asked for")
+    func readersChangeNothing() async throws {
+        let fixture = try Fixture()
+        try await fixture.request(days: 1, tier: .bulk)
+        #expect(try await fixture.request(days: 30, tier: .expedited, by: .reader) == .alreadyInProgress)
+        #expect(fixture.store.orders.map(\.tier) == [.bulk])
+        #expect(try await fixture.writer.restores().map(\.moreDays) == [nil])
+    }
+
+    @Test("more days wished for by name are kept while the restore is under way, on the disk")
+    func moreDays() async throws {
+        let fixture = try Fixture()
+        try await fixture.request(days: 1, tier: .bulk)
+        #expect(try await fixture.request(days: 30, tier: .bulk) == .alreadyInProgress)
+        #expect(try await fixture.request(days: 7, tier: .bulk) == .alreadyInProgress)
+        #expect(fixture.store.orders.count == 1)
+        #expect(try await fixture.writer.restores().map(\.moreDays) == [30])
+    }
+
+    @Test("a faster tier that the provider has no capacity for leaves the restore as it is")
+    func noCapacityToRaise() async throws {
+        let fixture = try Fixture()
+        try await fixture.request(tier: .bulk)
+        fixture.store.script { call throws(StoreError) in
+            guard case .restore(_, let order) = call, order.tier == .expedited else { return }
+            throw StoreError(.tierUnavailable, status: 503, code: "GlacierExpeditedRetrievalNotAvailable", message: "")
+        }
+        #expect(try await fixture.request(tier: .expedited) == .alreadyInProgress)
+        #expect(try await fixture.writer.restores().map(\.order.tier) == [.bulk])
     }
 
     @Test("a faster tier is sent while a slower restore is under way, a slower or equal one is not")

@@ -281,6 +281,11 @@ def test_a_marker_with_content_does_not_lose_it(mounting, objects):
         assert sorted(os.listdir(mount.path / "d")) == ["%~", "f"]
         assert (mount.path / "d/%~").read_bytes() == b"content of the marker"
         assert os.getxattr(mount.path / "d/%~", "user.thaw.key") == b"d/"
+        # Asking the store about this object alone must not make its directory one.
+        with pytest.raises(OSError, match="No data"):
+            os.getxattr(mount.path / "d/%~", "user.thaw.version_id")
+        assert [entry.is_dir() for entry in os.scandir(mount.path)] == [True]
+        assert sorted(os.listdir(mount.path / "d")) == ["%~", "f"]
 
 
 def test_an_empty_bucket_is_an_empty_directory(mounting):

@@ -38,7 +38,8 @@ class HandlingReader(Reader):
         Program.__init__(self, sys.executable, "-I", "-c", HANDLING_READER, path, style)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT,
+                                    signal.SIGABRT])
 def test_a_fatal_signal_ends_a_waiting_reader_at_once(emulator, archive, tmp_path, number):
     put(emulator, "f", CONTENT, archive.quick)
     with archive.mount(emulator, tmp_path) as mount:

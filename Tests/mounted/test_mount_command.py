@@ -6,6 +6,7 @@ After a failure nothing is mounted and no process is left.
 import os
 import pathlib
 import signal
+import socket
 import stat
 import subprocess
 
@@ -358,7 +359,7 @@ def test_mount_thawfs_is_called_as_mount_calls_it(unmounted, tmp_path, objects):
 
 # -- In front, and its end
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_in_front_it_stays_until_a_signal_and_leaves_no_mount(unmounted, objects, number):
     objects.put("f", b"x")
     mount = unmounted()
@@ -375,7 +376,35 @@ def test_in_front_it_stays_until_a_signal_and_leaves_no_mount(unmounted, objects
             mount.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_store_that_never_answers_can_be_given_up_on(unmounted):
+    mount = unmounted()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mount.options["endpoint"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with subprocess.Popen([*mount.command(), "-f"], env=mount.env, stderr=subprocess.DEVNULL) as process:
+            try:
+                asked, _ = silent.accept()
+                process.send_signal(signal.SIGINT)
+                assert process.wait(SECONDS) != 0
+                assert not is_mounted(mount.path)
+                asked.close()
+            finally:
+                process.kill()
+
+
+def test_a_mount_whose_connection_is_aborted_leaves_nothing_behind(mounting, objects):
+    objects.put("f", b"x")
+    with mounting() as mount:
+        pid = mount.pid()
+        descriptor = os.open(mount.path / "f", os.O_RDONLY)
+        # By force, umount aborts the connection, and then finds the mount busy.
+        assert subprocess.run(["umount", "-f", mount.path], stderr=subprocess.PIPE).returncode != 0
+        wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the daemon to end")
+        assert not is_mounted(mount.path)
+        with pytest.raises(OSError):
+            os.close(descriptor)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_daemon_unmounts(mounting, number):
     with mounting() as mount:
         pid = mount.pid()

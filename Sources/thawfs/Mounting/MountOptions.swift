@@ -102,7 +102,8 @@ struct MountOptions {
 
     func fuseOptions(_ source: Source) throws -> [String] {
         // Not the kernel's own `ro`: it would refuse `setfattr -n user.thaw.restore` as well.
-        var options = ["fsname=\(source.text)", "subtype=thawfs", "nosuid", "nodev"]
+        let name = source.text.map { $0 == "," || $0 == "\\" ? "\\\($0)" : String($0) }.joined()
+        var options = ["fsname=\(name)", "subtype=thawfs", "nosuid", "nodev"]
         if try isOn(.allowOther) ?? false { options += ["allow_other", "default_permissions"] }
         if try isOn(.defaultPermissions) ?? false { options.append("default_permissions") }
         return options

@@ -51,11 +51,15 @@ struct MountPlan {
         try Mountpoint.checkDevice()
         // A command that was interrupted no longer reads what is reported to it.
         signal(SIGPIPE, SIG_IGN)
+        let stop = StopSignals()
         let state = try await StateLocation(source, storeConfiguration, options, environment).open(for: mountpoint)
         let logDescriptor = try openLog(state, isBackground: descriptor != nil)
         let log = logger(logDescriptor)
-        let stop = StopSignals()
+        let mounted = WeakReference<MountedFilesystem>()
+        let watcher = watch(stop, mounted, log)
         let http = try httpClient()
+        // A daemon keeps no directory of its caller's in use.
+        if descriptor != nil { chdir("/") }
         let store = RetryingStore(try bucketStore(http, log), logger: log)
         let context = try await probe(store)
 
@@ -66,39 +70,48 @@ struct MountPlan {
             configuration: configurationWithinKernelLimits(log), store: store, context: context,
             contents: ContentCache(store: store, bytesMax: memoryBytes / 2), writer: writer, reader: reader,
             log: log)
-
         try await filesystem.resumeRestores()
 
-        let (usable, isUsable) = AsyncStream.makeStream(of: Void.self)
-        let mount = try mount(filesystem, log) { isUsable.finish() }
-        for await _ in usable {}
+        let (initializations, initialized) = AsyncStream.makeStream(of: Void.self)
+        let mount = try mount(filesystem, log, onInitialized: { initialized.yield() }, onEnded: { initialized.finish() })
+        mounted.value = mount
+        // Ends without a value when the session ended before the kernel agreed to it.
+        guard await initializations.first(where: { true }) != nil else {
+            throw UsageError("the kernel ended the mount of \(mountpoint.path) before it was usable")
+        }
         log.info("mounted \(source.text) on \(mountpoint.path)")
         if let descriptor {
             dup2(logDescriptor, STDERR_FILENO)
-            Readiness.report(nil, to: descriptor)
+            if !Readiness.report(nil, to: descriptor) {
+                log.info("the command that mounts was given up")
+                mount.unmount()
+            }
         }
-        await run(mount, until: stop, log)
+        await mount.waitUntilUnmounted()
+        watcher.cancel()
         http.shutdown()
         await writer.checkpoint()
         log.info("unmounted \(source.text) from \(mountpoint.path)")
         withExtendedLifetime((state, stop)) {}
     }
 
-    /// Serves until the mount is gone or a signal comes; after a signal, open files get a few seconds to be closed.
-    private func run(_ mount: MountedFilesystem, until stop: StopSignals, _ log: Logger) async {
+    /// Ends the mount when a signal comes; open files then get a few seconds to be closed. Before there is a mount, a
+    /// signal just ends the process.
+    private func watch(
+        _ stop: StopSignals, _ mounted: WeakReference<MountedFilesystem>, _ log: Logger
+    ) -> Task<Void, Never> {
         let (arrivals, path) = (stop.arrivals, mountpoint.path)
-        let watcher = Task {
+        return Task {
             for await _ in arrivals { break }
             if Task.isCancelled { return }
             log.info("stopping: unmounting \(path)")
+            guard let mount = mounted.value else { _exit(130) }
             mount.unmount()
             try? await Task.sleep(for: .seconds(5))
             if Task.isCancelled { return }
             log.warning("files are still open on \(path); they fail from now on")
-            exit(0)
+            _exit(0)
         }
-        await mount.waitUntilUnmounted()
-        watcher.cancel()
     }
 
     // MARK: Parts
@@ -120,8 +133,11 @@ struct MountPlan {
     private func httpClient() throws -> HTTPClient {
         var configuration = HTTPClient.Configuration()
         if let file = options.text(.caFile) {
-            guard access(file, R_OK) == 0 else { throw UsageError("ca_file=\(file): \(errorText(errno))") }
-            configuration.caFile = file
+            guard access(file, R_OK) == 0, let path = realpath(file, nil) else {
+                throw UsageError("ca_file=\(file): \(errorText(errno))")
+            }
+            configuration.caFile = String(cString: path)
+            free(path)
         }
         return try HTTPClient(configuration: configuration)
     }
@@ -155,13 +171,14 @@ struct MountPlan {
     }
 
     private func mount(
-        _ filesystem: Filesystem, _ log: Logger, onInitialized: @escaping @Sendable () -> Void
+        _ filesystem: Filesystem, _ log: Logger, onInitialized: @escaping @Sendable () -> Void,
+        onEnded: @escaping @Sendable () -> Void
     ) throws -> MountedFilesystem {
         let fuseOptions = try options.fuseOptions(source)
         do throws(MountError) {
             return try MountedFilesystem(
                 filesystem, mountpoint: mountpoint.path, options: fuseOptions, ownership: ownership, readers: 2,
-                log: log, onInitialized: onInitialized)
+                log: log, onInitialized: onInitialized, onEnded: onEnded)
         } catch {
             throw UsageError("cannot mount on \(mountpoint.path): \(error)")
         }

@@ -17,12 +17,12 @@ enum Readiness {
         return descriptor
     }
 
-    /// Reports once, and lets the waiting command go.
-    static func report(_ failure: String?, to descriptor: Int32) {
+    /// Reports once, and lets the waiting command go. False when it is gone already.
+    @discardableResult
+    static func report(_ failure: String?, to descriptor: Int32) -> Bool {
         let bytes = Array((failure ?? ready).utf8)
-        // The command may have been interrupted: then nobody listens, and the mount goes on.
-        _ = write(descriptor, bytes, bytes.count)
-        close(descriptor)
+        defer { close(descriptor) }
+        return write(descriptor, bytes, bytes.count) == bytes.count
     }
 
     /// Starts this program again and waits for its word. Throws what it reports.

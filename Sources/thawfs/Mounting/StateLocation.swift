@@ -37,7 +37,7 @@ struct StateLocation {
                 return try StateDirectory(path: path, holder: mountpoint.path)
             } catch {
                 guard case .inUse(let holder) = error, let place = holder.split(separator: " ", maxSplits: 3).last,
-                    MountTable.source(at: String(place)) == nil
+                    MountTable.entry(at: String(place)) == nil
                 else { throw error }
             }
             try await Task.sleep(for: .milliseconds(100))

@@ -3,13 +3,8 @@ import ThawCore
 
 /// Takes a mount off the tree; fails while files are open on it.
 func unmount(_ given: String) throws {
-    // A dead mount cannot be resolved, but it can be unmounted by the name it was given.
-    var path = given
-    if let resolved = realpath(given, nil) {
-        path = String(cString: resolved)
-        free(resolved)
-    }
-    guard MountTable.source(at: path) != nil else { throw UsageError("nothing is mounted on \(path)") }
+    let path = try resolvedParent(of: given)
+    guard MountTable.entry(at: path) != nil else { throw UsageError("nothing is mounted on \(path)") }
     if umount2(path, 0) == 0 { return }
     let code = errno
     if code == EPERM {
@@ -21,4 +16,17 @@ func unmount(_ given: String) throws {
     }
     let advice = code == EBUSY ? "; files on it are open (fuser -vm \(path) shows by whom)" : ""
     throw UsageError("cannot unmount \(path): \(errorText(code))\(advice)")
+}
+
+/// The path with its parent resolved. The mount itself is not looked at: it may be dead, or hang.
+private func resolvedParent(of path: String) throws -> String {
+    var components = path.split(separator: "/", omittingEmptySubsequences: true)
+    let isPlain = components.last.map { $0 != "." && $0 != ".." } ?? false
+    let last = isPlain ? components.removeLast() : ""
+    let parent = (path.hasPrefix("/") ? "/" : "./") + components.joined(separator: "/")
+    guard let resolved = realpath(parent, nil) else { throw UsageError("\(path): \(errorText(errno))") }
+    defer { free(resolved) }
+    let base = String(cString: resolved)
+    if last.isEmpty { return base }
+    return base == "/" ? "/\(last)" : "\(base)/\(last)"
 }
