@@ -7,7 +7,6 @@ package enum FileError: Error, Sendable, Equatable {
     case isDirectory
     case notDirectory
     case nameTooLong
-    case readOnly
     /// The object was replaced while it was open.
     case stale
     /// Frozen, and it will not be waited for; the restore has been started.

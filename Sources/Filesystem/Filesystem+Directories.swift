@@ -53,8 +53,6 @@ package struct DirectoryEntry {
     package let node: Node
     /// Where a `readdir` continues after this entry.
     package let nextOffset: Int64
-    /// `.` and `..`, which never count as lookups.
-    package let isDot: Bool
 }
 
 extension Filesystem {
@@ -79,7 +77,7 @@ extension Filesystem {
             let node = Node(
                 inode: target.inode, isDirectory: true, sizeBytes: 0, modified: mountedAt, checkedAt: mountedAt)
             let isTaken = name.withCString {
-                take(DirectoryEntry(name: $0, node: node, nextOffset: Int64(index) + 1, isDot: true))
+                take(DirectoryEntry(name: $0, node: node, nextOffset: Int64(index) + 1))
             }
             if !isTaken { return true }
         }
@@ -116,7 +114,7 @@ extension Filesystem {
                 let isTaken = name.withUnsafeBufferPointer { buffer in
                     guard let name = buffer.baseAddress else { return false }
                     let next = offset + Int64(index) + 1
-                    return take(DirectoryEntry(name: name, node: node, nextOffset: next, isDot: false))
+                    return take(DirectoryEntry(name: name, node: node, nextOffset: next))
                 }
                 if isTaken { continue }
                 if countsLookups { Self.undoLookup(node.inode, &inodes) }

@@ -4,7 +4,7 @@ internal import Glibc
 
 /// What `stat` shows of an inode.
 package struct Attributes: Sendable, Equatable {
-    package enum Kind: Sendable { case directory, file, symlink }
+    package enum Kind: Sendable { case directory, file }
 
     package var inode: UInt64
     package var kind: Kind
@@ -55,7 +55,6 @@ package struct Attributes: Sendable, Equatable {
         switch kind {
         case .directory: Glibc.S_IFDIR
         case .file: Glibc.S_IFREG
-        case .symlink: Glibc.S_IFLNK
         }
     }
 }

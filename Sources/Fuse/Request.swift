@@ -16,7 +16,6 @@ package struct Request: ~Copyable {
 
     /// Thread id of the caller; 0 when it is outside our pid namespace.
     package var callerThread: Int32 { fuse_req_ctx(raw).pointee.pid }
-    package var callerUser: UInt32 { fuse_req_ctx(raw).pointee.uid }
 
     /// Takes the request off this thread, to be answered later from any other.
     package consuming func deferred() -> DeferredReply {
@@ -28,12 +27,6 @@ package struct Request: ~Copyable {
     /// The corresponding C function is `fuse_reply_err`; 0 says success to operations that return nothing.
     package consuming func reply(errno code: Int32) {
         fuse_reply_err(raw, code)
-        discard self
-    }
-
-    /// The corresponding C function is `fuse_reply_none`.
-    package consuming func replyNone() {
-        fuse_reply_none(raw)
         discard self
     }
 

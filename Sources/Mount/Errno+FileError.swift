@@ -9,7 +9,6 @@ extension FileError {
         case .isDirectory: EISDIR
         case .notDirectory: ENOTDIR
         case .nameTooLong: ENAMETOOLONG
-        case .readOnly: EROFS
         // The object changed under an open file: never mixed content, never a silent end of file.
         case .stale: ESTALE
         // From `open`, where every program takes it as an error. From `read` only when asked for: see contract.
