@@ -11,7 +11,7 @@ import pytest
 
 from clients import oss2_bucket, oss_v2_client
 from support.emulator import Emulator, thawfs_binary
-from support.waiting import eventually
+from support.waiting import wait_until
 
 SECONDS = 20
 
@@ -96,8 +96,8 @@ def test_clients_that_vanish_leave_nothing_behind(tmp_path):
                 assert reader.recv(1000)
             with socket.create_connection(("127.0.0.1", running.port), timeout=SECONDS) as writer:
                 writer.sendall(b"PUT /bkt/n HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n\r\nabc")
-        eventually(lambda: len(list((data / "bodies").iterdir())) == bodies)
-        eventually(lambda: not open_bodies(running.process.pid))
+        wait_until(lambda: len(list((data / "bodies").iterdir())) == bodies, "the bodies to be removed", 20)
+        wait_until(lambda: not open_bodies(running.process.pid), "the bodies to be closed", 20)
         assert len(oss2_bucket(running).get_object("k").read()) == 8 << 20
 
 

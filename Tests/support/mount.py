@@ -11,12 +11,11 @@ import pathlib
 import signal
 import subprocess
 import threading
-import time
 
 from .emulator import Emulator, thawfs_binary
+from .waiting import wait_until
 
 MOUNT_SECONDS = 30
-END_SECONDS = 15
 # A mounted test that takes longer hangs on the mount: its daemon is killed, and every system call on it fails.
 HANG_SECONDS = 240
 
@@ -48,14 +47,6 @@ def processes_naming(text):
         if str(text).encode() in line:
             found.append(int(file.parent.name))
     return found
-
-
-def wait_until(condition, what, seconds=END_SECONDS):
-    """Waits for a condition, and fails naming it when it does not come."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.02)
 
 
 class Mount:

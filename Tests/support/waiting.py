@@ -2,10 +2,12 @@
 
 import time
 
+WAIT_SECONDS = 15
 
-def eventually(condition, seconds=20):
-    """Returns once `condition()` is true; fails when it is not within so many seconds."""
+
+def wait_until(condition, what, seconds=WAIT_SECONDS):
+    """Waits for a condition, and fails naming it when it does not come."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {condition}"
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(0.01)
