@@ -2,7 +2,7 @@ internal import Metadata
 internal import ObjectStore
 internal import Restore
 internal import Synchronization
-internal import ThawCore
+package import ThawCore
 internal import Wire
 
 /// The names below `user.thaw.`: what is shown, and what is a command.
@@ -50,12 +50,21 @@ extension Filesystem {
     }
 
     /// Runs a command attribute. The ones that are shown cannot be set, which `cp -a` and `rsync -X` take calmly.
-    package func setAttribute(_ number: UInt64, _ name: ThawAttribute, value: [UInt8]) async throws(FileError) {
+    package func setAttribute(
+        _ number: UInt64, _ name: ThawAttribute, value: [UInt8], caller: Caller
+    ) async throws(FileError) {
         switch name {
-        case .restore: try await restore(number, String(decoding: value, as: UTF8.self))
+        case .restore: try await restore(number, String(decoding: value, as: UTF8.self), caller: caller)
         case .refresh: try await refresh(number)
         default: throw .unsupported
         }
+    }
+
+    /// Takes a command attribute back. The ones that are shown cannot be removed.
+    package func removeAttribute(_ number: UInt64, _ name: ThawAttribute, caller: Caller) async throws(FileError) {
+        guard inodes[number] != nil else { throw .stale }
+        guard name == .restore else { throw .unsupported }
+        throw .noSuchAttribute
     }
 
     private func shownAttributes(_ number: UInt64) async throws(FileError) -> [ThawAttribute: [UInt8]] {

@@ -2,13 +2,15 @@ internal import Content
 internal import Logging
 internal import ObjectStore
 internal import Restore
-internal import ThawCore
+package import ThawCore
 internal import Wire
 
 extension Filesystem {
     /// What `open` does with a frozen object: true to open it (its reads will wait), false when it turned out to be
     /// restored; else the error that `on_frozen` says.
-    func mayOpenFrozen(_ number: UInt64, _ key: ObjectKey, _ record: ObjectRecord) async throws(FileError) -> Bool {
+    func mayOpenFrozen(
+        _ number: UInt64, _ key: ObjectKey, _ record: ObjectRecord, _ caller: Caller
+    ) async throws(FileError) -> Bool {
         let policy = configuration.frozen
         if policy.behaviour == .refuse { throw refused(key, record) }
         if policy.eagainAt == .read { return true }
@@ -23,7 +25,7 @@ extension Filesystem {
     }
 
     /// What `read` does with a frozen object: returns once it is readable, or throws what `on_frozen` says.
-    func thaw(_ file: FileHandle) async throws(FileError) {
+    func thaw(_ file: FileHandle, _ caller: Caller) async throws(FileError) {
         let policy = configuration.frozen
         let key = file.content.key
         if policy.behaviour == .refuse { throw refused(key, file.record) }
@@ -53,7 +55,7 @@ extension Filesystem {
     }
 
     /// Restores an object because somebody asked for it by name. Answers once the provider has taken the request.
-    package func restore(_ number: UInt64, _ wish: String) async throws(FileError) {
+    package func restore(_ number: UInt64, _ wish: String, caller: Caller) async throws(FileError) {
         let record = try await freshRecord(number)
         guard let inode = inodes[number] else { throw .stale }
         guard let rules = context.rules(for: record) else {
