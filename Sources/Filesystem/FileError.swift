@@ -11,7 +11,7 @@ package enum FileError: Error, Sendable, Equatable {
     case stale
     /// Frozen, and it will not be waited for; the restore has been started.
     case frozen
-    /// Frozen, and reads of this mount never restore.
+    /// Frozen, and reads of this mount, or of this process, never restore.
     case restoreRefused
     /// The wait for a restore, or for the store, ran out.
     case timedOut

@@ -13,6 +13,7 @@ extension Filesystem {
     ) async throws(FileError) -> Bool {
         let policy = configuration.frozen
         if policy.behaviour == .refuse { throw refused(key, record) }
+        try refuseDenied("open", of: key, caller)
         if policy.eagainAt == .read { return true }
         let rules = rules(record)
         if policy.isWorthWaiting(rules) { return true }
@@ -35,6 +36,7 @@ extension Filesystem {
         {
             return
         }
+        try refuseDenied("read", of: key, caller)
         let record = try await recordOfFrozen(file)
         let rules = rules(record)
         let reply = try await request(key, record, rules, policy.order(rules), by: .reader)

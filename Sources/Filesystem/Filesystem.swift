@@ -38,6 +38,8 @@ package final class Filesystem: Sendable {
     let mountedAt: Timestamp
     let root: Directory
     package let restores: RestoreCoordinator
+    /// When each name of `restore_deny` was last told of in the log.
+    let denials = Mutex<[String: Timestamp]>([:])
     private let lastReport = Mutex(Report(operation: "", key: .empty, code: "", time: .epoch))
     /// Set once the kernel is there.
     package let kernelCache = WeakReference<KernelCache>()

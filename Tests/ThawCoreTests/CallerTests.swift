@@ -1,6 +1,7 @@
 import Glibc
 import Synchronization
 import Testing
+import ThawTesting
 
 @testable import ThawCore
 
@@ -27,16 +28,8 @@ struct CallerTests {
     /// What a thread of this name sees of itself.
     private static func look(fromThread name: String) throws -> Look {
         let looks = Looks()
-        try ThawCore.Thread(name: name) { looks.take(Caller(thread: Self.currentThread(), uid: 7)) }.join()
+        try ThawCore.Thread(name: name) { looks.take(Caller(thread: currentThreadID(), uid: 7)) }.join()
         return looks.look
-    }
-
-    /// `/proc/thread-self` is a link to `PID/task/TID`.
-    private static func currentThread() -> Int32 {
-        var target = [CChar](repeating: 0, count: 64)
-        let count = readlink("/proc/thread-self", &target, target.count)
-        let words = target.prefix(max(count, 0)).split(separator: CChar(bitPattern: UInt8(ascii: "/")))
-        return words.last.flatMap { Int32(String(decoding: $0.map { UInt8(bitPattern: $0) }, as: UTF8.self)) } ?? 0
     }
 
     private static func processName() throws -> String {
