@@ -16,6 +16,10 @@ package enum FileError: Error, Sendable, Equatable {
     /// The wait for a restore, or for the store, ran out.
     case timedOut
     case interrupted
+    /// Somebody cancelled the restore that was waited for.
+    case cancelled
+    /// Reads have had restored what `restore_budget` allows.
+    case overBudget
     /// The store said no to who we are.
     case denied
     /// An extended attribute that does not exist.
@@ -50,6 +54,9 @@ package enum FileError: Error, Sendable, Equatable {
         case .invalidOrder: self = .invalid
         case .timedOut: self = .timedOut
         case .interrupted: self = .interrupted
+        case .cancelled: self = .cancelled
+        case .overBudget: self = .overBudget
+        case .nothingToCancel: self = .noSuchAttribute
         case .gone: self = .noSuchEntry
         case .failed, .notRemembered: self = .io
         case .store(let error): self = FileError(error)

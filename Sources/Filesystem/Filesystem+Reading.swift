@@ -40,7 +40,10 @@ extension Filesystem {
         return opened(number, inode.key, try await freshRecord(number), isFrozen: false)
     }
 
-    package func close(_ handle: UInt64) { openFiles.close(handle) }
+    package func close(_ handle: UInt64) {
+        guard let file = openFiles.close(handle), file.isHeld.load(ordering: .acquiring) else { return }
+        restores.release(file.content.key, version: nil)
+    }
 
     private func opened(_ number: UInt64, _ key: ObjectKey, _ record: ObjectRecord, isFrozen: Bool) -> OpenedFile {
         let (handle, isBesideOther) = openFiles.open(
@@ -48,6 +51,7 @@ extension Filesystem {
         ) {
             contents.content(key: key, version: nil, etag: record.etag, sizeBytes: record.sizeBytes)
         }
+        if !isFrozen, record.restore != nil, let file = openFiles[handle] { hold(file, record) }
         let isDirect = isFrozen || isBesideOther
         let keepsCache = inodes.update(number) { inode in
             defer { if !isDirect { inode.openedETag = record.etag } }
@@ -78,6 +82,7 @@ extension Filesystem {
                 try await thaw(file, caller)
                 file.isFrozen.store(false, ordering: .releasing)
                 inodes.update(file.inode) { $0.isKnownFrozen = false }
+                if let record = inodes[file.inode]?.record { hold(file, record) }
             }
             do throws(StoreError) {
                 return try await file.content.bytes(range, ahead: file.pattern.withLock { $0.note(range) })
