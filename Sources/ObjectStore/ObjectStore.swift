@@ -12,6 +12,11 @@ package protocol ObjectStore: Sendable {
     /// Carries the restore state of each object where the dialect lists it (OSS `RestoreInfo`, S3 `RestoreStatus`).
     func list(_ request: ListRequest) async throws(StoreError) -> ListPage
 
+    /// One page of the versions of objects, delete markers included: in key order, those of one key as the store has
+    /// them (newest first). A bucket that never had versions lists each object once, as version `null`. Carries the
+    /// restore state of each version, as `list` does.
+    func listVersions(_ request: VersionListRequest) async throws(StoreError) -> VersionPage
+
     /// What the store knows of one object. Works on frozen objects.
     func head(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectRecord
 

@@ -254,3 +254,38 @@ def test_one_version_thaws_alone(emulator):
     assert client.get_object(Bucket="bkt", Key="k", VersionId=first)["Body"].read() == b"one"
     assert s3_refused(lambda: client.get_object(Bucket="bkt", Key="k", VersionId=second)) == (403, "InvalidObjectState")
     assert s3_refused(lambda: client.get_object(Bucket="bkt", Key="k")) == (403, "InvalidObjectState")
+
+
+def test_the_listing_of_versions_has_the_restore_state_of_each(emulator):
+    client = s3_client(emulator)
+    client.put_bucket_versioning(Bucket="bkt", VersioningConfiguration={"Status": "Enabled"})
+    first, second, third = (
+        client.put_object(Bucket="bkt", Key="k", Body=body, StorageClass="GLACIER")["VersionId"]
+        for body in (b"one", b"two!", b"three"))
+    for version, tier in ((first, "Expedited"), (second, "Standard")):
+        client.restore_object(
+            Bucket="bkt", Key="k", VersionId=version,
+            RestoreRequest={"Days": 1, "GlacierJobParameters": {"Tier": tier}})
+    emulator.advance("5m")
+    client.delete_object(Bucket="bkt", Key="k")
+
+    reply = client.list_object_versions(Bucket="bkt", OptionalObjectAttributes=["RestoreStatus"])
+    states = {entry["VersionId"]: entry.get("RestoreStatus") for entry in reply["Versions"]}
+    assert states[first]["IsRestoreInProgress"] is False and "RestoreExpiryDate" in states[first]
+    assert states[second] == {"IsRestoreInProgress": True}
+    assert states[third] is None
+    assert [entry["VersionId"] for entry in reply["Versions"]] == [third, second, first]
+    assert [entry["Size"] for entry in reply["Versions"]] == [5, 4, 3]
+    assert [entry["IsLatest"] for entry in reply["DeleteMarkers"]] == [True]
+    plain = client.list_object_versions(Bucket="bkt")
+    assert all("RestoreStatus" not in entry for entry in plain["Versions"])
+
+    # OSS's way of saying the same, for the same kind of objects.
+    bucket = oss2_bucket(emulator)
+    for _ in range(2):
+        put(bucket, "Archive", key="a")
+    newest = bucket.list_object_versions(prefix="a").versions[0].versionid
+    bucket.restore_object("a", params={"versionId": newest})
+    listed = {entry.versionid: entry.restore_info for entry in bucket.list_object_versions(prefix="a").versions}
+    assert listed.pop(newest) == 'ongoing-request="true"'
+    assert list(listed.values()) == [None]
