@@ -165,6 +165,24 @@ package final class BucketStore: ObjectStore {
         }
     }
 
+    package func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError) {
+        guard dialect == .oss else {
+            throw StoreError(
+                .unsupported, code: "Unsupported", message: "S3 keeps a restored copy until it expires")
+        }
+        let request = StoreRequest(
+            method: .post,
+            key: key,
+            query: [QueryItem("cleanRestoredObject")] + versionQuery(version)
+        )
+        do {
+            _ = try await exchange.send(request, expecting: [200, 204])
+        } catch {
+            // Not restored, or refrozen already, perhaps by this very request whose reply was lost (EC 0016-00000718).
+            guard error.code == "ArchiveRestoreFileStale" else { throw error }
+        }
+    }
+
     package func archiveDirectRead() async throws(StoreError) -> Bool {
         guard dialect == .oss else { return false }
         let response: HTTPResponse

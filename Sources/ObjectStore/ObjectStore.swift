@@ -31,6 +31,11 @@ package protocol ObjectStore: Sendable {
     /// Asks the provider to restore the object; the three replies are one idempotent step.
     func restore(_ key: ObjectKey, version: String?, _ order: RestoreOrder) async throws(StoreError) -> RestoreReply
 
+    /// Ends the restored copy before its time, and the fee for it (OSS CleanRestoredObject). An object without such a
+    /// copy is left as it is. `unsupported` where the dialect cannot; `invalidRequest` (`ArchiveRestoreNotFinished`)
+    /// while the restore is under way.
+    func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError)
+
     /// Whether the bucket serves class Archive without a restore (OSS `bucketArchiveDirectRead`); false for
     /// dialects without that setting and when the credentials may not ask.
     func archiveDirectRead() async throws(StoreError) -> Bool
@@ -155,6 +160,8 @@ package struct StoreError: Error, Sendable, Equatable {
         case notArchived
         /// Expedited refused for want of capacity (GlacierExpeditedRetrievalNotAvailable).
         case tierUnavailable
+        /// The dialect has no such operation; nothing was sent.
+        case unsupported
         /// 400 of any other kind: the request will never succeed as it is.
         case invalidRequest
         /// 429, 503 SlowDown and their kin.

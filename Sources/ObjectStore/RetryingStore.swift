@@ -68,6 +68,12 @@ package struct RetryingStore: ObjectStore {
         }
     }
 
+    package func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError) {
+        try await retrying("refreeze", key) { () async throws(StoreError) in
+            try await store.refreeze(key, version: version)
+        }
+    }
+
     package func archiveDirectRead() async throws(StoreError) -> Bool {
         try await retrying("archiveDirectRead", .empty) { () async throws(StoreError) in
             try await store.archiveDirectRead()

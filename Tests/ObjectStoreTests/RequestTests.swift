@@ -209,6 +209,16 @@ struct RequestTests {
         }
     }
 
+    @Test("refreezing is one request without a body, of the version that is named")
+    func refreeze() async throws {
+        let transport = ScriptedTransport([.reply(200), .reply(200)])
+        let store = store(try configuration(.oss), transport)
+        try await store.refreeze(ObjectKey("k"), version: nil)
+        try await store.refreeze(ObjectKey("k"), version: "v1")
+        #expect(transport.requests.map(\.target.query) == ["cleanRestoredObject", "cleanRestoredObject&versionId=v1"])
+        #expect(transport.requests.allSatisfy { $0.method == .post && $0.body.isEmpty })
+    }
+
     @Test("with signature V1 the sub-resources of refreezing and of listing versions are signed")
     func signedSubresources() {
         for (query, resource) in [

@@ -15,6 +15,7 @@ package final class FakeStore: ObjectStore {
         case head(ObjectKey)
         case get(ObjectKey, Range<UInt64>)
         case restore(ObjectKey, RestoreOrder)
+        case refreeze(ObjectKey)
         case listVersions(VersionListRequest)
     }
 
@@ -187,6 +188,13 @@ package final class FakeStore: ObjectStore {
         _ = try found(key, version)
         state.withLock { $0.restoredVersions.append(version) }
         return state.withLock { $0.replies.isEmpty ? .started : $0.replies.removeFirst() }
+    }
+
+    package func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError) {
+        try await note(.refreeze(key))
+        guard dialect == .oss else { throw StoreError(.unsupported, code: "Unsupported", message: "not in S3") }
+        _ = try found(key, version)
+        change(key, version: version) { $0.restore = nil }
     }
 
     package func archiveDirectRead() async throws(StoreError) -> Bool { false }
