@@ -115,6 +115,7 @@ package actor RestoreEngine {
     /// Takes up what an earlier mount left under way. Returns once that is known; the work goes on.
     package func resume() async throws(MetadataError) {
         try await writer.forgetOldRestores(at: clock.date())
+        try await writer.hastenAll()
         if budget != nil {
             let first = spentByReads.firstMinute(at: clock.date().minute)
             for charge in try await writer.spending(of: Self.readsAccount, since: first) {
@@ -343,8 +344,8 @@ package actor RestoreEngine {
         log.notice("the restore of \(key) was cancelled\(rest)")
     }
 
-    /// Drops what is queued below the prefix, and fails those who wait for anything there. Throws `nothingToCancel` when
-    /// there was neither.
+    /// Drops what is queued below the prefix, and fails those who wait for anything there. Throws `nothingToCancel`
+    /// when there was neither.
     package func cancelQueued(below prefix: ObjectKey) async throws(RestoreError) {
         var (tally, isAwaited) = (Tally(), false)
         do throws(MetadataError) {
