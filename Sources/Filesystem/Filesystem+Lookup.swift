@@ -46,7 +46,9 @@ extension Filesystem {
         guard let directory = inode.directory else { throw .notDirectory }
         guard name.count <= Names.bytesMax else { throw .nameTooLong }
         guard let found = try await find(name, in: directory) else { return nil }
-        return inodes.withLock { remember(found, in: directory, &$0) }
+        let node = inodes.withLock { remember(found, in: directory, &$0) }
+        tellPollers(of: node.inode)
+        return node
     }
 
     /// What is known of the inode; asks the store when that is stale. Listings that have seen it since count.
@@ -92,35 +94,57 @@ extension Filesystem {
     func learned(_ key: ObjectKey, _ found: ObjectRecord?) async {
         var record = found
         record?.settleArchiveStatus()
-        guard key.hasPrefix(root.prefix), key != root.prefix else { return }
-        var prefix = root.prefix.bytes
-        var parent = root.inode
-        var rest = key.bytes[prefix.count...]
-        // A key that ends in a slash is an object all the same: the one with an empty name in that directory.
-        while let cut = rest.firstIndex(of: Self.slash) {
-            parent = InodeNumber.of(rest[...cut], parent: parent)
-            prefix += rest[...cut]
-            rest = rest[(cut + 1)...]
-        }
-        let segment = Array(rest)
+        guard let place = place(of: key) else { return }
         let now = Timestamp.now()
         let kind: MetadataRow.Kind = record.map { .object($0) } ?? .absent
         do throws(MetadataError) {
-            let row = MetadataRow(segment: segment, kind: kind, checkedAt: now)
-            try await writer.record([row], below: ObjectKey(prefix), listing: 0)
+            let row = MetadataRow(segment: place.segment, kind: kind, checkedAt: now)
+            try await writer.record([row], below: ObjectKey(place.prefix), listing: 0)
         } catch {
             _ = failure("remembering", key, error)
         }
-        let number = InodeNumber.of(segment, parent: parent)
-        guard let inode = inodes[number], inode.key == key, inode.directory == nil else { return }
+        guard let number = knownFile(key) else { return }
         // Whoever was asked about this one object knows better than a GET of some time ago.
         inodes.update(number) { $0.isKnownFrozen = false }
         if let record {
             learn(number, record, at: now)
         } else {
-            inodes.update(number) { $0.checkedAt = .epoch }
+            inodes.update(number) { inode in
+                inode.checkedAt = .epoch
+                inode.restore = .failed
+            }
             kernelCache.value?.forgetAttributes(of: number)
+            tellPollers(of: number)
         }
+    }
+
+    private struct Place {
+        var prefix: [UInt8]
+        var parent: UInt64
+        var segment: [UInt8]
+    }
+
+    /// Where a key is in the tree; nil outside of it.
+    private func place(of key: ObjectKey) -> Place? {
+        guard key.hasPrefix(root.prefix), key != root.prefix else { return nil }
+        var place = Place(prefix: root.prefix.bytes, parent: root.inode, segment: [])
+        var rest = key.bytes[place.prefix.count...]
+        // A key that ends in a slash is an object all the same: the one with an empty name in that directory.
+        while let cut = rest.firstIndex(of: Self.slash) {
+            place.parent = InodeNumber.of(rest[...cut], parent: place.parent)
+            place.prefix += rest[...cut]
+            rest = rest[(cut + 1)...]
+        }
+        place.segment = Array(rest)
+        return place
+    }
+
+    /// The inode of this object, if the kernel knows it.
+    func knownFile(_ key: ObjectKey) -> UInt64? {
+        guard let place = place(of: key) else { return nil }
+        let number = InodeNumber.of(place.segment, parent: place.parent)
+        guard let inode = inodes[number], inode.key == key, inode.directory == nil else { return nil }
+        return number
     }
 
     /// Makes the next look at a file ask the store.
@@ -143,6 +167,7 @@ extension Filesystem {
             return before?.sizeBytes != inode.record?.sizeBytes || before?.modified != inode.record?.modified
         }
         if isVisible ?? false { kernelCache.value?.forgetAttributes(of: number) }
+        tellPollers(of: number)
     }
 
     // MARK: Finding a name

@@ -40,7 +40,10 @@ extension Filesystem {
         return opened(number, inode.key, try await freshRecord(number), isFrozen: false)
     }
 
-    package func close(_ handle: UInt64) { openFiles.close(handle) }
+    package func close(_ handle: UInt64) {
+        if let file = openFiles[handle] { pollers.remove(handle, of: file.inode) }
+        openFiles.close(handle)
+    }
 
     private func opened(_ number: UInt64, _ key: ObjectKey, _ record: ObjectRecord, isFrozen: Bool) -> OpenedFile {
         let (handle, isBesideOther) = openFiles.open(
@@ -78,6 +81,7 @@ extension Filesystem {
                 try await thaw(file, caller)
                 file.isFrozen.store(false, ordering: .releasing)
                 inodes.update(file.inode) { $0.isKnownFrozen = false }
+                tellPollers(of: file.inode)
             }
             do throws(StoreError) {
                 return try await file.content.bytes(range, ahead: file.pattern.withLock { $0.note(range) })

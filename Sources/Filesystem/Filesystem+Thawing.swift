@@ -27,6 +27,8 @@ extension Filesystem {
 
     /// What `read` does with a frozen object: returns once it is readable, or throws what `on_frozen` says.
     func thaw(_ file: FileHandle, _ caller: Caller) async throws(FileError) {
+        // Before anything is looked at: if the answer is EAGAIN, what happens from here on is news.
+        pollers.owe(file.inode)
         let policy = configuration.frozen
         let key = file.content.key
         if policy.behaviour == .refuse { throw refused(key, file.record) }
@@ -83,9 +85,12 @@ extension Filesystem {
         by origin: RestoreOrigin
     ) async throws(FileError) -> RestoreReply {
         let target = RestoreTarget(key: key, version: nil, storageClass: record.storageClass, rules: rules)
+        restoreBegins(key)
         do throws(RestoreError) {
             return try await restores.request(target, order, by: origin)
         } catch {
+            // Interrupted is only the one who asked.
+            if case .interrupted = error {} else { restoreEnded(key, error) }
             switch error {
             case .store(let cause): report("restore", key, cause)
             case .notRemembered(let cause):

@@ -33,6 +33,7 @@ package final class Filesystem: Sendable {
     let inodes: InodeTable
     let openFiles = OpenFiles()
     let openDirectories = OpenDirectories()
+    let pollers = Pollers()
     let log: Logger
     /// When the mount was made: the time that directories show.
     let mountedAt: Timestamp
@@ -61,9 +62,10 @@ package final class Filesystem: Sendable {
         root = Directory(prefix: configuration.prefix, inode: Self.rootInode, parent: nil)
         inodes = InodeTable(root: root, at: mountedAt)
         let reference = WeakReference<Filesystem>()
-        restores = RestoreCoordinator(store: store, context: context, writer: writer, log: log) { key, record in
-            await reference.value?.learned(key, record)
-        }
+        restores = RestoreCoordinator(
+            store: store, context: context, writer: writer, log: log,
+            learned: { key, record in await reference.value?.learned(key, record) },
+            ended: { key, failure in reference.value?.restoreEnded(key, failure) })
         reference.value = self
     }
 

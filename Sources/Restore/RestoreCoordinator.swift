@@ -21,6 +21,8 @@ package actor RestoreCoordinator {
     private let clock: RestoreClock
     /// Told what a poll or a finished restore learned of an object; nil when it is gone.
     private let learned: @Sendable (ObjectKey, ObjectRecord?) async -> Void
+    /// Told of every restore that has ended, well or not, after what was learned by it.
+    private let ended: @Sendable (ObjectKey, RestoreError?) -> Void
     private var flights: [Identity: Flight] = [:]
     /// Who waits for the answer to a request, by its number.
     private var askers: [UInt64: [UInt64: CheckedContinuation<Result<RestoreReply, RestoreError>, Never>]] = [:]
@@ -61,7 +63,8 @@ package actor RestoreCoordinator {
     package init(
         store: any ObjectStore, context: ArchiveContext, writer: MetadataWriter, log: Logger,
         clock: RestoreClock = .continuous,
-        learned: @escaping @Sendable (ObjectKey, ObjectRecord?) async -> Void
+        learned: @escaping @Sendable (ObjectKey, ObjectRecord?) async -> Void,
+        ended: @escaping @Sendable (ObjectKey, RestoreError?) -> Void = { _, _ in }
     ) {
         self.store = store
         self.context = context
@@ -69,6 +72,7 @@ package actor RestoreCoordinator {
         self.log = log
         self.clock = clock
         self.learned = learned
+        self.ended = ended
     }
 
     // MARK: Asking
@@ -285,6 +289,7 @@ package actor RestoreCoordinator {
     ) async -> Result<RestoreReply, RestoreError> {
         let flight = flights.removeValue(forKey: identity)
         for waiter in flight?.waiters.values.map({ $0 }) ?? [] { waiter.continuation.resume(returning: failure) }
+        ended(identity.key, failure)
         do throws(MetadataError) {
             try await writer.dropRestore(identity.key, version: identity.version)
         } catch {
