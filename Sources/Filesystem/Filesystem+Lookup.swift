@@ -90,60 +90,65 @@ extension Filesystem {
         }
     }
 
-    /// Takes in what somebody (a HEAD, a poll of a restore) found out about an object; nil: it is gone.
-    func learned(_ key: ObjectKey, _ found: ObjectRecord?) async {
-        var record = found
-        record?.settleArchiveStatus()
-        guard let place = place(of: key) else { return }
+    /// Takes in what somebody found out about an object; nil: it is gone.
+    func learned(_ key: ObjectKey, _ record: ObjectRecord?) async { await learned([(key, nil, record)]) }
+
+    /// Takes in what somebody (a HEAD, a look at restores) found out about objects; nil: it is gone.
+    func learned(_ news: [(key: ObjectKey, version: String?, record: ObjectRecord?)]) async {
         let now = Timestamp.now()
-        let kind: MetadataRow.Kind = record.map { .object($0) } ?? .absent
-        do throws(MetadataError) {
+        var places: [ObjectKey: [MetadataRow]] = [:]
+        var seen: [(number: UInt64, key: ObjectKey, record: ObjectRecord?)] = []
+        for (key, version, found) in news where version == nil {
+            guard let place = place(of: key) else { continue }
+            var record = found
+            record?.settleArchiveStatus()
+            let kind: MetadataRow.Kind = record.map { .object($0) } ?? .absent
             let row = MetadataRow(segment: place.segment, kind: kind, checkedAt: now)
-            try await writer.record([row], below: ObjectKey(place.prefix), listing: 0)
-        } catch {
-            _ = failure("remembering", key, error)
+            places[place.directory, default: []].append(row)
+            seen.append((place.number, key, record))
         }
-        guard let number = knownFile(key) else { return }
-        // Whoever was asked about this one object knows better than a GET of some time ago.
-        inodes.update(number) { $0.isKnownFrozen = false }
-        if let record {
-            learn(number, record, at: now)
-        } else {
-            inodes.update(number) { inode in
-                inode.checkedAt = .epoch
-                inode.restore = .failed
+        for (directory, rows) in places {
+            do throws(MetadataError) { try await writer.record(rows, below: directory, listing: 0) } catch {
+                _ = failure("remembering", directory, error)
             }
-            kernelCache.value?.forgetAttributes(of: number)
-            tellPollers(of: number)
+        }
+        for (number, key, record) in seen {
+            guard let inode = inodes[number], inode.key == key, inode.directory == nil else { continue }
+            // Whoever was asked about this one object knows better than a GET of some time ago.
+            inodes.update(number) { $0.isKnownFrozen = false }
+            if let record {
+                learn(number, record, at: now)
+            } else {
+                inodes.update(number) { inode in
+                    inode.checkedAt = .epoch
+                    inode.restore = .failed
+                }
+                kernelCache.value?.forgetAttributes(of: number)
+                tellPollers(of: number)
+            }
         }
     }
 
-    private struct Place {
-        var prefix: [UInt8]
-        var parent: UInt64
-        var segment: [UInt8]
-    }
-
-    /// Where a key is in the tree; nil outside of it.
-    private func place(of key: ObjectKey) -> Place? {
+    /// Where an object stands in the tree, whether or not anybody has looked; nil when it is outside the mount.
+    private func place(of key: ObjectKey) -> (directory: ObjectKey, segment: [UInt8], number: UInt64)? {
         guard key.hasPrefix(root.prefix), key != root.prefix else { return nil }
-        var place = Place(prefix: root.prefix.bytes, parent: root.inode, segment: [])
-        var rest = key.bytes[place.prefix.count...]
+        var prefix = root.prefix.bytes
+        var parent = root.inode
+        var rest = key.bytes[prefix.count...]
         // A key that ends in a slash is an object all the same: the one with an empty name in that directory.
         while let cut = rest.firstIndex(of: Self.slash) {
-            place.parent = InodeNumber.of(rest[...cut], parent: place.parent)
-            place.prefix += rest[...cut]
+            parent = InodeNumber.of(rest[...cut], parent: parent)
+            prefix += rest[...cut]
             rest = rest[(cut + 1)...]
         }
-        place.segment = Array(rest)
-        return place
+        return (ObjectKey(prefix), Array(rest), InodeNumber.of(rest, parent: parent))
     }
 
     /// The inode of this object, if the kernel knows it.
     func knownFile(_ key: ObjectKey) -> UInt64? {
-        guard let place = place(of: key) else { return nil }
-        let number = InodeNumber.of(place.segment, parent: place.parent)
-        guard let inode = inodes[number], inode.key == key, inode.directory == nil else { return nil }
+        guard let number = place(of: key)?.number, let inode = inodes[number], inode.key == key,
+            inode.directory == nil
+        else { return nil }
         return number
     }
 

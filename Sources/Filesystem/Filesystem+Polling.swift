@@ -64,6 +64,14 @@ extension Filesystem {
         tellPollers(of: number)
     }
 
+    /// What was queued there is not; whoever polls one of the others that are under way finds out by a read.
+    func restoresCancelled(below prefix: ObjectKey) {
+        for number in pollers.inodes {
+            guard let key = inodes[number]?.key, key.hasPrefix(prefix) else { continue }
+            restoreEnded(key, .cancelled)
+        }
+    }
+
     /// Nobody polls on: the mount ends.
     package func endPolling() {
         for notice in pollers.end() { notice() }

@@ -41,8 +41,9 @@ extension Filesystem {
     }
 
     package func close(_ handle: UInt64) {
-        if let file = openFiles[handle] { pollers.remove(handle, of: file.inode) }
-        openFiles.close(handle)
+        guard let file = openFiles.close(handle) else { return }
+        pollers.remove(handle, of: file.inode)
+        if file.isHeld.load(ordering: .acquiring) { restores.release(file.content.key, version: nil) }
     }
 
     private func opened(_ number: UInt64, _ key: ObjectKey, _ record: ObjectRecord, isFrozen: Bool) -> OpenedFile {
@@ -51,6 +52,7 @@ extension Filesystem {
         ) {
             contents.content(key: key, version: nil, etag: record.etag, sizeBytes: record.sizeBytes)
         }
+        if !isFrozen, record.restore != nil, let file = openFiles[handle] { hold(file, record) }
         let isDirect = isFrozen || isBesideOther
         let keepsCache = inodes.update(number) { inode in
             defer { if !isDirect { inode.openedETag = record.etag } }
@@ -81,6 +83,7 @@ extension Filesystem {
                 try await thaw(file, caller)
                 file.isFrozen.store(false, ordering: .releasing)
                 inodes.update(file.inode) { $0.isKnownFrozen = false }
+                if let record = inodes[file.inode]?.record { hold(file, record) }
                 tellPollers(of: file.inode)
             }
             do throws(StoreError) {

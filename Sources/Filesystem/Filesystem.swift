@@ -38,7 +38,7 @@ package final class Filesystem: Sendable {
     /// When the mount was made: the time that directories show.
     let mountedAt: Timestamp
     let root: Directory
-    package let restores: RestoreCoordinator
+    package let restores: RestoreEngine
     /// When each name of `restore_deny` was last told of in the log.
     let denials = Mutex<[String: Timestamp]>([:])
     private let lastReport = Mutex(Report(operation: "", key: .empty, code: "", time: .epoch))
@@ -62,10 +62,16 @@ package final class Filesystem: Sendable {
         root = Directory(prefix: configuration.prefix, inode: Self.rootInode, parent: nil)
         inodes = InodeTable(root: root, at: mountedAt)
         let reference = WeakReference<Filesystem>()
-        restores = RestoreCoordinator(
-            store: store, context: context, writer: writer, log: log,
-            learned: { key, record in await reference.value?.learned(key, record) },
-            ended: { key, failure in reference.value?.restoreEnded(key, failure) })
+        var settings = RestoreEngine.Settings()
+        settings.days = configuration.frozen.days
+        settings.budget = configuration.frozen.budget
+        settings.ahead = configuration.frozen.ahead
+        restores = RestoreEngine(
+            store: store, context: context, writer: writer, reader: reader, settings: settings, log: log,
+            learned: { news in await reference.value?.learned(news) },
+            ended: { key, version, failure in
+                if version == nil { reference.value?.restoreEnded(key, failure) }
+            })
         reference.value = self
     }
 

@@ -64,6 +64,9 @@ final class Pollers: Sendable {
 
     var isEmpty: Bool { state.withLock { $0.files.isEmpty } }
 
+    /// The files that were ever polled and are open.
+    var inodes: [UInt64] { state.withLock { Array($0.files.keys) } }
+
     func arePolling(_ inode: UInt64) -> Bool { state.withLock { $0.files[inode] != nil } }
 
     var hasEnded: Bool { state.withLock { $0.hasEnded } }
