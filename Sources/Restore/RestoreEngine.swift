@@ -27,6 +27,8 @@ package actor RestoreEngine {
     let days: Int
     /// Told what a look learned of objects, before anybody who waits is; nil for one that is gone.
     let learned: @Sendable ([(key: ObjectKey, version: String?, record: ObjectRecord?)]) async -> Void
+    /// Told of every restore that has ended, well or not, after what was learned by it.
+    let ended: @Sendable (_ key: ObjectKey, _ version: String?, RestoreError?) -> Void
     let bulkHead: BulkHead
 
     var waiters: [Identity: [UInt64: Waiter]] = [:]
@@ -93,7 +95,8 @@ package actor RestoreEngine {
     package init(
         store: any ObjectStore, context: ArchiveContext, writer: MetadataWriter, reader: MetadataReader,
         settings: Settings = Settings(), log: Logger, clock: RestoreClock = .continuous,
-        learned: @escaping @Sendable ([(key: ObjectKey, version: String?, record: ObjectRecord?)]) async -> Void
+        learned: @escaping @Sendable ([(key: ObjectKey, version: String?, record: ObjectRecord?)]) async -> Void,
+        ended: @escaping @Sendable (_ key: ObjectKey, _ version: String?, RestoreError?) -> Void = { _, _, _ in }
     ) {
         self.store = store
         self.context = context
@@ -102,6 +105,7 @@ package actor RestoreEngine {
         self.log = log
         self.clock = clock
         self.learned = learned
+        self.ended = ended
         days = settings.days
         budget = settings.budget
         ahead = settings.ahead
@@ -300,6 +304,11 @@ package actor RestoreEngine {
         for (id, waiter) in waiters[identity] ?? [:] {
             if case .underWay = outcome, waiter.waitsForCopy { continue }
             tell(identity, id, outcome)
+        }
+        switch outcome {
+        case .underWay: break
+        case .readable: ended(identity.key, identity.version, nil)
+        case .failed(let error): ended(identity.key, identity.version, error)
         }
     }
 
