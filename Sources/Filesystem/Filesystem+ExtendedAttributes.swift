@@ -70,8 +70,8 @@ extension Filesystem {
         shown[.key] = inode.key.bytes
         show(.storageClass, record.storageClass.name)
         show(.etag, record.etag)
-        show(.versionID, record.versionID)
-        let restore = await restores.restore(of: inode.key, version: nil)
+        show(.versionID, inode.version ?? record.versionID)
+        let restore = await restores.restore(of: inode.key, version: inode.version)
         let state = restore == nil ? state(of: record, inode) : .restoring
         show(.restoreStatus, state.name)
         if case .restored(let until?) = state { show(.restoreExpiry, WireDate.iso8601(until)) }
@@ -107,12 +107,15 @@ extension Filesystem {
         guard let inode = inodes[number] else { throw .stale }
         do throws(MetadataError) {
             if let directory = inode.directory {
-                try await writer.expire(directory: directory.prefix)
-                directory.progress.withLock { $0 = Directory.Progress() }
+                if directory.view == .objects {
+                    try await writer.expire(directory: directory.prefix)
+                    directory.progress.withLock { $0 = Directory.Progress() }
+                }
+                directory.seenVersions.withLock { $0 = nil }
                 forgetNames(in: directory)
             } else {
                 try await expire(number, inode)
-                await restores.look(at: inode.key, version: nil)
+                await restores.look(at: inode.key, version: inode.version)
             }
         } catch {
             throw failure("refresh", inode.key, error)

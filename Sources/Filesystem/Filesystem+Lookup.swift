@@ -66,7 +66,7 @@ extension Filesystem {
 
     private func refreshed(_ number: UInt64, _ inode: Inode) async throws(FileError) -> ObjectRecord {
         guard let home = inode.home else { throw .isDirectory }
-        if let row = try await knownRows([inode.segment], in: home).first, isFresh(row.checkedAt),
+        if inode.version == nil, let row = try await knownRows([inode.segment], in: home).first, isFresh(row.checkedAt),
             case .object(let record) = row.kind
         {
             learn(number, record, at: row.checkedAt)
@@ -75,24 +75,36 @@ extension Filesystem {
         return try await head(inode.segment, in: home)
     }
 
-    /// Asks the store for one object, and remembers the answer everywhere.
+    /// Asks the store for one object, or one version of it, and remembers the answer everywhere.
     func head(_ segment: [UInt8], in home: Directory) async throws(FileError) -> ObjectRecord {
         let key = home.key(of: segment)
+        let version = home.version(of: segment)
         do throws(StoreError) {
-            let record = try await store.head(key, version: nil)
-            await learned(key, record)
+            let record = try await store.head(key, version: version)
+            await learned(key, version: version, record)
             return record
         } catch {
-            if error.kind == .noSuchKey { await learned(key, nil) } else { report("HEAD", key, error) }
+            if error.kind == .noSuchKey {
+                await learned(key, version: version, nil)
+            } else {
+                report("HEAD", key, error)
+            }
             throw FileError(error)
         }
     }
 
-    /// Takes in what somebody (a HEAD, a poll of a restore) found out about an object; nil: it is gone.
-    func learned(_ key: ObjectKey, _ found: ObjectRecord?) async {
+    /// Takes in what somebody (a HEAD, a poll of a restore) found out about an object, or one version of it; nil: it
+    /// is gone.
+    func learned(_ key: ObjectKey, version: String?, _ found: ObjectRecord?) async {
         var record = found
         record?.settleArchiveStatus()
         guard key.hasPrefix(root.prefix), key != root.prefix else { return }
+        if let version {
+            for number in versionInodes(key, version) where inodes[number]?.version == version {
+                take(number, key, record, at: .now())
+            }
+            return
+        }
         var prefix = root.prefix.bytes
         var parent = root.inode
         var rest = key.bytes[prefix.count...]
@@ -111,10 +123,15 @@ extension Filesystem {
         } catch {
             _ = failure("remembering", key, error)
         }
-        let number = InodeNumber.of(segment, parent: parent)
+        take(InodeNumber.of(segment, parent: parent), key, record, at: now)
+    }
+
+    /// Gives the inode what was found out about its object, if it is the object's.
+    private func take(_ number: UInt64, _ key: ObjectKey, _ record: ObjectRecord?, at now: Timestamp) {
         guard let inode = inodes[number], inode.key == key, inode.directory == nil else { return }
         // Whoever was asked about this one object knows better than a GET of some time ago.
         inodes.update(number) { $0.isKnownFrozen = false }
+        inode.home?.seenVersions.withLock { $0 = nil }
         if let record {
             learn(number, record, at: now)
         } else {
@@ -126,7 +143,8 @@ extension Filesystem {
     /// Makes the next look at a file ask the store.
     func expire(_ number: UInt64, _ inode: Inode) async throws(MetadataError) {
         guard let home = inode.home else { return }
-        try await writer.expire(inode.segment, below: home.prefix)
+        if inode.version == nil { try await writer.expire(inode.segment, below: home.prefix) }
+        home.seenVersions.withLock { $0 = nil }
         inodes.update(number) { inode in
             inode.checkedAt = .epoch
             inode.isKnownFrozen = false
@@ -148,6 +166,11 @@ extension Filesystem {
     // MARK: Finding a name
 
     private func find(_ name: [UInt8], in directory: Directory) async throws(FileError) -> Found? {
+        if directory.view == .objects, name == Names.versions {
+            let row = MetadataRow(segment: Names.versionsSegment, kind: .directory, checkedAt: .now())
+            return Found(row: row, isShadowed: false)
+        }
+        if directory.view == .objectVersions { return try await findVersion(name, in: directory) }
         switch Names.query(name) {
         case nil: return nil
         case .segment(let segment):
@@ -163,23 +186,22 @@ extension Filesystem {
     }
 
     /// A name too long to hold its segment: found by walking the entries that begin like it.
-    private func findHashed(
+    func findHashed(
         _ name: [UInt8], _ leading: [UInt8], _ isShadowed: Bool, in directory: Directory
     ) async throws(FileError) -> Found? {
-        let source = try await rowSource(of: directory)
-        var last: [UInt8]? = nil
-        while let rows = try await source.next(after: last) {
+        var source = try await entrySource(of: directory)
+        while let rows = try await source.next() {
             for row in rows where row.segment.starts(with: leading) {
                 let found = Found(row: row, isShadowed: isShadowed)
                 if found.name == name { return found }
             }
-            last = rows.last?.segment
         }
         return nil
     }
 
     /// The present rows of these segments, from what is known or, where nothing fresh is, from the store.
     private func rows(_ segments: [[UInt8]], in directory: Directory) async throws(FileError) -> [MetadataRow] {
+        if directory.view == .versions { return try await versionedRows(segments, in: directory) }
         // The state before the rows: of a listing that ends in between, the rows are there at least.
         let state = try await listingState(of: directory)
         let known = try await allRows(segments, in: directory)
@@ -303,11 +325,9 @@ extension Filesystem {
             inodes.values[known].learn(found.row)
             return node(number, inodes.values[known])
         }
-        let isDirectory = found.row.kind == .directory
         var inode = Inode(
             home: directory, segment: found.row.segment, isPlainlyNamed: found.isPlainlyNamed,
-            directory: isDirectory
-                ? Directory(prefix: directory.key(of: found.row.segment), inode: number, parent: directory) : nil,
+            directory: directory.child(found.row, inode: number),
             record: nil, checkedAt: found.row.checkedAt, lookups: 1)
         inode.learn(found.row)
         inodes[number] = inode
@@ -337,20 +357,24 @@ extension StorageClass {
 extension Inode {
     func isNamed(_ name: UnsafeRawBufferPointer, in parent: UInt64) -> Bool {
         guard home?.inode == parent, isPlainlyNamed else { return false }
-        let bare = directory == nil ? segment[...] : segment.dropLast()
         return bare.elementsEqual(name)
+    }
+
+    /// The segment without the slash that ends a directory's.
+    private var bare: ArraySlice<UInt8> {
+        directory == nil || directory?.view == .objectVersions ? segment[...] : segment.dropLast()
     }
 
     /// The name under which the kernel knows it.
     var name: [UInt8] {
-        let bare = directory == nil ? segment[...] : segment.dropLast()
+        if segment == Names.versionsSegment { return Names.versions }
         return isPlainlyNamed ? Array(bare) : Names.name(of: bare, isShadowed: Names.isPlain(bare))
     }
 
     mutating func learn(_ row: MetadataRow) {
         switch row.kind {
-        case .object(let record): learn(record, at: row.checkedAt)
-        case .directory: checkedAt = max(checkedAt, row.checkedAt)
+        case .object(let record) where directory == nil: learn(record, at: row.checkedAt)
+        case .directory, .object: checkedAt = max(checkedAt, row.checkedAt)
         case .absent: break
         }
     }

@@ -14,7 +14,8 @@ extension Filesystem {
         if policy.eagainAt == .read { return true }
         let rules = rules(record)
         if policy.isWorthWaiting(rules) { return true }
-        let reply = try await request(key, record, rules, policy.order(rules), by: .reader)
+        let version = inodes[number]?.version
+        let reply = try await request(key, version, record, rules, policy.order(rules), by: .reader)
         guard reply == .alreadyRestored else {
             log.notice("open of \(key) answers EAGAIN: its restore is under way\(expectation(record, rules))")
             throw .frozen
@@ -35,7 +36,8 @@ extension Filesystem {
         }
         let record = try await recordOfFrozen(file)
         let rules = rules(record)
-        let reply = try await request(key, record, rules, policy.order(rules), by: .reader)
+        let version = file.content.version
+        let reply = try await request(key, version, record, rules, policy.order(rules), by: .reader)
         if reply == .alreadyRestored { return }
         guard policy.isWorthWaiting(rules) else {
             if policy.eagainAt == .read { throw .frozen }
@@ -43,7 +45,7 @@ extension Filesystem {
             throw .timedOut
         }
         do throws(RestoreError) {
-            try await restores.wait(for: key, version: nil, until: policy.waitMax.map { .now + $0 })
+            try await restores.wait(for: key, version: version, until: policy.waitMax.map { .now + $0 })
         } catch {
             if case .timedOut = error {
                 log.notice("read of \(key) gave up waiting after restore_wait; the restore goes on")
@@ -70,15 +72,15 @@ extension Filesystem {
             }
             throw FileError(error)
         }
-        _ = try await request(inode.key, record, rules, order, by: .command)
+        _ = try await request(inode.key, inode.version, record, rules, order, by: .command)
     }
 
     /// Asks once, however many ask; says in the log why when the store refuses.
     private func request(
-        _ key: ObjectKey, _ record: ObjectRecord, _ rules: ArchiveRules, _ order: RestoreOrder,
+        _ key: ObjectKey, _ version: String?, _ record: ObjectRecord, _ rules: ArchiveRules, _ order: RestoreOrder,
         by origin: RestoreOrigin
     ) async throws(FileError) -> RestoreReply {
-        let target = RestoreTarget(key: key, version: nil, storageClass: record.storageClass, rules: rules)
+        let target = RestoreTarget(key: key, version: version, storageClass: record.storageClass, rules: rules)
         do throws(RestoreError) {
             return try await restores.request(target, order, by: origin)
         } catch {

@@ -59,8 +59,9 @@ package final class Filesystem: Sendable {
         root = Directory(prefix: configuration.prefix, inode: Self.rootInode, parent: nil)
         inodes = InodeTable(root: root, at: mountedAt)
         let reference = WeakReference<Filesystem>()
-        restores = RestoreCoordinator(store: store, context: context, writer: writer, log: log) { key, record in
-            await reference.value?.learned(key, record)
+        restores = RestoreCoordinator(store: store, context: context, writer: writer, log: log) {
+            key, version, record in
+            await reference.value?.learned(key, version: version, record)
         }
         reference.value = self
     }

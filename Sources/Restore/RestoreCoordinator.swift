@@ -20,7 +20,7 @@ package actor RestoreCoordinator {
     private let log: Logger
     private let clock: RestoreClock
     /// Told what a poll or a finished restore learned of an object; nil when it is gone.
-    private let learned: @Sendable (ObjectKey, ObjectRecord?) async -> Void
+    private let learned: @Sendable (ObjectKey, _ version: String?, ObjectRecord?) async -> Void
     private var flights: [Identity: Flight] = [:]
     /// Who waits for the answer to a request, by its number.
     private var askers: [UInt64: [UInt64: CheckedContinuation<Result<RestoreReply, RestoreError>, Never>]] = [:]
@@ -61,7 +61,7 @@ package actor RestoreCoordinator {
     package init(
         store: any ObjectStore, context: ArchiveContext, writer: MetadataWriter, log: Logger,
         clock: RestoreClock = .continuous,
-        learned: @escaping @Sendable (ObjectKey, ObjectRecord?) async -> Void
+        learned: @escaping @Sendable (ObjectKey, _ version: String?, ObjectRecord?) async -> Void
     ) {
         self.store = store
         self.context = context
@@ -374,7 +374,7 @@ package actor RestoreCoordinator {
         do throws(StoreError) {
             _ = try await store.restore(
                 row.key, version: row.version, RestoreOrder(days: days, tier: row.order.tier))
-            await learned(row.key, try await store.head(row.key, version: row.version))
+            await learned(row.key, row.version, try await store.head(row.key, version: row.version))
         } catch {
             log.warning("\(row.key) is restored, but not for the \(days) days wished for: \(error); ask again with setfattr")
         }
@@ -393,12 +393,12 @@ package actor RestoreCoordinator {
                 return schedulePoll(identity)
             }
             log.warning("\(identity.key) was deleted while it was being restored")
-            await learned(identity.key, nil)
+            await learned(identity.key, identity.version, nil)
             guard flights[identity]?.number == number else { return }
             await end(identity, with: .gone)
             return
         }
-        await learned(identity.key, record)
+        await learned(identity.key, identity.version, record)
         guard flights[identity]?.number == number else { return }
         switch context.state(of: record, at: .now()) {
         case .online, .restored:

@@ -39,7 +39,7 @@ private struct Fixture {
         coordinator = RestoreCoordinator(
             store: store, context: ArchiveContext(dialect: dialect, hasDirectRead: false), writer: writer, log: quiet,
             clock: RestoreClock(now: { [clock] in clock.now }, sleep: { [clock] in try await clock.sleep(until: $0) })
-        ) { [learned] _, record in learned.note(record) }
+        ) { [learned] _, _, record in learned.note(record) }
     }
 
     func target(_ name: String = "ColdArchive") throws -> RestoreTarget {
