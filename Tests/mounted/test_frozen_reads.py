@@ -216,6 +216,8 @@ def test_an_object_deleted_while_it_is_restored_ends_the_wait(emulator, archive,
         reader.wait_until_blocked()
         s3_client(emulator).delete_object(Bucket="bkt", Key="f")
         assert reader.result() in {("read", "ENOENT"), ("read", "ESTALE")}
+        wait_until(lambda: read(mount.path / "f") == ("open", "ENOENT"), "the file to be gone")
+        assert restores(emulator) == 1
 
 
 def test_an_object_replaced_while_it_is_restored_is_stale(emulator, archive, tmp_path):
@@ -224,6 +226,8 @@ def test_an_object_replaced_while_it_is_restored_is_stale(emulator, archive, tmp
         reader.wait_until_blocked()
         put(emulator, "f", b"another content")
         assert reader.result() == ("read", "ESTALE")
+        assert read(mount.path / "f") == ("ok", sha256(b"another content"))
+        assert restores(emulator) == 1
 
 
 def test_a_restore_that_the_provider_loses_is_an_error(emulator, archive, tmp_path):
