@@ -1,12 +1,13 @@
-"""Restored copies that lapse: under a reader in the middle of a large file, and what it takes to read on."""
+"""Restored copies and their end: under a reader in the middle of a large file, and put off while a file is open."""
 
 import os
 
 import pytest
 
-from support.archive import attribute, put, restores, set_attribute, thaw
-from support.mount import wait_until
-from support.reader import Reader, Stepper, sha256
+from support.archive import (
+    attribute, put, restore_header, restored_hours, restored_keys, restores, set_attribute, thaw)
+from support.mount import Mount, wait_until
+from support.reader import Reader, Stepper, read, sha256
 
 # More than the daemon and the kernel fetch ahead.
 CONTENT = os.urandom(64 << 20)
@@ -75,4 +76,38 @@ def test_a_copy_that_lapses_under_a_reader_that_may_not_wait_is_an_error(
                 assert stepper.step(len(CONTENT)) == (len(CONTENT), sha256(CONTENT), None)
         with Reader(mount.path / "f") as reader:
             assert reader.result() == ("ok", sha256(CONTENT))
+        assert restores(emulator) == 1
+
+
+def lapsing(emulator, key, storage_class):
+    """Puts a file whose copy is there for a minute yet."""
+    put(emulator, key, CONTENT[:1000], storage_class)
+    emulator.set_object("bkt", key, state="restored", **{"for": "1m"})
+
+
+def test_a_copy_that_would_lapse_is_renewed_while_it_is_open(emulator, archive, tmp_path):
+    for key in ("closed", "open"):
+        lapsing(emulator, key, archive.slow)
+    with archive.mount(emulator, tmp_path, restore_days=2) as mount:
+        assert attribute(mount.path / "closed", "restore_status") == "restored"
+        assert read(mount.path / "closed")[0] == "ok"
+        with Stepper(mount.path / "open") as stepper:
+            wait_until(lambda: restores(emulator) == 1, "the renewal", 60)
+            requests = emulator.requests()["requests"]
+            # In time: the copy never went.
+            assert [line["status"] for line in requests if line["op"] == "RestoreObject"] == [200]
+            assert 47 < restored_hours(emulator, "open") <= 48
+            wait_until(lambda: restore_header(emulator, "closed") is None, "the other copy to lapse", 90)
+            assert stepper.step(1000) == (1000, sha256(CONTENT[:1000]), None)
+        # Nobody had that one open.
+        assert restores(emulator, "closed") == 0
+        assert restores(emulator, "open") == 1
+
+
+def test_a_renewal_keeps_within_what_the_class_takes(emulator, tmp_path):
+    lapsing(emulator, "f", "Archive")
+    with Mount(emulator, "oss://bkt", tmp_path, {"restore_days": 30}) as mount, Stepper(mount.path / "f") as stepper:
+        wait_until(lambda: restored_keys(emulator) == ["f"], "the renewal", 60)
+        assert 7 * 24 - 1 < restored_hours(emulator, "f") <= 7 * 24
+        assert stepper.step(1000) == (1000, sha256(CONTENT[:1000]), None)
         assert restores(emulator) == 1
