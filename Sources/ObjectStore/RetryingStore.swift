@@ -46,19 +46,36 @@ package struct RetryingStore: ObjectStore {
         }
     }
 
+    package func listVersions(_ request: VersionListRequest) async throws(StoreError) -> VersionPage {
+        try await retrying("listVersions", request.prefix) { () async throws(StoreError) in
+            try await store.listVersions(request)
+        }
+    }
+
     package func head(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectRecord {
         try await retrying("head", key) { () async throws(StoreError) in
             try await store.head(key, version: version)
         }
     }
 
+    /// Sent once, unless the clock was wrong: the restore engine keeps to the provider's pace, and sends again by
+    /// itself what may succeed then.
     package func restore(
         _ key: ObjectKey,
         version: String?,
         _ order: RestoreOrder
     ) async throws(StoreError) -> RestoreReply {
-        try await retrying("restore", key) { () async throws(StoreError) in
-            try await store.restore(key, version: version, order)
+        do throws(StoreError) {
+            return try await store.restore(key, version: version, order)
+        } catch {
+            guard error.kind == .clockSkew else { throw error }
+            return try await store.restore(key, version: version, order)
+        }
+    }
+
+    package func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError) {
+        try await retrying("refreeze", key) { () async throws(StoreError) in
+            try await store.refreeze(key, version: version)
         }
     }
 
