@@ -27,6 +27,11 @@ class Archive:
     def source(self):
         return f"{self.dialect}://bkt"
 
+    @property
+    def quick_wish(self):
+        """The wish by name that takes `quick_span`."""
+        return f"tier={self.quick_options['restore_tier']}" if self.quick_options else ""
+
     def mount(self, emulator, directory, **options):
         """A mount whose reads wait for objects of the quick class."""
         return Mount(emulator, self.source, directory, self.quick_options | options)
