@@ -58,13 +58,18 @@ package struct RetryingStore: ObjectStore {
         }
     }
 
+    /// Sent once, unless the clock was wrong: the restore engine keeps to the provider's pace, and sends again by
+    /// itself what may succeed then.
     package func restore(
         _ key: ObjectKey,
         version: String?,
         _ order: RestoreOrder
     ) async throws(StoreError) -> RestoreReply {
-        try await retrying("restore", key) { () async throws(StoreError) in
-            try await store.restore(key, version: version, order)
+        do throws(StoreError) {
+            return try await store.restore(key, version: version, order)
+        } catch {
+            guard error.kind == .clockSkew else { throw error }
+            return try await store.restore(key, version: version, order)
         }
     }
 

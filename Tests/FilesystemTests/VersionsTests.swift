@@ -34,14 +34,19 @@ struct VersionsTests {
     }
 
     private func content(_ fixture: Fixture, _ path: String) async throws -> String {
-        let opened = try await fixture.filesystem.open(try await inode(fixture, path))
+        let opened = try await fixture.filesystem.open(try await inode(fixture, path), caller: .unknown)
         defer { fixture.filesystem.close(opened.handle) }
-        let bytes = try await fixture.filesystem.read(opened.handle, offset: 0, sizeBytes: 1000)
+        let bytes = try await fixture.filesystem.read(opened.handle, offset: 0, sizeBytes: 1000, caller: .unknown)
         return String(decoding: bytes.withPieces { $0.flatMap { Array($0) } }, as: UTF8.self)
     }
 
     private func attribute(_ fixture: Fixture, _ path: String, _ name: ThawAttribute) async throws -> String {
         String(decoding: try await fixture.filesystem.attribute(try await inode(fixture, path), name), as: UTF8.self)
+    }
+
+    private func set(_ fixture: Fixture, _ path: String, _ name: ThawAttribute) async throws {
+        let number = try await inode(fixture, path)
+        try await fixture.filesystem.setAttribute(number, name, value: [], caller: .unknown)
     }
 
     @Test("every directory has one, found without asking the store and shown to nobody")
@@ -208,8 +213,7 @@ struct VersionsTests {
         fixture.store.put("d", [7])
         #expect(try await content(fixture, ".versions/a/v6") == "\u{6}")
         #expect(try await fixture.key(".versions", "d") == "d")
-        let file = try await inode(fixture, ".versions/a/v1")
-        try await fixture.filesystem.setAttribute(file, .refresh, value: [])
+        try await set(fixture, ".versions/a/v1", .refresh)
         fixture.store.change(ObjectKey("a"), version: "v1") { $0.storageClass = StorageClass("IA") }
         #expect(try await attribute(fixture, ".versions/a/v1", .storageClass) == "IA")
     }
@@ -220,14 +224,14 @@ struct VersionsTests {
         for _ in 0..<2 { fixture.store.put("d/f", [1, 2, 3], class: "Archive") }
         let paths = [".versions/d/f/v1", "d/.versions/f/v1", ".versions/d/f/v2", "d/f"]
         for path in paths { #expect(try await attribute(fixture, path, .restoreStatus) == "frozen") }
-        try await fixture.filesystem.setAttribute(try await inode(fixture, paths[0]), .restore, value: [])
+        try await set(fixture, paths[0], .restore)
         #expect(fixture.store.restoredVersions == ["v1"])
         for path in paths {
             let isRestored = path.hasSuffix("v1")
             #expect(try await attribute(fixture, path, .restoreStatus) == (isRestored ? "restoring" : "frozen"))
         }
         fixture.store.change(ObjectKey("d/f"), version: "v1") { $0.restore = .restored(until: nil) }
-        try await fixture.filesystem.setAttribute(try await inode(fixture, paths[1]), .refresh, value: [])
+        try await set(fixture, paths[1], .refresh)
         let filesystem = fixture.filesystem
         let number = try await inode(fixture, paths[0])
         #expect(await eventually { filesystem.inodes[number]?.record?.restore == .restored(until: nil) })
@@ -236,11 +240,27 @@ struct VersionsTests {
         for path in paths[2...] { #expect(try await attribute(fixture, path, .restoreStatus) == "frozen") }
     }
 
+    @Test("directories of versions are restored neither whole nor by mistake as the objects beside them")
+    func noTrees() async throws {
+        let fixture = try fixture(("a", "one"), ("d/b", "two"))
+        for path in [".versions", ".versions/a", ".versions/d"] {
+            let number = try await inode(fixture, path)
+            await #expect(throws: FileError.unsupported) { try await set(fixture, path, .restore) }
+            await #expect(throws: FileError.unsupported) {
+                try await fixture.filesystem.removeAttribute(number, .restore, caller: .unknown)
+            }
+            await #expect(throws: FileError.noSuchAttribute) {
+                try await fixture.filesystem.attribute(number, .restore)
+            }
+        }
+        #expect(fixture.store.restoredVersions.isEmpty)
+    }
+
     @Test("a refresh of a directory of versions forgets what is known of the files in it")
     func refresh() async throws {
         let fixture = try fixture(("a", "one"))
         let number = try await inode(fixture, ".versions/a/v1")
-        try await fixture.filesystem.setAttribute(try await inode(fixture, ".versions/a"), .refresh, value: [])
+        try await set(fixture, ".versions/a", .refresh)
         #expect(fixture.filesystem.nodeAtHand(number) == nil)
         fixture.store.change(ObjectKey("a"), version: "v1") { $0.storageClass = StorageClass("IA") }
         #expect(try await attribute(fixture, ".versions/a/v1", .storageClass) == "IA")
