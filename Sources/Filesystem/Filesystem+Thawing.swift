@@ -121,7 +121,7 @@ extension Filesystem {
     /// How all that is below a directory stands.
     func restoreCounts(_ directory: Directory) async throws(FileError) -> [UInt8] {
         // `getfattr` asks for the length first, and the listing is long.
-        if let known = directory.progress.withLock({ $0.counts }), known.time + .seconds(2) > .now() {
+        if let known = directory.progress.withLock({ $0.counts }), known.time + .milliseconds(500) > .now() {
             return known.text
         }
         do throws(RestoreError) {
