@@ -81,7 +81,7 @@ extension Filesystem {
         show(.storageClass, record.storageClass.name)
         show(.etag, record.etag)
         show(.versionID, inode.version ?? record.versionID)
-        let restore = try await pendingRestore(inode.key, inode.version)
+        let restore = try await pendingRestore(inode.key, version: inode.version)
         var state = state(of: record, inode)
         if restore != nil, !state.isReadable { state = .restoring }
         show(.restoreStatus, state.name)
@@ -128,6 +128,8 @@ extension Filesystem {
             } else {
                 try await expire(number, inode)
                 await restores.hasten(inode.key, version: inode.version)
+                // Whoever polls the file looks at nothing by himself. What goes wrong is in the log.
+                if pollers.arePolling(number) { _ = try? await freshRecord(number) }
             }
         } catch {
             throw failure("refresh", inode.key, error)

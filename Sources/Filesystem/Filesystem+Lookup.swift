@@ -46,7 +46,9 @@ extension Filesystem {
         guard let directory = inode.directory else { throw .notDirectory }
         guard name.count <= Names.bytesMax else { throw .nameTooLong }
         guard let found = try await find(name, in: directory) else { return nil }
-        return inodes.withLock { remember(found, in: directory, &$0) }
+        let node = inodes.withLock { remember(found, in: directory, &$0) }
+        tellPollers(of: node.inode)
+        return node
     }
 
     /// What is known of the inode; asks the store when that is stale. Listings that have seen it since count.
@@ -81,11 +83,11 @@ extension Filesystem {
         let version = home.version(of: segment)
         do throws(StoreError) {
             let record = try await store.head(key, version: version)
-            await learned([(key, version, record)])
+            await learned(key, version: version, record)
             return record
         } catch {
             if error.kind == .noSuchKey {
-                await learned([(key, version, nil)])
+                await learned(key, version: version, nil)
             } else {
                 report("HEAD", key, error)
             }
@@ -93,44 +95,49 @@ extension Filesystem {
         }
     }
 
-    /// Takes in what somebody (a HEAD, a look at restores) found out about objects and versions of them; nil: it is
-    /// gone.
+    /// Takes in what somebody found out about an object, or one version of it; nil: it is gone.
+    func learned(_ key: ObjectKey, version: String?, _ record: ObjectRecord?) async {
+        await learned([(key, version, record)])
+    }
+
+    /// Takes in what somebody (a HEAD, a look at restores) found out about objects; nil: it is gone.
     func learned(_ news: [(key: ObjectKey, version: String?, record: ObjectRecord?)]) async {
         let now = Timestamp.now()
-        var places: [ObjectKey: [MetadataRow]] = [:]
-        var seen: [(number: UInt64, key: ObjectKey, record: ObjectRecord?)] = []
-        for (key, version, found) in news {
-            guard let place = place(of: key) else { continue }
+        let settled = news.map { key, version, found in
             var record = found
             record?.settleArchiveStatus()
-            if let version {
-                for number in versionInodes(key, version) where inodes[number]?.version == version {
-                    seen.append((number, key, record))
-                }
-                continue
-            }
+            return (key: key, version: version, record: record)
+        }
+        var rows: [ObjectKey: [MetadataRow]] = [:]
+        // Of a version only its inode remembers anything.
+        for (key, version, record) in settled where version == nil {
+            guard let place = place(of: key) else { continue }
             let kind: MetadataRow.Kind = record.map { .object($0) } ?? .absent
             let row = MetadataRow(segment: place.segment, kind: kind, checkedAt: now)
-            places[place.directory, default: []].append(row)
-            seen.append((place.number, key, record))
+            rows[place.directory, default: []].append(row)
         }
-        for (directory, rows) in places {
+        for (directory, rows) in rows {
             do throws(MetadataError) { try await writer.record(rows, below: directory, listing: 0) } catch {
                 _ = failure("remembering", directory, error)
             }
         }
-        for (number, key, record) in seen {
-            guard let inode = inodes[number], inode.key == key, inode.directory == nil else { continue }
-            // Whoever was asked about this one object knows better than a GET of some time ago.
-            inodes.update(number) { $0.isKnownFrozen = false }
-            inode.home?.seenVersions.withLock { $0 = nil }
-            if let record {
-                learn(number, record, at: now)
-            } else {
-                inodes.update(number) { $0.checkedAt = .epoch }
-                kernelCache.value?.forgetAttributes(of: number)
-            }
+        for (key, version, record) in settled {
+            for number in knownFiles(key, version: version) { take(number, record, at: now) }
         }
+    }
+
+    /// Gives an inode what was found out about its object.
+    private func take(_ number: UInt64, _ record: ObjectRecord?, at now: Timestamp) {
+        // Whoever was asked about this one object knows better than a GET of some time ago.
+        inodes.update(number) { $0.isKnownFrozen = false }
+        inodes[number]?.home?.seenVersions.withLock { $0 = nil }
+        if let record { return learn(number, record, at: now) }
+        inodes.update(number) { inode in
+            inode.checkedAt = .epoch
+            inode.restore = .failed
+        }
+        kernelCache.value?.forgetAttributes(of: number)
+        tellPollers(of: number)
     }
 
     /// Where an object stands in the tree, whether or not anybody has looked; nil when it is outside the mount.
@@ -146,6 +153,16 @@ extension Filesystem {
             rest = rest[(cut + 1)...]
         }
         return (ObjectKey(prefix), Array(rest), InodeNumber.of(rest, parent: parent))
+    }
+
+    /// The inodes of this object, or of one version of it, as far as the kernel knows them.
+    func knownFiles(_ key: ObjectKey, version: String?) -> [UInt64] {
+        guard let place = place(of: key) else { return [] }
+        let numbers = version.map { versionInodes(key, $0) } ?? [place.number]
+        return numbers.filter { number in
+            guard let inode = inodes[number] else { return false }
+            return inode.key == key && inode.version == version && inode.directory == nil
+        }
     }
 
     /// Makes the next look at a file ask the store.
@@ -169,6 +186,7 @@ extension Filesystem {
             return before?.sizeBytes != inode.record?.sizeBytes || before?.modified != inode.record?.modified
         }
         if isVisible ?? false { kernelCache.value?.forgetAttributes(of: number) }
+        tellPollers(of: number)
     }
 
     // MARK: Finding a name

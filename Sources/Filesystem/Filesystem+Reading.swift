@@ -33,7 +33,7 @@ extension Filesystem {
         guard let inode = inodes[number] else { throw .stale }
         let isReadable = !inode.isKnownFrozen && context.state(of: record, at: .now()).isReadable
         if isReadable { return opened(number, inode, record, isFrozen: false) }
-        if try await mayOpenFrozen(number, inode.key, record, caller) {
+        if try await mayOpenFrozen(inode, record, caller) {
             return opened(number, inode, record, isFrozen: true)
         }
         // The request found a restored copy.
@@ -41,8 +41,9 @@ extension Filesystem {
     }
 
     package func close(_ handle: UInt64) {
-        guard let file = openFiles.close(handle), file.isHeld.load(ordering: .acquiring) else { return }
-        restores.release(file.content.key, version: file.content.version)
+        guard let file = openFiles.close(handle) else { return }
+        pollers.remove(handle, of: file.inode)
+        if file.isHeld.load(ordering: .acquiring) { restores.release(file.content.key, version: file.content.version) }
     }
 
     private func opened(_ number: UInt64, _ inode: Inode, _ record: ObjectRecord, isFrozen: Bool) -> OpenedFile {
@@ -84,6 +85,7 @@ extension Filesystem {
                 file.isFrozen.store(false, ordering: .releasing)
                 inodes.update(file.inode) { $0.isKnownFrozen = false }
                 if let record = inodes[file.inode]?.record { hold(file, record) }
+                tellPollers(of: file.inode)
             }
             do throws(StoreError) {
                 return try await file.content.bytes(range, ahead: file.pattern.withLock { $0.note(range) })

@@ -11,18 +11,17 @@ extension Filesystem {
     /// What `open` does with a frozen object: true to open it (its reads will wait), false when it turned out to be
     /// restored; else the error that `on_frozen` says.
     func mayOpenFrozen(
-        _ number: UInt64, _ key: ObjectKey, _ record: ObjectRecord, _ caller: Caller
+        _ inode: Inode, _ record: ObjectRecord, _ caller: Caller
     ) async throws(FileError) -> Bool {
-        let policy = configuration.frozen
+        let (policy, key) = (configuration.frozen, inode.key)
         if policy.behaviour == .refuse { throw refused(key, record) }
         try refuseDenied("open", of: key, caller)
         if policy.eagainAt == .read { return true }
         let rules = rules(record)
         if policy.isWorthWaiting(rules) { return true }
         let requester = Requester(.reader, "\(caller)")
-        if case .readable = try await obtain(
-            key, inodes[number]?.version, record, policy.order(rules), requester, until: .submission)
-        {
+        let target = RestoreTarget(key: key, version: inode.version, record: record, rules: rules)
+        if case .readable = try await obtain(target, policy.order(rules), requester, until: .submission) {
             return false
         }
         log.notice("open of \(key) answers EAGAIN: its restore is under way\(expectation(record, rules))")
@@ -31,6 +30,8 @@ extension Filesystem {
 
     /// What `read` does with a frozen object: returns once it is readable, or throws what `on_frozen` says.
     func thaw(_ file: FileHandle, _ caller: Caller) async throws(FileError) {
+        // Before anything is looked at: if the answer is EAGAIN, what happens from here on is news.
+        pollers.owe(file.inode)
         let policy = configuration.frozen
         let key = file.content.key
         if policy.behaviour == .refuse { throw refused(key, file.record) }
@@ -43,17 +44,17 @@ extension Filesystem {
         try refuseDenied("read", of: key, caller)
         let record = try await recordOfFrozen(file)
         let rules = rules(record)
-        let version = file.content.version
+        let target = RestoreTarget(key: key, version: file.content.version, record: record, rules: rules)
         let order = policy.order(rules)
         let requester = Requester(.reader, "\(caller)")
         guard policy.isWorthWaiting(rules) else {
-            if case .readable = try await obtain(key, version, record, order, requester, until: .submission) { return }
+            if case .readable = try await obtain(target, order, requester, until: .submission) { return }
             if policy.eagainAt == .read { throw .frozen }
             log.notice("read of \(key) is not made to wait: its restore is under way\(expectation(record, rules))")
             throw .timedOut
         }
         let deadline = policy.waitMax.map { ContinuousClock.now + $0 }
-        _ = try await obtain(key, version, record, order, requester, until: .copy(until: deadline))
+        _ = try await obtain(target, order, requester, until: .copy(until: deadline))
     }
 
     /// Restores an object because somebody asked for it by name. Answers once the provider has taken the request.
@@ -75,8 +76,8 @@ extension Filesystem {
             }
             throw FileError(error)
         }
-        _ = try await obtain(
-            inode.key, inode.version, record, order, Requester(.command, "\(caller)"), until: .submission)
+        let target = RestoreTarget(key: inode.key, version: inode.version, record: record, rules: rules)
+        _ = try await obtain(target, order, Requester(.command, "\(caller)"), until: .submission)
     }
 
     /// Restores everything below a directory. Answers once that is a promise; the objects are found and asked for after
@@ -97,7 +98,10 @@ extension Filesystem {
         guard let inode = inodes[number] else { throw .stale }
         if let directory = inode.directory, directory.view != .objects { throw .unsupported }
         do throws(RestoreError) {
-            if let directory = inode.directory { return try await restores.cancelQueued(below: directory.prefix) }
+            if let directory = inode.directory {
+                try await restores.cancelQueued(below: directory.prefix)
+                return restoresCancelled(below: directory.prefix)
+            }
             return try await restores.cancel(inode.key, version: inode.version)
         } catch {
             guard case .nothingToCancel = error, inode.directory == nil else {
@@ -133,14 +137,18 @@ extension Filesystem {
     }
 
     private func obtain(
-        _ key: ObjectKey, _ version: String?, _ record: ObjectRecord, _ order: RestoreOrder, _ requester: Requester,
-        until patience: RestorePatience
+        _ target: RestoreTarget, _ order: RestoreOrder, _ requester: Requester, until patience: RestorePatience
     ) async throws(FileError) -> RestoreAnswer {
-        let target = RestoreTarget(key: key, version: version, record: record, rules: rules(record))
+        restoreBegins(target.key, version: target.version)
         do throws(RestoreError) {
             return try await restores.obtain(target, order, for: requester, until: patience)
         } catch {
-            throw failedRestore(key, error)
+            switch error {
+            // Only who asked has given up.
+            case .interrupted, .timedOut: break
+            default: restoreEnded(target.key, version: target.version, error)
+            }
+            throw failedRestore(target.key, error)
         }
     }
 
@@ -162,7 +170,7 @@ extension Filesystem {
     }
 
     /// The object, if it is wished for and not settled.
-    func pendingRestore(_ key: ObjectKey, _ version: String?) async throws(FileError) -> RestoreRow? {
+    func pendingRestore(_ key: ObjectKey, version: String?) async throws(FileError) -> RestoreRow? {
         do throws(RestoreError) { return try await restores.pendingRestore(of: key, version: version) } catch {
             throw failedRestore(key, error)
         }
@@ -174,8 +182,7 @@ extension Filesystem {
             case .restored(let until?) = context.state(of: record, at: .now()),
             !file.isHeld.exchange(true, ordering: .acquiringAndReleasing)
         else { return }
-        let content = file.content
-        let target = RestoreTarget(key: content.key, version: content.version, record: record, rules: rules)
+        let target = RestoreTarget(key: file.content.key, version: file.content.version, record: record, rules: rules)
         restores.hold(target, until: until)
     }
 

@@ -33,6 +33,11 @@ struct VersionsTests {
         try await fixture.names(of: try await inode(fixture, path), plus: plus)
     }
 
+    private func command(_ fixture: Fixture, _ path: String, _ name: ThawAttribute) async throws {
+        let number = try await inode(fixture, path)
+        try await fixture.filesystem.setAttribute(number, name, value: [], caller: .unknown)
+    }
+
     private func content(_ fixture: Fixture, _ path: String) async throws -> String {
         let opened = try await fixture.filesystem.open(try await inode(fixture, path), caller: .unknown)
         defer { fixture.filesystem.close(opened.handle) }
@@ -42,11 +47,6 @@ struct VersionsTests {
 
     private func attribute(_ fixture: Fixture, _ path: String, _ name: ThawAttribute) async throws -> String {
         String(decoding: try await fixture.filesystem.attribute(try await inode(fixture, path), name), as: UTF8.self)
-    }
-
-    private func set(_ fixture: Fixture, _ path: String, _ name: ThawAttribute) async throws {
-        let number = try await inode(fixture, path)
-        try await fixture.filesystem.setAttribute(number, name, value: [], caller: .unknown)
     }
 
     @Test("every directory has one, found without asking the store and shown to nobody")
@@ -213,7 +213,7 @@ struct VersionsTests {
         fixture.store.put("d", [7])
         #expect(try await content(fixture, ".versions/a/v6") == "\u{6}")
         #expect(try await fixture.key(".versions", "d") == "d")
-        try await set(fixture, ".versions/a/v1", .refresh)
+        try await command(fixture, ".versions/a/v1", .refresh)
         fixture.store.change(ObjectKey("a"), version: "v1") { $0.storageClass = StorageClass("IA") }
         #expect(try await attribute(fixture, ".versions/a/v1", .storageClass) == "IA")
     }
@@ -224,14 +224,14 @@ struct VersionsTests {
         for _ in 0..<2 { fixture.store.put("d/f", [1, 2, 3], class: "Archive") }
         let paths = [".versions/d/f/v1", "d/.versions/f/v1", ".versions/d/f/v2", "d/f"]
         for path in paths { #expect(try await attribute(fixture, path, .restoreStatus) == "frozen") }
-        try await set(fixture, paths[0], .restore)
+        try await command(fixture, paths[0], .restore)
         #expect(fixture.store.restoredVersions == ["v1"])
         for path in paths {
             let isRestored = path.hasSuffix("v1")
             #expect(try await attribute(fixture, path, .restoreStatus) == (isRestored ? "restoring" : "frozen"))
         }
         fixture.store.change(ObjectKey("d/f"), version: "v1") { $0.restore = .restored(until: nil) }
-        try await set(fixture, paths[1], .refresh)
+        try await command(fixture, paths[1], .refresh)
         let filesystem = fixture.filesystem
         let number = try await inode(fixture, paths[0])
         #expect(await eventually { filesystem.inodes[number]?.record?.restore == .restored(until: nil) })
@@ -245,7 +245,7 @@ struct VersionsTests {
         let fixture = try fixture(("a", "one"), ("d/b", "two"))
         for path in [".versions", ".versions/a", ".versions/d"] {
             let number = try await inode(fixture, path)
-            await #expect(throws: FileError.unsupported) { try await set(fixture, path, .restore) }
+            await #expect(throws: FileError.unsupported) { try await command(fixture, path, .restore) }
             await #expect(throws: FileError.unsupported) {
                 try await fixture.filesystem.removeAttribute(number, .restore, caller: .unknown)
             }
@@ -260,7 +260,7 @@ struct VersionsTests {
     func refresh() async throws {
         let fixture = try fixture(("a", "one"))
         let number = try await inode(fixture, ".versions/a/v1")
-        try await set(fixture, ".versions/a", .refresh)
+        try await command(fixture, ".versions/a", .refresh)
         #expect(fixture.filesystem.nodeAtHand(number) == nil)
         fixture.store.change(ObjectKey("a"), version: "v1") { $0.storageClass = StorageClass("IA") }
         #expect(try await attribute(fixture, ".versions/a/v1", .storageClass) == "IA")
