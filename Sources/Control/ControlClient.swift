@@ -1,0 +1,65 @@
+internal import Glibc
+internal import ThawCore
+
+/// A command's end of the control socket. Every call waits, `timeout` at the most.
+package struct ControlClient: ~Copyable {
+    private let descriptor: Int32
+    private var output: [UInt8] = []
+    private var input = LineBuffer(bytesMax: 1 << 30)
+    private var lines: ArraySlice<[UInt8]> = []
+    private static let pieceBytes = 65_536
+
+    package init(connectingTo socket: ControlSocket, timeout: Duration) throws(ControlError) {
+        descriptor = try socket.connect(timeout: timeout)
+    }
+
+    deinit { close(descriptor) }
+
+    /// Sends a line, sooner or later: `receive` sends what is left.
+    package mutating func send(_ json: JSON) throws(ControlError) {
+        output += Array((json.text + "\n").utf8)
+        if output.count >= Self.pieceBytes { try flush() }
+    }
+
+    /// The answer to what was sent. An answer of `{"error": TEXT}` is thrown as `refused`.
+    package mutating func receive() throws(ControlError) -> JSON {
+        do throws(ControlError) {
+            try flush()
+        } catch .ended {
+            // The daemon had said why before it closed the connection.
+        }
+        while true {
+            if let line = lines.popFirst() { return try Self.answer(line) }
+            var piece = [UInt8](repeating: 0, count: Self.pieceBytes)
+            let count = recv(descriptor, &piece, piece.count, 0)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw count == 0 ? .ended : Self.failure(errno) }
+            lines = try input.append(piece[..<count])[...]
+        }
+    }
+
+    private mutating func flush() throws(ControlError) {
+        var rest = output[...]
+        output = []
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw Self.failure(errno) }
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    private static func answer(_ line: [UInt8]) throws(ControlError) -> JSON {
+        guard let json = JSON(line) else { throw .nonsense(String(decoding: line.prefix(100), as: UTF8.self)) }
+        if let text = json["error"]?.string { throw .refused(text) }
+        return json
+    }
+
+    private static func failure(_ code: Int32) -> ControlError {
+        switch code {
+        case EAGAIN: .noAnswer
+        case EPIPE, ECONNRESET: .ended
+        default: .socket(path: ControlSocket.name, errno: code)
+        }
+    }
+}
