@@ -1,5 +1,5 @@
 internal import Glibc
-internal import ThawCore
+package import ThawCore
 
 /// A command's end of the control socket. Every call waits, `timeout` at the most.
 package struct ControlClient: ~Copyable {
@@ -21,7 +21,8 @@ package struct ControlClient: ~Copyable {
         if output.count >= Self.pieceBytes { try flush() }
     }
 
-    /// The answer to what was sent. An answer of `{"error": TEXT}` is thrown as `refused`.
+    /// The answer to what was sent. An answer of `{"error": TEXT}` is thrown as `refused`; a line of
+    /// `{"working": true}` is none yet, and begins the timeout anew.
     package mutating func receive() throws(ControlError) -> JSON {
         do throws(ControlError) {
             try flush()
@@ -29,7 +30,11 @@ package struct ControlClient: ~Copyable {
             // The daemon had said why before it closed the connection.
         }
         while true {
-            if let line = lines.popFirst() { return try Self.answer(line) }
+            if let line = lines.popFirst() {
+                let answer = try Self.answer(line)
+                if answer["working"] == nil { return answer }
+                continue
+            }
             var piece = [UInt8](repeating: 0, count: Self.pieceBytes)
             let count = recv(descriptor, &piece, piece.count, 0)
             if count < 0, errno == EINTR { continue }

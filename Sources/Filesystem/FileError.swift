@@ -40,6 +40,7 @@ package enum FileError: Error, Sendable, Equatable {
         // A surprise: the caller turns it into what `on_frozen` says before it comes here.
         case .invalidObjectState: self = .timedOut
         case .notArchived: self = .notArchived
+        case .unsupported: self = .unsupported
         case .invalidRange, .tierUnavailable, .invalidRequest, .throttled, .unavailable, .nonsense: self = .io
         }
     }

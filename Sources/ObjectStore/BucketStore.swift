@@ -57,6 +57,27 @@ package final class BucketStore: ObjectStore {
         }
     }
 
+    package func listVersions(_ request: VersionListRequest) async throws(StoreError) -> VersionPage {
+        var query = [
+            QueryItem("versions"), QueryItem("encoding-type", "url"), QueryItem("max-keys", "\(request.versionsMax)"),
+        ]
+        if !request.prefix.isEmpty { query.append(QueryItem("prefix", bytes: request.prefix.bytes)) }
+        if let delimiter = request.delimiter { query.append(QueryItem("delimiter", bytes: [delimiter])) }
+        if let after = request.after {
+            query.append(QueryItem("key-marker", bytes: after.key.bytes))
+            if let version = after.versionID { query.append(QueryItem("version-id-marker", version)) }
+        }
+        let response = try await exchange.send(
+            StoreRequest(method: .get, query: query, headers: spoken.listHeaders),
+            expecting: [200]
+        )
+        do {
+            return try VersionListReply.page(response.body, spoken)
+        } catch {
+            throw nonsense(response, error.reason)
+        }
+    }
+
     package func head(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectRecord {
         let response = try await exchange.send(
             StoreRequest(method: .head, key: key, query: versionQuery(version), headers: [Self.identity]),
@@ -141,6 +162,24 @@ package final class BucketStore: ObjectStore {
                 throw error
             }
             throw error
+        }
+    }
+
+    package func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError) {
+        guard dialect == .oss else {
+            throw StoreError(
+                .unsupported, code: "Unsupported", message: "S3 keeps a restored copy until it expires")
+        }
+        let request = StoreRequest(
+            method: .post,
+            key: key,
+            query: [QueryItem("cleanRestoredObject")] + versionQuery(version)
+        )
+        do {
+            _ = try await exchange.send(request, expecting: [200, 204])
+        } catch {
+            // Not restored, or refrozen already, perhaps by this very request whose reply was lost (EC 0016-00000718).
+            guard error.code == "ArchiveRestoreFileStale" else { throw error }
         }
     }
 

@@ -12,6 +12,11 @@ package protocol ObjectStore: Sendable {
     /// Carries the restore state of each object where the dialect lists it (OSS `RestoreInfo`, S3 `RestoreStatus`).
     func list(_ request: ListRequest) async throws(StoreError) -> ListPage
 
+    /// One page of the versions of objects, delete markers included: in key order, those of one key as the store has
+    /// them (newest first). A bucket that never had versions lists each object once, as version `null`. Carries the
+    /// restore state of each version, as `list` does.
+    func listVersions(_ request: VersionListRequest) async throws(StoreError) -> VersionPage
+
     /// What the store knows of one object. Works on frozen objects.
     func head(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectRecord
 
@@ -25,6 +30,11 @@ package protocol ObjectStore: Sendable {
 
     /// Asks the provider to restore the object; the three replies are one idempotent step.
     func restore(_ key: ObjectKey, version: String?, _ order: RestoreOrder) async throws(StoreError) -> RestoreReply
+
+    /// Ends the restored copy before its time, and the fee for it (OSS CleanRestoredObject). An object without such a
+    /// copy is left as it is. `unsupported` where the dialect cannot; `invalidRequest` (`ArchiveRestoreNotFinished`)
+    /// while the restore is under way.
+    func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError)
 
     /// Whether the bucket serves class Archive without a restore (OSS `bucketArchiveDirectRead`); false for
     /// dialects without that setting and when the credentials may not ask.
@@ -150,6 +160,8 @@ package struct StoreError: Error, Sendable, Equatable {
         case notArchived
         /// Expedited refused for want of capacity (GlacierExpeditedRetrievalNotAvailable).
         case tierUnavailable
+        /// The dialect has no such operation; nothing was sent.
+        case unsupported
         /// 400 of any other kind: the request will never succeed as it is.
         case invalidRequest
         /// 429, 503 SlowDown and their kin.

@@ -46,6 +46,12 @@ package struct RetryingStore: ObjectStore {
         }
     }
 
+    package func listVersions(_ request: VersionListRequest) async throws(StoreError) -> VersionPage {
+        try await retrying("listVersions", request.prefix) { () async throws(StoreError) in
+            try await store.listVersions(request)
+        }
+    }
+
     package func head(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectRecord {
         try await retrying("head", key) { () async throws(StoreError) in
             try await store.head(key, version: version)
@@ -59,6 +65,12 @@ package struct RetryingStore: ObjectStore {
     ) async throws(StoreError) -> RestoreReply {
         try await retrying("restore", key) { () async throws(StoreError) in
             try await store.restore(key, version: version, order)
+        }
+    }
+
+    package func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError) {
+        try await retrying("refreeze", key) { () async throws(StoreError) in
+            try await store.refreeze(key, version: version)
         }
     }
 

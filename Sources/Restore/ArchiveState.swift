@@ -69,22 +69,19 @@ extension ArchiveRules {
     static func intelligentTiering(_ archiveStatus: String?) -> ArchiveRules? {
         switch archiveStatus {
         case "ARCHIVE_ACCESS":
-            ArchiveRules(
-                days: 0...0,
-                tiers: [(.expedited, .seconds(300)), (.standard, .seconds(5 * 3600)), (.bulk, .seconds(12 * 3600))],
-                longestWithoutTier: nil, defaultTier: .standard)
+            ArchiveRules(days: 0...0, tiers: glacierTiers, defaultTier: .standard, limits: .s3)
         case "DEEP_ARCHIVE_ACCESS":
-            ArchiveRules(
-                days: 0...0, tiers: [(.standard, .seconds(12 * 3600)), (.bulk, .seconds(48 * 3600))],
-                longestWithoutTier: nil, defaultTier: .standard)
+            ArchiveRules(days: 0...0, tiers: deepArchiveTiers, defaultTier: .standard, limits: .s3)
         default: nil
         }
     }
 
     /// For an object that a GET calls frozen although its class is none that we know: nothing is assumed but that it
-    /// can be asked for, and takes long.
+    /// can be asked for, takes long, and is asked for no faster than the slowest class that we know.
     package static let unknown = ArchiveRules(
-        days: 1...365, tiers: [], longestWithoutTier: .seconds(48 * 3600), defaultTier: nil)
+        days: 1...365, tiers: [], timesWithoutTier: .zero ... .seconds(48 * 3600), defaultTier: nil,
+        limits: RestoreLimits(
+            lane: "unknown", objectsPerSecond: RestoreLimits.ossDeepColdArchive.objectsPerSecond, bytesPerDay: nil))
 
     private var takesDays: Bool { days.upperBound > 0 }
 

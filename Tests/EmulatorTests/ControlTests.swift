@@ -5,21 +5,6 @@ import ThawCore
 @testable import Emulator
 
 @Suite struct ControlTests {
-    @Test("JSON is read and written")
-    func json() throws {
-        let text = #"{"a":[1,-2.5,true,null],"b":"x\"\\\u000a","c":{}}"#
-        let value = try #require(JSON(Array(text.utf8)))
-        #expect(value.text == text)
-        #expect(value["a"]?.array?.first?.int == 1)
-        #expect(JSON(Array(#" "é\u00e9\ud83d\ude42\n" "#.utf8)) == .string("éé🙂\n"))
-    }
-
-    @Test(
-        "what is not JSON is refused",
-        arguments: ["", "{", "[1,]", "{\"a\":}", "1 2", "nul", "\"a", #""\ud83d""#]
-    )
-    func noJSON(text: String) { #expect(JSON(Array(text.utf8)) == nil) }
-
     private func request(_ method: HTTPMethod, _ uri: String) throws -> (StoreRequest, Emulator.Operation) {
         let head = HTTPRequestHead(
             version: .http1_1,

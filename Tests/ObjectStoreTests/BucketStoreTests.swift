@@ -258,6 +258,26 @@ struct BucketStoreTests {
         }
     }
 
+    @Test("refreezing asks OSS, for whom a copy that is gone is no failure, and no other dialect")
+    func refreeze() async throws {
+        func ask(_ dialect: Dialect, _ step: ScriptedTransport.Step) async throws {
+            try await store(try configuration(dialect), ScriptedTransport([step])).refreeze(key, version: nil)
+        }
+        try await ask(.oss, .reply(200))
+        try await ask(.oss, .reply(409, body: errorBody("ArchiveRestoreFileStale")))
+        for (dialect, step, kind, code) in [
+            (Dialect.oss, .reply(409, body: errorBody("ArchiveRestoreNotFinished")), .invalidRequest, "ArchiveRestoreNotFinished"),
+            (.oss, .reply(400, body: errorBody("OperationNotSupported")), .notArchived, "OperationNotSupported"),
+            (.oss, .reply(404, body: errorBody("NoSuchKey")), .noSuchKey, "NoSuchKey"),
+            (.s3, .failure(.connect("S3 is not asked")), .unsupported, "Unsupported"),
+        ] as [(Dialect, ScriptedTransport.Step, StoreError.Kind, String)] {
+            let error = await #expect(throws: StoreError.self) { try await ask(dialect, step) }
+            #expect(error?.kind == kind)
+            #expect(error?.code == code)
+            #expect(error?.isTransient == false)
+        }
+    }
+
     @Test("real-time access of Archive is known where it can be asked")
     func archiveDirectRead() async throws {
         func ask(_ dialect: Dialect, _ step: ScriptedTransport.Step) async throws -> Bool {

@@ -367,29 +367,3 @@ struct CredentialsChainTests {
         }
     }
 }
-
-@Suite("JSON documents")
-struct JSONTests {
-    @Test("a document is read whole, escapes included")
-    func read() {
-        let json = JSON(
-            Array(#" {"a":"x\n\u4e2d\ud83d\ude00\"","n":-1.5e3,"l":[true,false,null,{}],"o":{"k":1}} "#.utf8)
-        )
-        #expect(json?["a"]?.text == "x\n中😀\"")
-        #expect(json?["n"]?.text == "-1.5e3")
-        #expect(json?["l"] == .array([.bool(true), .bool(false), .null, .object([:])]))
-        #expect(json?["o"]?["k"] == .number("1"))
-    }
-
-    @Test(
-        "what is not JSON is refused",
-        arguments: [
-            "", "{", "{\"a\"}", "{\"a\":}", "[1,]", "{} x", "\"\\x\"", "\"\\ud800\"", "tru", "\"a\nb\"",
-            "{\"a\":1,}",
-        ]
-    )
-    func refused(_ text: String) { #expect(JSON(Array(text.utf8)) == nil) }
-
-    @Test("nesting is bounded")
-    func deep() { #expect(JSON(Array(repeating: UInt8(ascii: "["), count: 100_000)) == nil) }
-}

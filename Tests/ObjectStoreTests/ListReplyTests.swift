@@ -102,7 +102,7 @@ struct ListReplyTests {
         ]
     )
     func refused(_ body: String) {
-        #expect(throws: ListReply.Problem.self) { try page(body, S3Dialect()) }
+        #expect(throws: ListProblem.self) { try page(body, S3Dialect()) }
     }
 }
 

@@ -187,6 +187,52 @@ struct RequestTests {
         #expect(transport.requests[0].header("x-amz-optional-object-attributes") == "RestoreStatus")
     }
 
+    @Test("a listing of versions says what it wants, and where the page before ended")
+    func listVersions() async throws {
+        let empty = "<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>"
+        for dialect in Dialect.allCases {
+            let transport = ScriptedTransport([.reply(200, body: empty), .reply(200, body: empty)])
+            let store = store(try configuration(dialect), transport)
+            var ask = VersionListRequest(prefix: ObjectKey("a b/"), versionsMax: 10)
+            _ = try await store.listVersions(ask)
+            ask.delimiter = nil
+            ask.after = VersionMarker(key: ObjectKey("a b/c+"), versionID: "v/1=")
+            _ = try await store.listVersions(ask)
+            #expect(
+                transport.requests.map(\.target.query) == [
+                    "versions&encoding-type=url&max-keys=10&prefix=a%20b%2F&delimiter=%2F",
+                    "versions&encoding-type=url&max-keys=10&prefix=a%20b%2F&key-marker=a%20b%2Fc%2B"
+                        + "&version-id-marker=v%2F1%3D",
+                ])
+            let wanted = transport.requests[0].header("x-amz-optional-object-attributes")
+            #expect(wanted == (dialect == .s3 ? "RestoreStatus" : nil))
+        }
+    }
+
+    @Test("refreezing is one request without a body, of the version that is named")
+    func refreeze() async throws {
+        let transport = ScriptedTransport([.reply(200), .reply(200)])
+        let store = store(try configuration(.oss), transport)
+        try await store.refreeze(ObjectKey("k"), version: nil)
+        try await store.refreeze(ObjectKey("k"), version: "v1")
+        #expect(transport.requests.map(\.target.query) == ["cleanRestoredObject", "cleanRestoredObject&versionId=v1"])
+        #expect(transport.requests.allSatisfy { $0.method == .post && $0.body.isEmpty })
+    }
+
+    @Test("with signature V1 the sub-resources of refreezing and of listing versions are signed")
+    func signedSubresources() {
+        for (query, resource) in [
+            ([QueryItem("cleanRestoredObject"), QueryItem("versionId", "v1")], "/bkt/k?cleanRestoredObject&versionId=v1"),
+            ([QueryItem("versions"), QueryItem("key-marker", "a")], "/bkt/k?versions"),
+        ] {
+            let request = SignableRequest(
+                method: "POST", bucket: "bkt", key: Array("k".utf8), wirePath: "/k", query: query,
+                headers: [("date", "Thu, 02 Jan 2026 03:04:05 GMT")])
+            let text = String(decoding: OSSSignatureV1.stringToSign(request), as: UTF8.self)
+            #expect(text == "POST\n\n\nThu, 02 Jan 2026 03:04:05 GMT\n" + resource)
+        }
+    }
+
     @Test("a restore is spelled as the dialect wants it")
     func restoreBodies() {
         func text(_ dialect: any BucketDialect, _ days: Int?, _ tier: RestoreTier?) -> String {

@@ -131,6 +131,17 @@ struct ArchiveRulesTests {
         }
     }
 
+    @Test("an archived Intelligent-Tiering object has the times of the class that it is like, and S3's limits")
+    func tieringIsLike() throws {
+        for (status, name) in [("ARCHIVE_ACCESS", "GLACIER"), ("DEEP_ARCHIVE_ACCESS", "DEEP_ARCHIVE")] {
+            let (tiering, alike) = (try #require(ArchiveRules.intelligentTiering(status)), try rules(.s3, name))
+            #expect(tiering.tiers.map(\.times) == alike.tiers.map(\.times))
+            #expect(tiering.limits == .s3)
+        }
+        #expect(ArchiveRules.unknown.shortest(nil) == .zero)
+        #expect(ArchiveRules.unknown.limits.objectsPerSecond == 100)
+    }
+
     @Test("documented times by tier; a tier that the class does not have has none")
     func longest() throws {
         #expect(try rules(.oss, "Archive").longest(nil) == .seconds(60))

@@ -15,19 +15,40 @@ package final class FakeStore: ObjectStore {
         case head(ObjectKey)
         case get(ObjectKey, Range<UInt64>)
         case restore(ObjectKey, RestoreOrder)
+        case refreeze(ObjectKey)
+        case listVersions(VersionListRequest)
     }
 
     /// What to do with a call before it is answered; throws to fail it. Cancellation reaches it.
     package typealias Script = @Sendable (Call) async throws(StoreError) -> Void
 
+    private struct Version {
+        var id: String
+        /// Nil for a delete marker.
+        var object: Object?
+    }
+
     private struct State {
-        var objects: [ObjectKey: Object] = [:]
+        /// Newest first; without versioning one at the most, with the id `null`.
+        var history: [ObjectKey: [Version]] = [:]
+        var keepsVersions = false
+        /// The versions that restores named, nil for the current one.
+        var restoredVersions: [String?] = []
         var puts = 0
         var calls: [Call] = []
         var replies: [RestoreReply] = []
         var script: Script = { _ in }
         var pieceBytes = Int.max
         var keysMax = 1000
+
+        mutating func add(_ version: Version, to key: ObjectKey) {
+            history[key] = [version] + (keepsVersions ? history[key] ?? [] : [])
+        }
+
+        func object(_ key: ObjectKey, _ version: String?) -> Object? {
+            guard let version else { return history[key]?.first?.object }
+            return history[key]?.first { $0.id == version }?.object
+        }
     }
 
     package let dialect: Dialect
@@ -36,6 +57,9 @@ package final class FakeStore: ObjectStore {
     package init(_ dialect: Dialect = .oss) { self.dialect = dialect }
 
     // MARK: Setting up
+
+    /// From here on what is put or removed leaves the versions before it: `v1`, `v2`, ... in the order of all puts.
+    package func keepVersions() { state.withLock { $0.keepsVersions = true } }
 
     package func put(
         _ key: ObjectKey, _ content: [UInt8] = [], class name: String = "Standard", restore: RestoreHeader? = nil,
@@ -46,8 +70,9 @@ package final class FakeStore: ObjectStore {
             let record = ObjectRecord(
                 sizeBytes: UInt64(content.count), modified: Timestamp(seconds: 1_700_000_000),
                 etag: "\"\(state.puts)\"",
-                storageClass: StorageClass(name), restore: restore, archiveStatus: archiveStatus)
-            state.objects[key] = Object(record: record, content: content)
+                storageClass: StorageClass(name), restore: restore, archiveStatus: archiveStatus,
+                versionID: state.keepsVersions ? "v\(state.puts)" : nil)
+            state.add(Version(id: record.versionID ?? "null", object: Object(record: record, content: content)), to: key)
         }
     }
 
@@ -57,17 +82,30 @@ package final class FakeStore: ObjectStore {
         put(ObjectKey(key), content, class: name, restore: restore)
     }
 
-    package func change(_ key: ObjectKey, _ body: (inout ObjectRecord) -> Void) {
+    package func change(_ key: ObjectKey, version: String? = nil, _ body: (inout ObjectRecord) -> Void) {
         state.withLock { state in
-            guard var object = state.objects[key] else { return }
+            guard let index = state.history[key]?.firstIndex(where: { version == nil || $0.id == version }),
+                var object = state.history[key]?[index].object
+            else { return }
             body(&object.record)
-            state.objects[key] = object
+            state.history[key]?[index].object = object
         }
     }
 
-    package func remove(_ key: ObjectKey) { _ = state.withLock { $0.objects.removeValue(forKey: key) } }
+    package func remove(_ key: ObjectKey) {
+        state.withLock { state in
+            guard state.keepsVersions else {
+                state.history[key] = nil
+                return
+            }
+            state.puts += 1
+            state.add(Version(id: "v\(state.puts)", object: nil), to: key)
+        }
+    }
 
-    package func record(_ key: ObjectKey) -> ObjectRecord? { state.withLock { $0.objects[key]?.record } }
+    package func record(_ key: ObjectKey, version: String? = nil) -> ObjectRecord? {
+        state.withLock { $0.object(key, version)?.record }
+    }
 
     /// Replies to coming restore requests, in order; without one, `started`.
     package func replyToRestores(_ replies: RestoreReply...) { state.withLock { $0.replies = replies } }
@@ -90,6 +128,11 @@ package final class FakeStore: ObjectStore {
         calls.compactMap { if case .restore(_, let order) = $0 { order } else { nil } }
     }
 
+    package var restoredVersions: [String?] { state.withLock { $0.restoredVersions } }
+    package var versionLists: [VersionListRequest] {
+        calls.compactMap { if case .listVersions(let request) = $0 { request } else { nil } }
+    }
+
     package func forgetCalls() { state.withLock { $0.calls = [] } }
 
     // MARK: ObjectStore
@@ -103,8 +146,8 @@ package final class FakeStore: ObjectStore {
         if Task.isCancelled { throw StoreError(.cancelled, code: "Cancelled", message: "cancelled") }
     }
 
-    private func found(_ key: ObjectKey) throws(StoreError) -> Object {
-        guard let object = state.withLock({ $0.objects[key] }) else {
+    private func found(_ key: ObjectKey, _ version: String?) throws(StoreError) -> Object {
+        guard let object = state.withLock({ $0.object(key, version) }) else {
             throw StoreError(.noSuchKey, status: 404, code: "NoSuchKey", message: "no such key", requestID: "fake-1")
         }
         return object
@@ -112,14 +155,14 @@ package final class FakeStore: ObjectStore {
 
     package func head(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectRecord {
         try await note(.head(key))
-        return try found(key).record
+        return try found(key, version).record
     }
 
     package func get(
         _ key: ObjectKey, version: String?, range: Range<UInt64>, ifMatch: String?, into sink: any ByteSink
     ) async throws(StoreError) -> ObjectRecord {
         try await note(.get(key, range))
-        let object = try found(key)
+        let object = try found(key, version)
         if let ifMatch, ifMatch != object.record.etag {
             throw StoreError(.preconditionFailed, status: 412, code: "PreconditionFailed", message: "replaced")
         }
@@ -142,21 +185,29 @@ package final class FakeStore: ObjectStore {
         _ key: ObjectKey, version: String?, _ order: RestoreOrder
     ) async throws(StoreError) -> RestoreReply {
         try await note(.restore(key, order))
-        _ = try found(key)
+        _ = try found(key, version)
+        state.withLock { $0.restoredVersions.append(version) }
         return state.withLock { $0.replies.isEmpty ? .started : $0.replies.removeFirst() }
+    }
+
+    package func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError) {
+        try await note(.refreeze(key))
+        guard dialect == .oss else { throw StoreError(.unsupported, code: "Unsupported", message: "not in S3") }
+        _ = try found(key, version)
+        change(key, version: version) { $0.restore = nil }
     }
 
     package func archiveDirectRead() async throws(StoreError) -> Bool { false }
 
     package func list(_ request: ListRequest) async throws(StoreError) -> ListPage {
         try await note(.list(request))
-        let (objects, limit) = state.withLock { ($0.objects, $0.keysMax) }
+        let (objects, limit) = state.withLock { ($0.history.compactMapValues(\.first?.object), $0.keysMax) }
         let start = request.continuationToken.map { ObjectKey(Self.bytes(fromHex: $0)) }
         var page = ListPage(objects: [], prefixes: [], continuationToken: nil)
         var last: ObjectKey?
         for key in objects.keys.sorted() where key.hasPrefix(request.prefix) {
             if request.continuationToken == nil, let after = request.startAfter, key <= after { continue }
-            let name = Self.name(of: key, request)
+            let name = Self.name(of: key, request.prefix, request.delimiter)
             if let start, name <= start { continue }
             if name == last { continue }
             if page.objects.count + page.prefixes.count == min(request.keysMax, limit) {
@@ -164,7 +215,9 @@ package final class FakeStore: ObjectStore {
                 break
             }
             last = name
-            if name == key, let record = objects[key]?.record {
+            if name == key, var record = objects[key]?.record {
+                // Listings of objects do not tell the version.
+                record.versionID = nil
                 page.objects.append(ListedObject(key: key, record: record))
             } else {
                 page.prefixes.append(name)
@@ -173,10 +226,43 @@ package final class FakeStore: ObjectStore {
         return page
     }
 
+    package func listVersions(_ request: VersionListRequest) async throws(StoreError) -> VersionPage {
+        try await note(.listVersions(request))
+        let (history, limit) = state.withLock { ($0.history, min($0.keysMax, request.versionsMax)) }
+        var page = VersionPage(versions: [], prefixes: [], next: nil)
+        var last: VersionMarker?
+        for key in history.keys.sorted() where key.hasPrefix(request.prefix) {
+            let name = Self.name(of: key, request.prefix, request.delimiter)
+            if name != key, name == last?.key { continue }
+            if let after = request.after, name < after.key || name == after.key && after.versionID == nil { continue }
+            var versions = (history[key] ?? [])[...]
+            if let after = request.after, after.key == name {
+                versions = versions.drop { $0.id != after.versionID }.dropFirst()
+            }
+            for version in name == key ? versions : versions.prefix(1) {
+                if page.versions.count + page.prefixes.count == limit {
+                    page.next = last
+                    return page
+                }
+                last = VersionMarker(key: name, versionID: name == key ? version.id : nil)
+                if name != key {
+                    page.prefixes.append(name)
+                    continue
+                }
+                var record = version.object?.record
+                record?.versionID = version.id
+                let isLatest = version.id == history[key]?.first?.id
+                page.versions.append(
+                    ListedVersion(key: key, versionID: version.id, isLatest: isLatest, record: record))
+            }
+        }
+        return page
+    }
+
     /// The key, or the common prefix that it is listed under. A key that ends in the delimiter is its own prefix.
-    private static func name(of key: ObjectKey, _ request: ListRequest) -> ObjectKey {
-        let rest = key.bytes.dropFirst(request.prefix.bytes.count)
-        guard let delimiter = request.delimiter, let cut = rest.firstIndex(of: delimiter) else { return key }
+    private static func name(of key: ObjectKey, _ prefix: ObjectKey, _ delimiter: UInt8?) -> ObjectKey {
+        let rest = key.bytes.dropFirst(prefix.bytes.count)
+        guard let delimiter, let cut = rest.firstIndex(of: delimiter) else { return key }
         return ObjectKey(key.bytes[...cut])
     }
 

@@ -254,3 +254,84 @@ def test_one_version_thaws_alone(emulator):
     assert client.get_object(Bucket="bkt", Key="k", VersionId=first)["Body"].read() == b"one"
     assert s3_refused(lambda: client.get_object(Bucket="bkt", Key="k", VersionId=second)) == (403, "InvalidObjectState")
     assert s3_refused(lambda: client.get_object(Bucket="bkt", Key="k")) == (403, "InvalidObjectState")
+
+
+def clean(emulator, key, version=None):
+    return oss_v2_client(emulator).clean_restored_object(
+        oss.CleanRestoredObjectRequest(bucket="bkt", key=key, version_id=version))
+
+
+def clean_refused(call):
+    with pytest.raises(oss.exceptions.OperationError) as caught:
+        call()
+    return caught.value.unwrap().status_code, caught.value.unwrap().code
+
+
+@pytest.mark.parametrize("storage_class", ["Archive", "ColdArchive"])
+def test_a_restored_oss_object_is_frozen_before_its_time(emulator, storage_class):
+    bucket = oss2_bucket(emulator)
+    put(bucket, storage_class)
+    assert clean_refused(lambda: clean(emulator, "k")) == (409, "ArchiveRestoreFileStale")
+    bucket.restore_object("k")
+    assert clean_refused(lambda: clean(emulator, "k")) == (409, "ArchiveRestoreNotFinished")
+    emulator.advance("6h")
+    assert bucket.get_object("k").read() == b"content"
+    assert clean(emulator, "k").status_code == 200
+    assert refused(lambda: bucket.get_object("k")) == (403, "InvalidObjectState")
+    assert "x-oss-restore" not in bucket.head_object("k").headers
+    assert clean_refused(lambda: clean(emulator, "k")) == (409, "ArchiveRestoreFileStale")
+    assert bucket.restore_object("k").status == 202
+
+
+def test_what_cannot_be_frozen_before_its_time(emulator):
+    put(oss2_bucket(emulator), "Standard")
+    assert clean_refused(lambda: clean(emulator, "k")) == (400, "OperationNotSupported")
+    assert clean_refused(lambda: clean(emulator, "missing")) == (404, "NoSuchKey")
+
+
+def test_one_version_is_frozen_before_its_time(emulator):
+    bucket = oss2_bucket(emulator)
+    bucket.put_bucket_versioning(oss2.models.BucketVersioningConfig(oss2.BUCKET_VERSIONING_ENABLE))
+    headers = {"x-oss-storage-class": "Archive"}
+    first, second = (bucket.put_object("k", body, headers=headers).versionid for body in (b"one", b"two"))
+    for version in (first, second):
+        bucket.restore_object("k", params={"versionId": version})
+    emulator.advance("2m")
+    assert clean(emulator, "k", first).headers["x-oss-version-id"] == first
+    assert refused(lambda: bucket.get_object("k", params={"versionId": first})) == (403, "InvalidObjectState")
+    assert bucket.get_object("k", params={"versionId": second}).read() == b"two"
+
+
+def test_the_listing_of_versions_has_the_restore_state_of_each(emulator):
+    client = s3_client(emulator)
+    client.put_bucket_versioning(Bucket="bkt", VersioningConfiguration={"Status": "Enabled"})
+    first, second, third = (
+        client.put_object(Bucket="bkt", Key="k", Body=body, StorageClass="GLACIER")["VersionId"]
+        for body in (b"one", b"two!", b"three"))
+    for version, tier in ((first, "Expedited"), (second, "Standard")):
+        client.restore_object(
+            Bucket="bkt", Key="k", VersionId=version,
+            RestoreRequest={"Days": 1, "GlacierJobParameters": {"Tier": tier}})
+    emulator.advance("5m")
+    client.delete_object(Bucket="bkt", Key="k")
+
+    reply = client.list_object_versions(Bucket="bkt", OptionalObjectAttributes=["RestoreStatus"])
+    states = {entry["VersionId"]: entry.get("RestoreStatus") for entry in reply["Versions"]}
+    assert states[first]["IsRestoreInProgress"] is False and "RestoreExpiryDate" in states[first]
+    assert states[second] == {"IsRestoreInProgress": True}
+    assert states[third] is None
+    assert [entry["VersionId"] for entry in reply["Versions"]] == [third, second, first]
+    assert [entry["Size"] for entry in reply["Versions"]] == [5, 4, 3]
+    assert [entry["IsLatest"] for entry in reply["DeleteMarkers"]] == [True]
+    plain = client.list_object_versions(Bucket="bkt")
+    assert all("RestoreStatus" not in entry for entry in plain["Versions"])
+
+    # OSS's way of saying the same, for the same kind of objects.
+    bucket = oss2_bucket(emulator)
+    for _ in range(2):
+        put(bucket, "Archive", key="a")
+    newest = bucket.list_object_versions(prefix="a").versions[0].versionid
+    bucket.restore_object("a", params={"versionId": newest})
+    listed = {entry.versionid: entry.restore_info for entry in bucket.list_object_versions(prefix="a").versions}
+    assert listed.pop(newest) == 'ongoing-request="true"'
+    assert list(listed.values()) == [None]

@@ -1,4 +1,5 @@
 import Synchronization
+import ThawCore
 
 /// Counts requests and remembers the latest of them, for tests that ask what was sent.
 final class RequestLog: Sendable {

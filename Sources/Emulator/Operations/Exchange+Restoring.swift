@@ -51,7 +51,9 @@ extension Exchange {
         return document.ask
     }
 
-    /// OSS: freezes a restored object before its time.
+    /// OSS: freezes a restored object before its time. Refusals are those that Alibaba Cloud OSS documents for
+    /// CleanRestoredObject (EC 0016-00000718 and 0016-00000719); of an object that needs no restore it says nothing,
+    /// and what RestoreObject says of one is assumed.
     func cleanRestoredObject() throws(ProviderError) -> Reply {
         let now = service.now
         let (bucket, version) = try withBucket { tables, bucket throws(ProviderError) in
@@ -59,8 +61,19 @@ extension Exchange {
             switch version.archive.state(at: now) {
             case .online: throw RestoreRefusal.notArchived.providerError(request.dialect)
             case .restoring:
-                throw ProviderError(409, "ArchiveRestoreNotFinished", "The restore operation is in progress.")
-            case .frozen: break
+                throw ProviderError(
+                    409,
+                    "ArchiveRestoreNotFinished",
+                    "The archive file's restore is not finished.",
+                    ec: "0016-00000719"
+                )
+            case .frozen:
+                throw ProviderError(
+                    409,
+                    "ArchiveRestoreFileStale",
+                    "The archive file or restore info stale",
+                    ec: "0016-00000718"
+                )
             case .restored:
                 version.archive.restore = nil
                 try tables.updateArchive(version, in: bucket)

@@ -1,4 +1,5 @@
 import NIOCore
+import ThawCore
 import Wire
 
 /// What the emulator answers.

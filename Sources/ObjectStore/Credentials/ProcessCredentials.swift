@@ -26,7 +26,7 @@ enum ProcessCredentials {
         thread?.join()
         let place = "credential_process \(program)"
         let output = try result.mapError { CredentialsError("\(place): \($0)") }.get()
-        guard let json = JSON(output), json["Version"]?.text == "1" else {
+        guard let json = JSON(output), json["Version"] == 1 else {
             throw CredentialsError("\(place) printed no JSON document of version 1")
         }
         return try Lease(json, secret: "SecretAccessKey", token: "SessionToken", from: place)

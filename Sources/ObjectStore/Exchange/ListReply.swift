@@ -3,38 +3,23 @@ import Wire
 
 /// The reply to ListObjectsV2. Elements may come in any order, so nothing is decoded before the last.
 struct ListReply {
-    private let dialect: any BucketDialect
+    private var encoding: ListEncoding
     private var isTruncated = false
-    private var isEncoded = false
     private var token: [UInt8]?
-    private var objects: [Entry] = []
+    private var objects: [ListEntry] = []
     private var prefixes: [[UInt8]] = []
 
-    private struct Entry {
-        var key: [UInt8]?
-        var sizeBytes: UInt64?
-        var modified: Timestamp?
-        var etag: String?
-        var storageClass: StorageClass?
-        var restore: RestoreHeader?
-    }
-
-    /// Why the document is not a page of a listing.
-    struct Problem: Error, Equatable { let reason: String }
-
-    static func page(_ body: [UInt8], _ dialect: any BucketDialect) throws(Problem) -> ListPage {
-        var reply = ListReply(dialect: dialect)
+    static func page(_ body: [UInt8], _ dialect: any BucketDialect) throws(ListProblem) -> ListPage {
+        var reply = ListReply(encoding: ListEncoding(dialect: dialect))
         do throws(XMLError) {
             try reply.read(body)
         } catch {
-            throw Problem(reason: error.description)
+            throw ListProblem(reason: error.description)
         }
         return try reply.page()
     }
 
-    private init(dialect: any BucketDialect) { self.dialect = dialect }
-
-    // MARK: - Reading
+    private init(encoding: ListEncoding) { self.encoding = encoding }
 
     private mutating func read(_ body: [UInt8]) throws(XMLError) {
         var xml = try XMLReader(body)
@@ -43,7 +28,7 @@ struct ListReply {
         }
         while try xml.nextChild() {
             if xml.isNamed("Contents") {
-                objects.append(try entry(&xml))
+                objects.append(try ListEntry(&xml, encoding.dialect))
             } else if xml.isNamed("CommonPrefixes") {
                 while try xml.nextChild() {
                     if xml.isNamed("Prefix") { prefixes.append(try xml.text()) } else { try xml.skip() }
@@ -53,7 +38,7 @@ struct ListReply {
             } else if xml.isNamed("NextContinuationToken") {
                 token = try xml.text()
             } else if xml.isNamed("EncodingType") {
-                isEncoded = try xml.string() == "url"
+                encoding.isURL = try xml.string() == "url"
             } else {
                 try xml.skip()
             }
@@ -61,66 +46,21 @@ struct ListReply {
         try xml.finish()
     }
 
-    private func entry(_ xml: inout XMLReader) throws(XMLError) -> Entry {
-        var entry = Entry()
-        while try xml.nextChild() {
-            if xml.isNamed("Key") {
-                entry.key = try xml.text()
-            } else if xml.isNamed("Size") {
-                entry.sizeBytes = fileOffset(try xml.string())
-            } else if xml.isNamed("LastModified") {
-                entry.modified = WireDate.parseISO8601(try xml.string())
-            } else if xml.isNamed("ETag") {
-                entry.etag = try xml.string()
-            } else if xml.isNamed("StorageClass") {
-                entry.storageClass = StorageClass(try xml.string())
-            } else if try !dialect.readRestoreState(&xml, into: &entry.restore) {
-                try xml.skip()
-            }
-        }
-        return entry
-    }
-
-    // MARK: - Decoding
-
-    private func page() throws(Problem) -> ListPage {
+    private func page() throws(ListProblem) -> ListPage {
         var page = ListPage(objects: [], prefixes: [], continuationToken: nil)
         page.objects.reserveCapacity(objects.count)
-        for entry in objects { page.objects.append(try object(entry)) }
-        for prefix in prefixes { page.prefixes.append(ObjectKey(try decoded(prefix))) }
+        for entry in objects {
+            let key = try encoding.key(of: entry)
+            page.objects.append(ListedObject(key: key, record: try encoding.record(of: entry, key)))
+        }
+        for prefix in prefixes { page.prefixes.append(ObjectKey(try encoding.decoded(prefix))) }
         if isTruncated {
             guard let token, !token.isEmpty else {
-                throw Problem(reason: "the listing goes on but names no continuation token")
+                throw ListProblem(reason: "the listing goes on but names no continuation token")
             }
-            let raw = dialect.encodesTokens ? try decoded(token) : token
+            let raw = encoding.dialect.encodesTokens ? try encoding.decoded(token) : token
             page.continuationToken = String(decoding: raw, as: UTF8.self)
         }
         return page
-    }
-
-    private func object(_ entry: Entry) throws(Problem) -> ListedObject {
-        guard let encoded = entry.key else { throw Problem(reason: "an object without a key") }
-        let key = ObjectKey(try decoded(encoded))
-        guard let sizeBytes = entry.sizeBytes, let modified = entry.modified, let etag = entry.etag else {
-            throw Problem(reason: "\(key) is listed without a size, a date or an entity tag that can be read")
-        }
-        return ListedObject(
-            key: key,
-            record: ObjectRecord(
-                sizeBytes: sizeBytes,
-                modified: modified,
-                etag: etag,
-                storageClass: entry.storageClass ?? dialect.defaultClass,
-                restore: entry.restore
-            )
-        )
-    }
-
-    private func decoded(_ text: [UInt8]) throws(Problem) -> [UInt8] {
-        guard isEncoded else { return text }
-        guard let bytes = PercentEncoding.decode(text, plusAsBlank: dialect.encodesBlankAsPlus) else {
-            throw Problem(reason: "malformed percent-encoding in \(ObjectKey(text))")
-        }
-        return bytes
     }
 }
