@@ -19,6 +19,8 @@ final class Directory: Sendable {
         /// Lookups that had to ask the store one by one since the last listing: the second one lists a page instead,
         /// because a script that stats names goes on doing so.
         var lookupsAsked = 0
+        /// How all below it stood a moment ago.
+        var counts: (text: [UInt8], time: Timestamp)?
     }
 
     init(prefix: ObjectKey, inode: UInt64, parent: Directory?) {

@@ -11,11 +11,15 @@ package enum FileError: Error, Sendable, Equatable {
     case stale
     /// Frozen, and it will not be waited for; the restore has been started.
     case frozen
-    /// Frozen, and reads of this mount never restore.
+    /// Frozen, and reads of this mount, or of this process, never restore.
     case restoreRefused
     /// The wait for a restore, or for the store, ran out.
     case timedOut
     case interrupted
+    /// Somebody cancelled the restore that was waited for.
+    case cancelled
+    /// Reads have had restored what `restore_budget` allows.
+    case overBudget
     /// The store said no to who we are.
     case denied
     /// An extended attribute that does not exist.
@@ -51,6 +55,9 @@ package enum FileError: Error, Sendable, Equatable {
         case .invalidOrder: self = .invalid
         case .timedOut: self = .timedOut
         case .interrupted: self = .interrupted
+        case .cancelled: self = .cancelled
+        case .overBudget: self = .overBudget
+        case .nothingToCancel: self = .noSuchAttribute
         case .gone: self = .noSuchEntry
         case .failed, .notRemembered: self = .io
         case .store(let error): self = FileError(error)

@@ -2,7 +2,7 @@ internal import Metadata
 internal import ObjectStore
 internal import Restore
 internal import Synchronization
-internal import ThawCore
+package import ThawCore
 internal import Wire
 
 /// The names below `user.thaw.`: what is shown, and what is a command.
@@ -35,6 +35,7 @@ package enum ThawAttribute: String, CaseIterable, Sendable {
 extension Filesystem {
     /// The value of an extended attribute.
     package func attribute(_ number: UInt64, _ name: ThawAttribute) async throws(FileError) -> [UInt8] {
+        if name == .restore, let directory = inodes[number]?.directory { return try await restoreCounts(directory) }
         if let value = try await shownAttributes(number)[name] { return value }
         // Listings do not tell the version; whoever asks for it by name gets it.
         guard name == .versionID, let inode = inodes[number], let home = inode.home, inode.directory == nil,
@@ -50,12 +51,21 @@ extension Filesystem {
     }
 
     /// Runs a command attribute. The ones that are shown cannot be set, which `cp -a` and `rsync -X` take calmly.
-    package func setAttribute(_ number: UInt64, _ name: ThawAttribute, value: [UInt8]) async throws(FileError) {
+    package func setAttribute(
+        _ number: UInt64, _ name: ThawAttribute, value: [UInt8], caller: Caller
+    ) async throws(FileError) {
         switch name {
-        case .restore: try await restore(number, String(decoding: value, as: UTF8.self))
+        case .restore: try await restore(number, String(decoding: value, as: UTF8.self), caller: caller)
         case .refresh: try await refresh(number)
         default: throw .unsupported
         }
+    }
+
+    /// Takes a command attribute back. The ones that are shown cannot be removed.
+    package func removeAttribute(_ number: UInt64, _ name: ThawAttribute, caller: Caller) async throws(FileError) {
+        guard inodes[number] != nil else { throw .stale }
+        guard name == .restore else { throw .unsupported }
+        try await cancelRestore(number)
     }
 
     private func shownAttributes(_ number: UInt64) async throws(FileError) -> [ThawAttribute: [UInt8]] {
@@ -71,15 +81,17 @@ extension Filesystem {
         show(.storageClass, record.storageClass.name)
         show(.etag, record.etag)
         show(.versionID, record.versionID)
-        let restore = await restores.restore(of: inode.key, version: nil)
-        let state = restore == nil ? state(of: record, inode) : .restoring
+        let restore = try await pendingRestore(inode.key)
+        var state = state(of: record, inode)
+        if restore != nil, !state.isReadable { state = .restoring }
         show(.restoreStatus, state.name)
         if case .restored(let until?) = state { show(.restoreExpiry, WireDate.iso8601(until)) }
         if let restore, case .restoring = state {
             show(.restoreTier, restore.order.tier?.rawValue)
-            show(.restoreRequested, WireDate.iso8601(restore.requestedAt))
-            let longest = context.rules(for: record)?.longest(restore.order.tier)
-            show(.restoreETA, longest.map { WireDate.iso8601(restore.requestedAt + $0) })
+            show(.restoreRequested, restore.askedAt.map { WireDate.iso8601($0) })
+            if let asked = restore.askedAt, let longest = context.rules(for: record)?.longest(restore.order.tier) {
+                show(.restoreETA, WireDate.iso8601(asked + longest))
+            }
         }
         return shown
     }
@@ -112,7 +124,7 @@ extension Filesystem {
                 forgetNames(in: directory)
             } else {
                 try await expire(number, inode)
-                await restores.look(at: inode.key, version: nil)
+                await restores.hasten(inode.key, version: nil)
             }
         } catch {
             throw failure("refresh", inode.key, error)

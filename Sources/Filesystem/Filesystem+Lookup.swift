@@ -88,11 +88,44 @@ extension Filesystem {
         }
     }
 
-    /// Takes in what somebody (a HEAD, a poll of a restore) found out about an object; nil: it is gone.
-    func learned(_ key: ObjectKey, _ found: ObjectRecord?) async {
-        var record = found
-        record?.settleArchiveStatus()
-        guard key.hasPrefix(root.prefix), key != root.prefix else { return }
+    /// Takes in what somebody found out about an object; nil: it is gone.
+    func learned(_ key: ObjectKey, _ record: ObjectRecord?) async { await learned([(key, nil, record)]) }
+
+    /// Takes in what somebody (a HEAD, a look at restores) found out about objects; nil: it is gone.
+    func learned(_ news: [(key: ObjectKey, version: String?, record: ObjectRecord?)]) async {
+        let now = Timestamp.now()
+        var places: [ObjectKey: [MetadataRow]] = [:]
+        var seen: [(number: UInt64, key: ObjectKey, record: ObjectRecord?)] = []
+        for (key, version, found) in news where version == nil {
+            guard let place = place(of: key) else { continue }
+            var record = found
+            record?.settleArchiveStatus()
+            let kind: MetadataRow.Kind = record.map { .object($0) } ?? .absent
+            let row = MetadataRow(segment: place.segment, kind: kind, checkedAt: now)
+            places[place.directory, default: []].append(row)
+            seen.append((place.number, key, record))
+        }
+        for (directory, rows) in places {
+            do throws(MetadataError) { try await writer.record(rows, below: directory, listing: 0) } catch {
+                _ = failure("remembering", directory, error)
+            }
+        }
+        for (number, key, record) in seen {
+            guard let inode = inodes[number], inode.key == key, inode.directory == nil else { continue }
+            // Whoever was asked about this one object knows better than a GET of some time ago.
+            inodes.update(number) { $0.isKnownFrozen = false }
+            if let record {
+                learn(number, record, at: now)
+            } else {
+                inodes.update(number) { $0.checkedAt = .epoch }
+                kernelCache.value?.forgetAttributes(of: number)
+            }
+        }
+    }
+
+    /// Where an object stands in the tree, whether or not anybody has looked; nil when it is outside the mount.
+    private func place(of key: ObjectKey) -> (directory: ObjectKey, segment: [UInt8], number: UInt64)? {
+        guard key.hasPrefix(root.prefix), key != root.prefix else { return nil }
         var prefix = root.prefix.bytes
         var parent = root.inode
         var rest = key.bytes[prefix.count...]
@@ -102,25 +135,7 @@ extension Filesystem {
             prefix += rest[...cut]
             rest = rest[(cut + 1)...]
         }
-        let segment = Array(rest)
-        let now = Timestamp.now()
-        let kind: MetadataRow.Kind = record.map { .object($0) } ?? .absent
-        do throws(MetadataError) {
-            let row = MetadataRow(segment: segment, kind: kind, checkedAt: now)
-            try await writer.record([row], below: ObjectKey(prefix), listing: 0)
-        } catch {
-            _ = failure("remembering", key, error)
-        }
-        let number = InodeNumber.of(segment, parent: parent)
-        guard let inode = inodes[number], inode.key == key, inode.directory == nil else { return }
-        // Whoever was asked about this one object knows better than a GET of some time ago.
-        inodes.update(number) { $0.isKnownFrozen = false }
-        if let record {
-            learn(number, record, at: now)
-        } else {
-            inodes.update(number) { $0.checkedAt = .epoch }
-            kernelCache.value?.forgetAttributes(of: number)
-        }
+        return (ObjectKey(prefix), Array(rest), InodeNumber.of(rest, parent: parent))
     }
 
     /// Makes the next look at a file ask the store.

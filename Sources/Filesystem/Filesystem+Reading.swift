@@ -4,7 +4,7 @@ internal import Metadata
 internal import ObjectStore
 internal import Restore
 internal import Synchronization
-internal import ThawCore
+package import ThawCore
 
 /// What an open hands to the kernel.
 package struct OpenedFile: Sendable {
@@ -28,19 +28,22 @@ extension Filesystem {
     }
 
     /// Opens the file; a frozen one as the mount's `on_frozen` says.
-    package func open(_ number: UInt64) async throws(FileError) -> OpenedFile {
+    package func open(_ number: UInt64, caller: Caller) async throws(FileError) -> OpenedFile {
         let record = try await freshRecord(number)
         guard let inode = inodes[number] else { throw .stale }
         let isReadable = !inode.isKnownFrozen && context.state(of: record, at: .now()).isReadable
         if isReadable { return opened(number, inode.key, record, isFrozen: false) }
-        if try await mayOpenFrozen(number, inode.key, record) {
+        if try await mayOpenFrozen(number, inode.key, record, caller) {
             return opened(number, inode.key, record, isFrozen: true)
         }
         // The request found a restored copy.
         return opened(number, inode.key, try await freshRecord(number), isFrozen: false)
     }
 
-    package func close(_ handle: UInt64) { openFiles.close(handle) }
+    package func close(_ handle: UInt64) {
+        guard let file = openFiles.close(handle), file.isHeld.load(ordering: .acquiring) else { return }
+        restores.release(file.content.key, version: nil)
+    }
 
     private func opened(_ number: UInt64, _ key: ObjectKey, _ record: ObjectRecord, isFrozen: Bool) -> OpenedFile {
         let (handle, isBesideOther) = openFiles.open(
@@ -48,6 +51,7 @@ extension Filesystem {
         ) {
             contents.content(key: key, version: nil, etag: record.etag, sizeBytes: record.sizeBytes)
         }
+        if !isFrozen, record.restore != nil, let file = openFiles[handle] { hold(file, record) }
         let isDirect = isFrozen || isBesideOther
         let keepsCache = inodes.update(number) { inode in
             defer { if !isDirect { inode.openedETag = record.etag } }
@@ -67,15 +71,18 @@ extension Filesystem {
 
     /// The bytes from `offset`, up to `sizeBytes` of them or to the end of the file. Waits for the store, and for a
     /// restore as far as `on_frozen` lets it.
-    package func read(_ handle: UInt64, offset: UInt64, sizeBytes: Int) async throws(FileError) -> PinnedBytes {
+    package func read(
+        _ handle: UInt64, offset: UInt64, sizeBytes: Int, caller: Caller
+    ) async throws(FileError) -> PinnedBytes {
         guard let file = openFiles[handle] else { throw .stale }
         guard let range = file.range(offset, sizeBytes) else { return .none }
         // A copy may lapse between the restore and the read, and be restored again; but not for ever.
         for _ in 0..<3 {
             if file.isFrozen.load(ordering: .acquiring) {
-                try await thaw(file)
+                try await thaw(file, caller)
                 file.isFrozen.store(false, ordering: .releasing)
                 inodes.update(file.inode) { $0.isKnownFrozen = false }
+                if let record = inodes[file.inode]?.record { hold(file, record) }
             }
             do throws(StoreError) {
                 return try await file.content.bytes(range, ahead: file.pattern.withLock { $0.note(range) })

@@ -1,29 +1,33 @@
 internal import Content
 internal import Logging
+internal import Metadata
 internal import ObjectStore
 internal import Restore
-internal import ThawCore
+package import ThawCore
 internal import Wire
 
 extension Filesystem {
     /// What `open` does with a frozen object: true to open it (its reads will wait), false when it turned out to be
     /// restored; else the error that `on_frozen` says.
-    func mayOpenFrozen(_ number: UInt64, _ key: ObjectKey, _ record: ObjectRecord) async throws(FileError) -> Bool {
+    func mayOpenFrozen(
+        _ number: UInt64, _ key: ObjectKey, _ record: ObjectRecord, _ caller: Caller
+    ) async throws(FileError) -> Bool {
         let policy = configuration.frozen
         if policy.behaviour == .refuse { throw refused(key, record) }
+        try refuseDenied("open", of: key, caller)
         if policy.eagainAt == .read { return true }
         let rules = rules(record)
         if policy.isWorthWaiting(rules) { return true }
-        let reply = try await request(key, record, rules, policy.order(rules), by: .reader)
-        guard reply == .alreadyRestored else {
-            log.notice("open of \(key) answers EAGAIN: its restore is under way\(expectation(record, rules))")
-            throw .frozen
+        let requester = Requester(.reader, "\(caller)")
+        if case .readable = try await obtain(key, record, policy.order(rules), requester, until: .submission) {
+            return false
         }
-        return false
+        log.notice("open of \(key) answers EAGAIN: its restore is under way\(expectation(record, rules))")
+        throw .frozen
     }
 
     /// What `read` does with a frozen object: returns once it is readable, or throws what `on_frozen` says.
-    func thaw(_ file: FileHandle) async throws(FileError) {
+    func thaw(_ file: FileHandle, _ caller: Caller) async throws(FileError) {
         let policy = configuration.frozen
         let key = file.content.key
         if policy.behaviour == .refuse { throw refused(key, file.record) }
@@ -33,27 +37,24 @@ extension Filesystem {
         {
             return
         }
+        try refuseDenied("read", of: key, caller)
         let record = try await recordOfFrozen(file)
         let rules = rules(record)
-        let reply = try await request(key, record, rules, policy.order(rules), by: .reader)
-        if reply == .alreadyRestored { return }
+        let order = policy.order(rules)
+        let requester = Requester(.reader, "\(caller)")
         guard policy.isWorthWaiting(rules) else {
+            if case .readable = try await obtain(key, record, order, requester, until: .submission) { return }
             if policy.eagainAt == .read { throw .frozen }
             log.notice("read of \(key) is not made to wait: its restore is under way\(expectation(record, rules))")
             throw .timedOut
         }
-        do throws(RestoreError) {
-            try await restores.wait(for: key, version: nil, until: policy.waitMax.map { .now + $0 })
-        } catch {
-            if case .timedOut = error {
-                log.notice("read of \(key) gave up waiting after restore_wait; the restore goes on")
-            }
-            throw FileError(error)
-        }
+        let deadline = policy.waitMax.map { ContinuousClock.now + $0 }
+        _ = try await obtain(key, record, order, requester, until: .copy(until: deadline))
     }
 
     /// Restores an object because somebody asked for it by name. Answers once the provider has taken the request.
-    package func restore(_ number: UInt64, _ wish: String) async throws(FileError) {
+    package func restore(_ number: UInt64, _ wish: String, caller: Caller) async throws(FileError) {
+        if let directory = inodes[number]?.directory { return try await restoreTree(directory, wish, caller: caller) }
         let record = try await freshRecord(number)
         guard let inode = inodes[number] else { throw .stale }
         guard let rules = context.rules(for: record) else {
@@ -70,26 +71,104 @@ extension Filesystem {
             }
             throw FileError(error)
         }
-        _ = try await request(inode.key, record, rules, order, by: .command)
+        _ = try await obtain(
+            inode.key, record, order, Requester(.command, "\(caller)"), until: .submission)
     }
 
-    /// Asks once, however many ask; says in the log why when the store refuses.
-    private func request(
-        _ key: ObjectKey, _ record: ObjectRecord, _ rules: ArchiveRules, _ order: RestoreOrder,
-        by origin: RestoreOrigin
-    ) async throws(FileError) -> RestoreReply {
-        let target = RestoreTarget(key: key, version: nil, storageClass: record.storageClass, rules: rules)
+    /// Restores everything below a directory. Answers once that is a promise; the objects are found and asked for after
+    /// that.
+    private func restoreTree(_ directory: Directory, _ wish: String, caller: Caller) async throws(FileError) {
         do throws(RestoreError) {
-            return try await restores.request(target, order, by: origin)
+            let wish = try RestoreWish(parsing: wish)
+            _ = try await restores.restore(below: directory.prefix, wish, for: Requester(.command, "\(caller)"))
         } catch {
-            switch error {
-            case .store(let cause): report("restore", key, cause)
-            case .notRemembered(let cause):
-                log.error("restore of \(key) was not sent, because it cannot be remembered: \(cause)")
-            default: break
+            throw failedRestore(directory.prefix, error)
+        }
+    }
+
+    /// Cancels what is queued for a file or a directory, and fails those who wait for it; a file's restored copy, for
+    /// which nothing is queued, is given up.
+    func cancelRestore(_ number: UInt64) async throws(FileError) {
+        guard let inode = inodes[number] else { throw .stale }
+        do throws(RestoreError) {
+            if let directory = inode.directory { return try await restores.cancelQueued(below: directory.prefix) }
+            return try await restores.cancel(inode.key, version: nil)
+        } catch {
+            guard case .nothingToCancel = error, inode.directory == nil else {
+                throw failedRestore(inode.key, error)
             }
+        }
+        let record = try await freshRecord(number)
+        guard case .restored = context.state(of: record, at: .now()), let home = inode.home else {
+            throw .noSuchAttribute
+        }
+        do throws(StoreError) { try await store.refreeze(inode.key, version: nil) } catch {
+            report("refreezing", inode.key, error)
             throw FileError(error)
         }
+        log.notice("the restored copy of \(inode.key) is given up: it is frozen again")
+        _ = try await head(inode.segment, in: home)
+    }
+
+    /// How all that is below a directory stands.
+    func restoreCounts(_ directory: Directory) async throws(FileError) -> [UInt8] {
+        // `getfattr` asks for the length first, and the listing is long.
+        if let known = directory.progress.withLock({ $0.counts }), known.time + .seconds(2) > .now() {
+            return known.text
+        }
+        do throws(RestoreError) {
+            let text = Array("\(try await restores.counts(below: directory.prefix))".utf8)
+            directory.progress.withLock { $0.counts = (text, .now()) }
+            return text
+        } catch {
+            throw failedRestore(directory.prefix, error)
+        }
+    }
+
+    private func obtain(
+        _ key: ObjectKey, _ record: ObjectRecord, _ order: RestoreOrder, _ requester: Requester,
+        until patience: RestorePatience
+    ) async throws(FileError) -> RestoreAnswer {
+        let target = RestoreTarget(key: key, version: nil, record: record, rules: rules(record))
+        do throws(RestoreError) {
+            return try await restores.obtain(target, order, for: requester, until: patience)
+        } catch {
+            throw failedRestore(key, error)
+        }
+    }
+
+    /// Says in the log why, where the engine has not.
+    private func failedRestore(_ key: ObjectKey, _ error: RestoreError) -> FileError {
+        switch error {
+        case .store(let cause): report("restore", key, cause)
+        case .notRemembered(let cause):
+            log.error("restore of \(key) was not sent, because it cannot be remembered: \(cause)")
+        case .invalidOrder(let reason): log.notice("restore of \(key) refused: \(reason)")
+        case .timedOut: log.notice("read of \(key) gave up waiting after restore_wait; the restore goes on")
+        case .overBudget:
+            log.notice(
+                "read of \(key) refused: reads have had restored what restore_budget allows; restore it with setfattr -n user.thaw.restore"
+            )
+        default: break
+        }
+        return FileError(error)
+    }
+
+    /// The object, if it is wished for and not settled.
+    func pendingRestore(_ key: ObjectKey) async throws(FileError) -> RestoreRow? {
+        do throws(RestoreError) { return try await restores.pendingRestore(of: key, version: nil) } catch {
+            throw failedRestore(key, error)
+        }
+    }
+
+    /// A copy that would lapse while the file is open is renewed; not where reads never send anything.
+    func hold(_ file: FileHandle, _ record: ObjectRecord) {
+        guard configuration.frozen.behaviour != .refuse, let rules = context.rules(for: record),
+            case .restored(let until?) = context.state(of: record, at: .now()),
+            !file.isHeld.exchange(true, ordering: .acquiringAndReleasing)
+        else { return }
+        let target = RestoreTarget(key: file.content.key, version: nil, record: record, rules: rules)
+        restores.hold(target, until: until)
     }
 
     /// A GET may have been the first to know that the object is frozen. Then a HEAD says what it takes: the class, and

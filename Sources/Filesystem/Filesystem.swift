@@ -37,7 +37,9 @@ package final class Filesystem: Sendable {
     /// When the mount was made: the time that directories show.
     let mountedAt: Timestamp
     let root: Directory
-    package let restores: RestoreCoordinator
+    package let restores: RestoreEngine
+    /// When each name of `restore_deny` was last told of in the log.
+    let denials = Mutex<[String: Timestamp]>([:])
     private let lastReport = Mutex(Report(operation: "", key: .empty, code: "", time: .epoch))
     /// Set once the kernel is there.
     package let kernelCache = WeakReference<KernelCache>()
@@ -59,9 +61,13 @@ package final class Filesystem: Sendable {
         root = Directory(prefix: configuration.prefix, inode: Self.rootInode, parent: nil)
         inodes = InodeTable(root: root, at: mountedAt)
         let reference = WeakReference<Filesystem>()
-        restores = RestoreCoordinator(store: store, context: context, writer: writer, log: log) { key, record in
-            await reference.value?.learned(key, record)
-        }
+        var settings = RestoreEngine.Settings()
+        settings.days = configuration.frozen.days
+        settings.budget = configuration.frozen.budget
+        settings.ahead = configuration.frozen.ahead
+        restores = RestoreEngine(
+            store: store, context: context, writer: writer, reader: reader, settings: settings, log: log
+        ) { news in await reference.value?.learned(news) }
         reference.value = self
     }
 

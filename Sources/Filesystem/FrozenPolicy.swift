@@ -23,6 +23,11 @@ package struct FrozenPolicy: Sendable {
     package var days: Int = 3
     /// Tier for restores by reads; nil, or one that the class does not have, is the class's own default.
     package var tier: RestoreTier?
+    /// Whose reads never restore.
+    package var denied = RestoreDenial.standard
+    /// How much reads may restore; nil for any amount.
+    package var budget: RestoreBudget?
+    package var ahead: RestoreAhead = .off
 
     package init() {}
 

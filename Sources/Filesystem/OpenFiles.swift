@@ -10,6 +10,8 @@ final class FileHandle: Sendable {
     let pattern: Mutex<ReadPattern>
     /// Frozen, as far as is known: reads go through the restore first.
     let isFrozen: Atomic<Bool>
+    /// Its restored copy is renewed for as long as this is open.
+    let isHeld = Atomic(false)
 
     init(inode: UInt64, record: ObjectRecord, content: FileContent, isFrozen: Bool, aheadBytesMax: Int) {
         self.inode = inode
@@ -60,17 +62,19 @@ final class OpenFiles: Sendable {
 
     subscript(handle: UInt64) -> FileHandle? { state.withLock { $0.handles[handle] } }
 
-    func close(_ handle: UInt64) {
-        let content: FileContent? = state.withLock { state in
+    /// Answers what was open.
+    func close(_ handle: UInt64) -> FileHandle? {
+        let (file, isLast): (FileHandle?, Bool) = state.withLock { state in
             guard let file = state.handles.removeValue(forKey: handle), var shared = state.contents[file.inode],
                 let index = shared.firstIndex(where: { $0.content === file.content })
-            else { return nil }
+            else { return (nil, false) }
             shared[index].opens -= 1
             let isLast = shared[index].opens == 0
             if isLast { shared.remove(at: index) }
             state.contents[file.inode] = shared.isEmpty ? nil : shared
-            return isLast ? file.content : nil
+            return (file, isLast)
         }
-        content?.close()
+        if isLast { file?.content.close() }
+        return file
     }
 }

@@ -1,6 +1,7 @@
 internal import CFuse3
 internal import Glibc
 internal import Synchronization
+package import ThawCore
 
 /// One request of the kernel, on the reader thread that received it. Exactly one `reply` ends it; a request that is
 /// dropped without one answers `EIO`, so that a forgotten path is a visible error and never a hung process.
@@ -14,8 +15,11 @@ package struct Request: ~Copyable {
 
     deinit { fuse_reply_err(raw, EIO) }
 
-    /// Thread id of the caller; 0 when it is outside our pid namespace.
-    package var callerThread: Int32 { fuse_req_ctx(raw).pointee.pid }
+    /// Who asks.
+    package var caller: Caller {
+        let context = fuse_req_ctx(raw).pointee
+        return Caller(thread: context.pid, uid: context.uid)
+    }
 
     /// Takes the request off this thread, to be answered later from any other.
     package consuming func deferred() -> DeferredReply {

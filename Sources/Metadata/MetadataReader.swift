@@ -64,7 +64,7 @@ package actor MetadataReader {
         }
     }
 
-    private func guarded<Result>(
+    func guarded<Result>(
         _ body: (Statements) throws(DatabaseError) -> Result
     ) throws(MetadataError) -> Result {
         // The writer may have set a damaged file aside: its name stands for another then.
@@ -94,13 +94,17 @@ package actor MetadataReader {
         }
     }
 
-    private struct Statements {
+    struct Statements {
+        let connection: Connection
+        let restore: Statement
         let state: Statement
         let row: Statement
         let firstPage: Statement
         let nextPage: Statement
 
         init(_ connection: Connection) throws(DatabaseError) {
+            self.connection = connection
+            restore = try connection.prepare("SELECT \(restoreColumns) FROM restore WHERE key = ?1 AND version = ?2")
             let directory = "(SELECT id FROM directory WHERE prefix = ?1)"
             let seen = "kind <> 0 AND (listing = ?2 OR checked_at >= ?3)"
             state = try connection.prepare("SELECT listing, started_at, listed_at FROM directory WHERE prefix = ?1")

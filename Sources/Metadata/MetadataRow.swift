@@ -1,7 +1,6 @@
 package import Database
 package import ObjectStore
 package import ThawCore
-package import Wire
 
 /// One name below a directory as the store holds it.
 package struct MetadataRow: Sendable {
@@ -40,33 +39,6 @@ package struct ListingState: Sendable, Equatable {
     }
 
     package static let none = ListingState(listing: 0, startedAt: .epoch, listedAt: .epoch)
-}
-
-/// A restore that is under way, or about to be asked for.
-package struct RestoreRow: Sendable, Equatable {
-    package enum State: Int64, Sendable { case asking = 0, restoring = 1 }
-
-    package var key: ObjectKey
-    package var version: String?
-    package var state: State
-    package var storageClass: StorageClass
-    package var order: RestoreOrder
-    package var requestedAt: Timestamp
-    /// Days wished for while the restore was under way: the provider takes such a wish only once the copy is there.
-    package var moreDays: Int?
-
-    package init(
-        key: ObjectKey, version: String?, state: State, storageClass: StorageClass, order: RestoreOrder,
-        requestedAt: Timestamp, moreDays: Int? = nil
-    ) {
-        self.moreDays = moreDays
-        self.key = key
-        self.version = version
-        self.state = state
-        self.storageClass = storageClass
-        self.order = order
-        self.requestedAt = requestedAt
-    }
 }
 
 package enum MetadataError: Error, Sendable {

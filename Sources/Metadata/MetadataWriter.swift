@@ -43,35 +43,39 @@ package actor MetadataWriter {
         throw .newerVersion(Int(version))
     }
 
-    /// Sets the damaged file aside and starts an empty one with the restores that could still be read.
+    /// Sets the damaged file aside and starts an empty one with what could still be read of the restores.
     private static func replaceDamaged(
         _ path: String, _ cause: DatabaseError, log: Logger
     ) throws(MetadataError) -> (Connection, WriteStatements) {
-        let salvaged = salvageRestores(path)
         let aside = path + ".damaged-\(Timestamp.now().seconds)"
         rename(path, aside)
         for suffix in ["-wal", "-shm"] { rename(path + suffix, aside + suffix) }
-        log.error(
-            "the metadata store was damaged (\(cause.message)); a new one is begun, kept restores: \(salvaged.count), the old file is \(aside)"
-        )
         let opened = try openChecked(path)
-        do throws(DatabaseError) {
-            for row in salvaged { try put(row, opened.1.putRestore) }
-        } catch {
-            throw .database(error)
-        }
+        let kept = salvageRestores(from: aside, to: opened.0)
+        log.error(
+            "the metadata store was damaged (\(cause.message)); a new one is begun, kept restores: \(kept), the old file is \(aside)"
+        )
         return opened
     }
 
-    private static func salvageRestores(_ path: String) -> [RestoreRow] {
-        var options = Connection.Options()
-        options.isReadOnly = true
-        guard let connection = try? Connection(.file(path), options: options) else { return [] }
-        return (try? readRestores(connection)) ?? []
+    /// Carries over each of the tables that can be read to its end, the most important first. Answers how many objects
+    /// under care came along.
+    private static func salvageRestores(from aside: String, to connection: Connection) -> Int {
+        guard let attach = try? connection.prepare("ATTACH ?1 AS damaged"), (try? attach.bind(aside, at: 1)) != nil,
+            (try? attach.run()) != nil
+        else { return 0 }
+        defer { try? connection.execute("DETACH damaged") }
+        // The order matters: a wish for an object that is there counts as pending.
+        for table in ["restore", "spending", "request", "scope"] {
+            try? connection.execute("INSERT OR IGNORE INTO main.\(table) SELECT * FROM damaged.\(table)")
+        }
+        try? connection.execute("UPDATE main.request SET pending = 0")
+        try? connection.execute("INSERT OR IGNORE INTO main.wish SELECT * FROM damaged.wish")
+        return (try? connection.rows("SELECT count(*) FROM main.restore") { Int($0.int64(0)) }.first) ?? 0
     }
 
     /// Runs `body`; a damaged file is replaced before its error is passed on.
-    private func guarded<Result>(
+    func guarded<Result>(
         _ body: (Connection, WriteStatements) throws(DatabaseError) -> Result
     ) throws(MetadataError) -> Result {
         do throws(DatabaseError) {
@@ -166,81 +170,5 @@ package actor MetadataWriter {
         do throws(DatabaseError) { try connection.checkpoint() } catch {
             log.debug("the metadata store's log was not folded in: \(error)")
         }
-    }
-
-    // MARK: Restores
-
-    /// Remembers a restore. It survives a crash of the daemon once this returns, and one of the machine if `durably`.
-    package func put(_ row: RestoreRow, durably isDurable: Bool) throws(MetadataError) {
-        guard isDurable else {
-            return try guarded { _, statements throws(DatabaseError) in try Self.put(row, statements.putRestore) }
-        }
-        try durably { statements throws(DatabaseError) in try Self.put(row, statements.putRestore) }
-    }
-
-    /// The restore ended, well or badly.
-    package func dropRestore(_ key: ObjectKey, version: String?) throws(MetadataError) {
-        try guarded { _, statements throws(DatabaseError) in
-            try statements.dropRestore.bind(key.bytes, at: 1)
-            try statements.dropRestore.bind(version ?? "", at: 2)
-            try statements.dropRestore.run()
-        }
-    }
-
-    /// All restores that are remembered. Asked at the mount, which a damaged file must not prevent: once it has been
-    /// replaced, those that could be kept are read from the new one.
-    package func restores() throws(MetadataError) -> [RestoreRow] {
-        do throws(MetadataError) {
-            return try guarded { connection, _ throws(DatabaseError) in try Self.readRestores(connection) }
-        } catch {
-            guard case .database(let cause) = error, cause.isCorrupt else { throw error }
-            return try guarded { connection, _ throws(DatabaseError) in try Self.readRestores(connection) }
-        }
-    }
-
-    private func durably(
-        _ body: (WriteStatements) throws(DatabaseError) -> Void
-    ) throws(MetadataError) {
-        try guarded { connection, statements throws(DatabaseError) in
-            try connection.setSynchronous(.full)
-            do throws(DatabaseError) {
-                try body(statements)
-            } catch {
-                try? connection.setSynchronous(.normal)
-                throw error
-            }
-            try connection.setSynchronous(.normal)
-        }
-    }
-
-    private static func put(_ row: RestoreRow, _ statement: Statement) throws(DatabaseError) {
-        try statement.bind(row.key.bytes, at: 1)
-        try statement.bind(row.version ?? "", at: 2)
-        try statement.bind(row.state.rawValue, at: 3)
-        try statement.bind(row.storageClass.name, at: 4)
-        try statement.bind(row.order.tier?.rawValue, at: 5)
-        try statement.bind(row.order.days.map(Int64.init), at: 6)
-        try statement.bind(row.requestedAt.nanoseconds, at: 7)
-        try statement.bind(row.moreDays.map(Int64.init), at: 8)
-        try statement.run()
-    }
-
-    private static func readRestores(_ connection: Connection) throws(DatabaseError) -> [RestoreRow] {
-        let query = try connection.prepare("SELECT key, version, state, class, tier, days, requested_at, more_days FROM restore")
-        var rows: [RestoreRow] = []
-        while try query.step() {
-            let version = query.text(1)
-            rows.append(
-                RestoreRow(
-                    key: ObjectKey(query.blob(0)), version: version.isEmpty ? nil : version,
-                    state: RestoreRow.State(rawValue: query.int64(2)) ?? .asking,
-                    storageClass: StorageClass(query.text(3)),
-                    order: RestoreOrder(
-                        days: query.isNull(5) ? nil : Int(query.int64(5)),
-                        tier: query.isNull(4) ? nil : RestoreTier(rawValue: query.text(4))),
-                    requestedAt: Timestamp(nanoseconds: query.int64(6)),
-                    moreDays: query.isNull(7) ? nil : Int(query.int64(7))))
-        }
-        return rows
     }
 }

@@ -1,9 +1,9 @@
 internal import Database
 
-/// The metadata store's tables. It is a cache of the bucket, rebuildable by asking again, with one exception: the
-/// `restore` table, which is a promise, and whose commits reach the disk before anybody acts on them.
+/// The metadata store's tables. It is a cache of the bucket, rebuildable by asking again, with one exception: what
+/// concerns restores is a promise, and its commits reach the disk before anybody acts on them.
 enum Schema {
-    static let version: Int32 = 1
+    static let version: Int32 = 2
 
     /// directory: a key prefix that somebody looked into.
     ///   prefix      ends in `/`, or empty for the bucket's root
@@ -20,12 +20,7 @@ enum Schema {
     ///   kind        0 absent, 1 object, 2 directory
     ///   restore     0 no restore header, 1 ongoing, 2 restored; expiry (ns) with 2, 0 = none was given
     ///   archive     S3 Intelligent-Tiering's archive status; '' = a HEAD said there is none, NULL = unknown
-    ///
-    /// restore: a restore that we asked for, or are about to.
-    ///   state       0 about to ask (asked again after a crash: the call is idempotent), 1 the provider is at work
-    ///   tier, days  as asked; NULL where the class has none
-    ///   more_days   wished for since, to be asked for when the copy is there; NULL = nobody did
-    static let statements = """
+    static let cache = """
         CREATE TABLE directory(
             id INTEGER PRIMARY KEY,
             prefix BLOB NOT NULL UNIQUE,
@@ -49,26 +44,143 @@ enum Schema {
             version TEXT,
             PRIMARY KEY(directory, segment)
         ) WITHOUT ROWID;
-        CREATE TABLE restore(
+        """
+
+    /// request: one wish of somebody's, for one object or for many.
+    ///   origin      `RestoreOrigin`: 0 a read, 1 a command, 2 restored ahead of reads
+    ///   requester   who, for people: `cat[123] uid 0`
+    ///   target      what, for people
+    ///   days, tier  as wished, before any class had its say; NULL = nothing was said
+    ///   stage       0 its scopes are still being told (forgotten at the next mount), 1 its scopes are being looked
+    ///               through for objects, 2 all its objects are known, 3 finished
+    ///   pending     its wishes whose object is not settled; the triggers below keep it
+    ///   restored, failed, cancelled   objects and bytes, counted for good when it is finished (cancelled: at once)
+    ///   error       the last failure of one of its objects
+    ///
+    /// scope: what a request is about and has not been looked through yet.
+    ///   kind        0 one object, 1 a directory's own objects, 2 a whole tree; then key is a prefix
+    ///   cursor      the last key of the tree that has been taken in; resumed after it
+    ///
+    /// restore: an object under care, once, however many requests want it.
+    ///   id          never used again: what is on its way for a row that was cancelled finds nothing
+    ///   version     '' for the current one
+    ///   state       0 queued, 1 the request is on its way (after a crash: look before asking again), 2 the provider is
+    ///               at work, 3 a readable copy is there, 4 failed
+    ///   lane        whose limits its submission counts against
+    ///   tier, days  to be asked for, or asked for; NULL where the class has none
+    ///   more_days   wished for while the provider works, to be asked for when the copy is there
+    ///   slow_tier   with state 0 or 1: the provider is at work already, with this tier
+    ///   rank        0 somebody named it or waits for it, 1 one of many
+    ///   asked_at    when the provider took the request, 0 = not yet
+    ///   due_at      state 0: not before; 2: when to look; 3: when to renew. ns since the epoch
+    ///   copy_until  a readable copy is there until then; 0 = no date was given, NULL = none is there. Queued with one:
+    ///               it is to last longer
+    ///   strikes     failures in a row
+    ///
+    /// wish: this request wants this object. An object that nobody wants leaves the table, unless it failed.
+    ///
+    /// spending: bytes that an account (a lane, or the reads' budget) was charged in one minute since the epoch.
+    static let restores = """
+        CREATE TABLE request(
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            origin INTEGER NOT NULL,
+            requester TEXT NOT NULL,
+            target TEXT NOT NULL,
+            days INTEGER,
+            tier TEXT,
+            created_at INTEGER NOT NULL,
+            finished_at INTEGER,
+            stage INTEGER NOT NULL,
+            pending INTEGER NOT NULL DEFAULT 0,
+            restored INTEGER NOT NULL DEFAULT 0,
+            restored_bytes INTEGER NOT NULL DEFAULT 0,
+            failed INTEGER NOT NULL DEFAULT 0,
+            failed_bytes INTEGER NOT NULL DEFAULT 0,
+            cancelled INTEGER NOT NULL DEFAULT 0,
+            cancelled_bytes INTEGER NOT NULL DEFAULT 0,
+            error TEXT
+        );
+        CREATE INDEX request_unfinished ON request(id) WHERE stage < 3;
+        CREATE TABLE scope(
+            request INTEGER NOT NULL,
+            kind INTEGER NOT NULL,
             key BLOB NOT NULL,
-            version TEXT NOT NULL DEFAULT '',
+            version TEXT NOT NULL,
+            cursor BLOB,
+            PRIMARY KEY(request, kind, key, version)
+        ) WITHOUT ROWID;
+        CREATE TABLE restore(
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            key BLOB NOT NULL,
+            version TEXT NOT NULL,
             state INTEGER NOT NULL,
             class TEXT NOT NULL,
+            lane TEXT NOT NULL,
             tier TEXT,
             days INTEGER,
             more_days INTEGER,
-            requested_at INTEGER NOT NULL,
-            PRIMARY KEY(key, version)
+            slow_tier TEXT,
+            size INTEGER NOT NULL,
+            etag TEXT NOT NULL,
+            rank INTEGER NOT NULL,
+            asked_at INTEGER NOT NULL DEFAULT 0,
+            due_at INTEGER NOT NULL DEFAULT 0,
+            copy_until INTEGER,
+            strikes INTEGER NOT NULL DEFAULT 0,
+            error TEXT,
+            UNIQUE(key, version)
+        );
+        CREATE INDEX restore_queue ON restore(lane, rank, id) WHERE state = 0;
+        CREATE INDEX restore_due ON restore(due_at) WHERE state IN (2, 3);
+        CREATE INDEX restore_asking ON restore(id) WHERE state = 1;
+        CREATE TABLE wish(
+            request INTEGER NOT NULL,
+            restore INTEGER NOT NULL,
+            PRIMARY KEY(request, restore)
+        ) WITHOUT ROWID;
+        CREATE INDEX wish_of_restore ON wish(restore);
+        CREATE TRIGGER wish_made AFTER INSERT ON wish
+        WHEN (SELECT state FROM restore WHERE id = new.restore) < 3 BEGIN
+            UPDATE request SET pending = pending + 1 WHERE id = new.request;
+        END;
+        CREATE TRIGGER wish_dropped AFTER DELETE ON wish
+        WHEN (SELECT state FROM restore WHERE id = old.restore) < 3 BEGIN
+            UPDATE request SET pending = pending - 1 WHERE id = old.request;
+        END;
+        CREATE TRIGGER restore_settled AFTER UPDATE OF state ON restore WHEN old.state < 3 AND new.state >= 3 BEGIN
+            UPDATE request SET pending = pending - 1 WHERE id IN (SELECT request FROM wish WHERE restore = new.id);
+        END;
+        CREATE TRIGGER restore_reopened AFTER UPDATE OF state ON restore WHEN old.state >= 3 AND new.state < 3 BEGIN
+            UPDATE request SET pending = pending + 1 WHERE id IN (SELECT request FROM wish WHERE restore = new.id);
+        END;
+        CREATE TABLE spending(
+            account TEXT NOT NULL,
+            minute INTEGER NOT NULL,
+            bytes INTEGER NOT NULL,
+            PRIMARY KEY(account, minute)
         ) WITHOUT ROWID;
         """
 
-    /// Makes the tables in a new file. Answers the version that the file has now; one above `version` is a newer
-    /// thawfs's, and was left alone.
+    /// Version 1 had restores only, one row for each: state 0 about to ask, 1 the provider is at work. Each becomes a
+    /// request of its own. Size and ETag are not known; the next look at the object does not need them.
+    private static let fromVersion1 = """
+        ALTER TABLE restore RENAME TO restore_1;
+        \(restores)
+        INSERT INTO restore(key, version, state, class, lane, tier, days, more_days, size, etag, rank, asked_at, due_at)
+            SELECT key, version, state + 1, class, '', tier, days, more_days, 0, '', 0, requested_at, 0 FROM restore_1;
+        INSERT INTO request(id, origin, requester, target, days, tier, created_at, stage)
+            SELECT r.id, 0, 'an earlier mount', CAST(r.key AS TEXT), r.days, r.tier, r.asked_at, 2 FROM restore r;
+        INSERT INTO wish(request, restore) SELECT id, id FROM restore;
+        DROP TABLE restore_1;
+        """
+
+    /// Makes the tables in a new file, or brings an older one up to date. Answers the version that the file has now;
+    /// one above `version` is a newer thawfs's, and was left alone.
     static func prepare(_ connection: Connection) throws(DatabaseError) -> Int32 {
         let found = try connection.userVersion
-        guard found == 0 else { return found }
+        guard found < version else { return found }
         try connection.transaction { () throws(DatabaseError) in
-            try connection.execute(statements)
+            try connection.execute(found == 0 ? cache + restores : fromVersion1)
             try connection.setUserVersion(version)
         }
         return version

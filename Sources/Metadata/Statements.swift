@@ -78,8 +78,7 @@ struct WriteStatements {
     let expireDirectory: Statement
     let expireEntries: Statement
     let expireEntry: Statement
-    let putRestore: Statement
-    let dropRestore: Statement
+    let restores: RestoreStatements
 
     init(_ connection: Connection) throws(DatabaseError) {
         ensureDirectory = try connection.prepare("INSERT INTO directory(prefix) VALUES(?1) ON CONFLICT DO NOTHING")
@@ -113,11 +112,6 @@ struct WriteStatements {
             "UPDATE entry SET checked_at = 0 WHERE directory = (SELECT id FROM directory WHERE prefix = ?1)")
         expireEntry = try connection.prepare(
             "UPDATE entry SET checked_at = 0 WHERE directory = (SELECT id FROM directory WHERE prefix = ?1) AND segment = ?2")
-        putRestore = try connection.prepare(
-            """
-            INSERT OR REPLACE INTO restore(key, version, state, class, tier, days, requested_at, more_days)
-            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-            """)
-        dropRestore = try connection.prepare("DELETE FROM restore WHERE key = ?1 AND version = ?2")
+        restores = try RestoreStatements(connection)
     }
 }

@@ -46,16 +46,25 @@ extension Dispatcher {
         guard name.hasPrefix(ThawAttribute.prefix) else { return request.reply(errno: EROFS) }
         guard let attribute = ThawAttribute(attributeName: name) else { return request.reply(errno: EOPNOTSUPP) }
         let value = Array(value)
+        let caller = request.caller
         inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
-                try await filesystem.setAttribute(inode, attribute, value: value)
+                try await filesystem.setAttribute(inode, attribute, value: value, caller: caller)
                 return { $0.reply(errno: 0) }
             }
         }
     }
 
     package func removexattr(_ request: consuming Request, inode: UInt64, name: UnsafeRawBufferPointer) {
-        let isOurs = name.starts(with: ThawAttribute.prefix.utf8)
-        request.reply(errno: isOurs ? EOPNOTSUPP : EROFS)
+        let name = String(decoding: name, as: UTF8.self)
+        guard name.hasPrefix(ThawAttribute.prefix) else { return request.reply(errno: EROFS) }
+        guard let attribute = ThawAttribute(attributeName: name) else { return request.reply(errno: EOPNOTSUPP) }
+        let caller = request.caller
+        inFlight.run(request) { [self] reply in
+            await finish(reply) { () throws(FileError) in
+                try await filesystem.removeAttribute(inode, attribute, caller: caller)
+                return { $0.reply(errno: 0) }
+            }
+        }
     }
 }

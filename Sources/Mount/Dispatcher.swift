@@ -107,9 +107,10 @@ package final class Dispatcher: KernelOperations {
         // The kernel leaves O_TRUNC to the open, and it goes with O_RDONLY too.
         if flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0 { return request.reply(errno: EROFS) }
         if let opened = filesystem.openAtHand(inode) { return answer(request, opened: opened) }
+        let caller = request.caller
         inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
-                let opened = try await filesystem.open(inode)
+                let opened = try await filesystem.open(inode, caller: caller)
                 return { self.answer($0, opened: opened) }
             }
         }
@@ -126,9 +127,10 @@ package final class Dispatcher: KernelOperations {
         if let bytes = filesystem.readAtHand(handle, offset: offset, sizeBytes: sizeBytes) {
             return answer(request, bytes)
         }
+        let caller = request.caller
         inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
-                let bytes = try await filesystem.read(handle, offset: offset, sizeBytes: sizeBytes)
+                let bytes = try await filesystem.read(handle, offset: offset, sizeBytes: sizeBytes, caller: caller)
                 return { self.answer($0, bytes) }
             }
         }

@@ -17,6 +17,8 @@ extension FileError {
         case .restoreRefused: EREMOTE
         case .timedOut: ETIMEDOUT
         case .interrupted: EINTR
+        case .cancelled: ECANCELED
+        case .overBudget: EDQUOT
         case .denied: EACCES
         case .noSuchAttribute: ENODATA
         case .unsupported: EOPNOTSUPP

@@ -29,7 +29,7 @@ final class InFlight: Sendable {
 
     /// Runs `body` as a task that a fatal signal to the caller cancels. `body` answers the request.
     func run(_ request: consuming Request, _ body: @escaping @Sendable (DeferredReply) async -> Void) {
-        let thread = request.callerThread
+        let thread = request.caller.thread
         let reply = request.deferred()
         let id: UInt64? = state.withLock { state in
             guard !state.isStopping else { return nil }

@@ -58,14 +58,14 @@ package struct RetryingStore: ObjectStore {
         }
     }
 
+    /// Sent once: the restore engine keeps to the provider's pace and sends again what may succeed then, and a request
+    /// that was queued for minutes has time.
     package func restore(
         _ key: ObjectKey,
         version: String?,
         _ order: RestoreOrder
     ) async throws(StoreError) -> RestoreReply {
-        try await retrying("restore", key) { () async throws(StoreError) in
-            try await store.restore(key, version: version, order)
-        }
+        try await store.restore(key, version: version, order)
     }
 
     package func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError) {

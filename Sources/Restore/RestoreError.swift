@@ -11,12 +11,18 @@ package enum RestoreError: Error, Sendable {
     case timedOut
     /// Whoever waited was interrupted, or the mount is stopping.
     case interrupted
+    /// Somebody took the object out of care (`setfattr -x user.thaw.restore`).
+    case cancelled
+    /// Reads have had as much restored as `restore_budget` allows.
+    case overBudget
+    /// There is nothing under care that could be cancelled.
+    case nothingToCancel
     /// The object went away while it was being restored.
     case gone
     /// The provider ended the restore without a readable copy.
     case failed(String)
     /// The store refused or could not be reached.
     case store(StoreError)
-    /// The request could not be remembered, so it was not sent.
+    /// The queue cannot be read or written, so nothing was sent.
     case notRemembered(String)
 }

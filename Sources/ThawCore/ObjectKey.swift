@@ -22,6 +22,15 @@ package struct ObjectKey: Hashable, Comparable, Sendable {
     }
 
     package func hasPrefix(_ prefix: ObjectKey) -> Bool { bytes.starts(with: prefix.bytes) }
+
+    /// The first key after all those with this prefix; nil when there is none (nothing but 0xFF).
+    package var successorOfPrefix: ObjectKey? {
+        var bytes = bytes
+        while let last = bytes.popLast() {
+            if last < 0xFF { return ObjectKey(bytes + [last + 1]) }
+        }
+        return nil
+    }
 }
 
 extension ObjectKey: CustomStringConvertible {

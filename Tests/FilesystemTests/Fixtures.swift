@@ -92,3 +92,8 @@ struct Fixture {
         }
     }
 }
+
+extension Caller {
+    /// Nobody in particular: as from outside our pid namespace.
+    static let unknown = Caller(thread: 0, uid: 0)
+}

@@ -50,11 +50,11 @@ struct LookupTests {
         let fixture = try Fixture("a", "b")
         #expect(try await fixture.names() == ["a", "b"])
         let node = try #require(try await fixture.lookup("a"))
-        try await fixture.filesystem.setAttribute(node.inode, .refresh, value: [])
+        try await fixture.filesystem.setAttribute(node.inode, .refresh, value: [], caller: .unknown)
         fixture.store.forgetCalls()
         #expect(try await fixture.key("a") == "a")
         #expect(fixture.store.calls.count == 1)
-        try await fixture.filesystem.setAttribute(node.inode, .refresh, value: [])
+        try await fixture.filesystem.setAttribute(node.inode, .refresh, value: [], caller: .unknown)
         fixture.store.remove(ObjectKey("a"))
         #expect(try await fixture.key("a") == nil)
     }

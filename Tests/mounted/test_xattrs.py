@@ -106,6 +106,18 @@ def test_shown_attributes_cannot_be_set(emulator, archive, tmp_path, state):
         assert restores(emulator) == 0
 
 
+def test_attributes_cannot_be_removed(emulator, archive, tmp_path):
+    put(emulator, "f", CONTENT, archive.quick)
+    with archive.mount(emulator, tmp_path) as mount:
+        for name, error in [("user.thaw.etag", "Operation not supported"), ("user.thaw.key", "Operation not supported"),
+                            ("user.thaw.nonsense", "Operation not supported"),
+                            # No restore was asked for: there is nothing to take back.
+                            ("user.thaw.restore", "No such attribute"), ("user.other", "Read-only file system")]:
+            done = run("setfattr", "-x", name, mount.path / "f")
+            assert done.returncode != 0 and error in done.stderr, (name, done.stderr)
+        assert restores(emulator) == 0
+
+
 def test_unknown_and_command_attributes_read_as_absent(emulator, archive, tmp_path):
     put(emulator, "f", CONTENT)
     with archive.mount(emulator, tmp_path) as mount:

@@ -91,14 +91,3 @@ package struct ListingQuery: Sendable {
         return nil
     }
 }
-
-extension ObjectKey {
-    /// The first key after all those with this prefix; nil when there is none (nothing but 0xFF).
-    package var successorOfPrefix: ObjectKey? {
-        var bytes = bytes
-        while let last = bytes.popLast() {
-            if last < 0xFF { return ObjectKey(bytes + [last + 1]) }
-        }
-        return nil
-    }
-}

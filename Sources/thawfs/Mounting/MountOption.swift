@@ -17,6 +17,9 @@ enum MountOption: String, CaseIterable {
     case restoreWait = "restore_wait"
     case restoreDays = "restore_days"
     case restoreTier = "restore_tier"
+    case restoreBudget = "restore_budget"
+    case restoreDeny = "restore_deny"
+    case restoreAhead = "restore_ahead"
     case log
     case logLevel = "log_level"
 
@@ -40,6 +43,9 @@ enum MountOption: String, CaseIterable {
         case .restoreWait: "how long a read waits for a restore: a duration such as 5m (default), or forever"
         case .restoreDays: "how long a copy restored by a read lasts: a number of days (default 3)"
         case .restoreTier: "Expedited, Standard or Bulk"
+        case .restoreBudget: "how much reads may restore: a size and a time of 60s to 31d, such as 100G/1d (default: any amount)"
+        case .restoreDeny: "processes whose reads restore nothing: names as ps -o comm shows them, such as updatedb:baloo_file, or empty for none (default: indexers and thumbnailers)"
+        case .restoreAhead: "what a read restores along with its file: off (default), dir or tree"
         case .log: "a file, or - for standard error"
         case .logLevel: "debug, info (default), notice, warning or error"
         }

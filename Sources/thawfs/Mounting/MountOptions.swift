@@ -85,6 +85,9 @@ struct MountOptions {
         policy.tier = try parsed(.restoreTier) { text in
             RestoreTier.allCases.first { $0.rawValue.lowercased() == text.lowercased() }
         }
+        policy.budget = try parsed(.restoreBudget, RestoreBudget.init(parsing:))
+        if let denied = try parsed(.restoreDeny, RestoreDenial.init(parsing:)) { policy.denied = denied }
+        if let ahead = try parsed(.restoreAhead, RestoreAhead.init(rawValue:)) { policy.ahead = ahead }
         return policy
     }
 

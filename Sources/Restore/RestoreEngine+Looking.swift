@@ -1,0 +1,225 @@
+internal import Logging
+internal import Metadata
+internal import ObjectStore
+internal import Synchronization
+package import ThawCore
+internal import Wire
+
+/// A restored copy that is in use.
+struct Hold {
+    var users = 0
+    let target: RestoreTarget
+    var until: Timestamp
+    var alarm = Alarm()
+
+    init(target: RestoreTarget, until: Timestamp) {
+        self.target = target
+        self.until = until
+    }
+}
+
+extension RestoreEngine {
+    private static let rowsAtOnce = 1000
+
+    // MARK: Looking at what is due
+
+    /// Sets the alarm for the next object that is due. Looks are a second apart at least, and rest as long as they took.
+    func scheduleLook() async {
+        let next: Timestamp?
+        do throws(MetadataError) { next = try await writer.nextDue() } catch {
+            log.error("cannot tell which restores are to be looked at, will try again: \(error)")
+            return lookAlarm.set(clock.now() + .seconds(5), clock) { await self.look() }
+        }
+        guard let next, !isLooking else { return }
+        let time = clock.instant(of: min(next, clock.date() + .seconds(86400)))
+        lookAlarm.set(max(time, looksNotBefore), clock) { await self.look() }
+    }
+
+    /// Looks at a row ahead of its time, because somebody comes for it.
+    func hasten(_ row: RestoreRow) async {
+        guard row.state == .restoring, row.dueAt > clock.date() else { return }
+        await hasten(row.key, version: row.version)
+    }
+
+    /// Looks at the object soon, if the provider is at work on it.
+    package func hasten(_ key: ObjectKey, version: String?) async {
+        do throws(MetadataError) {
+            if try await writer.hasten(key, version: version) { await scheduleLook() }
+        } catch {
+            log.error("\(key) is not looked at ahead of its time: \(error)")
+        }
+    }
+
+    private func look() async {
+        lookAlarm.clear()
+        guard !isLooking else { return }
+        isLooking = true
+        let started = clock.now()
+        var position: (key: ObjectKey, version: String?) = (.empty, nil)
+        do throws(MetadataError) {
+            while true {
+                let rows = try await writer.due(
+                    by: clock.date() + .seconds(1), after: position, limit: Self.rowsAtOnce)
+                guard let last = rows.last else { break }
+                position = (last.key, last.version)
+                let (copies, awaited) = (rows.filter { $0.state == .restored }, rows.filter { $0.state == .restoring })
+                if !copies.isEmpty { await apply(copies.map { Settlement(row: $0, event: .renew) }) }
+                await look(at: try await widened(awaited))
+            }
+        } catch {
+            log.error("restores that are under way cannot be looked at, will try again: \(error)")
+        }
+        isLooking = false
+        looksNotBefore = clock.now() + max(.seconds(1), clock.now() - started)
+        await scheduleLook()
+    }
+
+    /// What is not due yet but stands among them comes with the same listings, and is then due with them.
+    private func widened(_ rows: [RestoreRow]) async throws(MetadataError) -> [RestoreRow] {
+        guard rows.count > 1, let first = rows.first, let last = rows.last, let start = first.key.predecessor else {
+            return rows
+        }
+        let between = try await writer.restoring(after: start, through: last.key).filter { $0.state == .restoring }
+        guard between.count > rows.count, between.count <= 2 * Self.rowsAtOnce else { return rows }
+        return (between + rows.filter { $0.version != nil }).sorted { ($0.key, $0.version ?? "") < ($1.key, $1.version ?? "") }
+    }
+
+    private func look(at rows: [RestoreRow]) async {
+        guard !rows.isEmpty else { return }
+        let sightings = await bulkHead.look(at: rows.map { Identity(key: $0.key, version: $0.version) })
+        var (failures, lastFailure) = (0, "")
+        var settlements: [Settlement] = []
+        for (row, sighting) in zip(rows, sightings) {
+            if case .failed(let error) = sighting { (failures, lastFailure) = (failures + 1, "\(error)") }
+            settlements.append(settlement(of: row, sighting))
+        }
+        if failures > 0 {
+            let first = rows.count == 1 ? "the restore of \(rows[0].key)" : "\(failures) restores"
+            log.warning("cannot ask about \(first), will again: \(lastFailure)")
+        }
+        await apply(settlements)
+    }
+
+    private func settlement(of row: RestoreRow, _ sighting: BulkHead.Sighting) -> Settlement {
+        let level: Logger.Level = row.isOneOfMany ? .debug : .info
+        switch sighting {
+        case .failed:
+            return Settlement(row: row, event: .unseen)
+        case .gone:
+            log.warning("\(row.key) was deleted while it was being restored")
+            return Settlement(
+                row: row, event: .failed("deleted while it was being restored"), outcome: .failed(.gone), isGone: true)
+        case .found(let record):
+            switch context.state(of: record, at: clock.date()) {
+            case .online:
+                log.log(level: level, "\(row.key) is readable")
+                return Settlement(row: row, event: .readable(until: nil), outcome: .readable, record: record)
+            case .restored(let until):
+                log.log(level: level, "\(row.key) is restored")
+                return Settlement(row: row, event: .readable(until: until), outcome: .readable, record: record)
+            case .restoring:
+                return Settlement(row: row, event: .ongoing, record: row.state == .asking ? record : nil)
+            case .frozen:
+                guard row.state == .restoring, row.strikes + 1 >= RestoreRow.strikesMax else {
+                    return Settlement(row: row, event: .frozen)
+                }
+                let reason = "the provider ended the restore without a readable copy"
+                log.error("\(reason): \(row.key); ask again with setfattr -n user.thaw.restore")
+                return Settlement(row: row, event: .frozen, outcome: .failed(.failed(reason)), record: record)
+            }
+        }
+    }
+
+    /// Looks at one object that the store says needs no restore now; `insisting` is what it said.
+    func settleByLooking(_ row: RestoreRow, insisting refusal: StoreError? = nil) async {
+        let sighting = await bulkHead.head(Identity(key: row.key, version: row.version))
+        var settlement = settlement(of: row, sighting)
+        if case .failed(let error) = sighting {
+            settlement = Settlement(row: row, event: .extended, outcome: .readable)
+            log.warning("\(row.key) is restored, until when could not be asked: \(error)")
+        } else if case .readable = settlement.event {
+            // The command named an object that needs no restore.
+            if let refusal, !row.isOneOfMany { settlement.outcome = .failed(.store(refusal)) }
+        } else if let refusal {
+            settlement = Settlement(row: row, event: .failed("\(refusal)"), outcome: .failed(.store(refusal)))
+            log.warning("restore of \(row.key) failed: \(refusal)")
+        }
+        await settle(settlement)
+    }
+
+    /// Finds out which requests reached the provider before a crash: what was asked for is not asked for again.
+    func lookAfterCrash(_ rows: [RestoreRow]) async {
+        for start in stride(from: 0, to: rows.count, by: Self.rowsAtOnce) {
+            let batch = Array(rows[start..<min(start + Self.rowsAtOnce, rows.count)])
+            let sightings = await bulkHead.look(at: batch.map { Identity(key: $0.key, version: $0.version) })
+            var settlements: [Settlement] = []
+            for (row, sighting) in zip(batch, sightings) {
+                // Asking again is right even if it reached the provider: better twice than never.
+                if case .failed = sighting { settlements.append(Settlement(row: row, event: .frozen)) } else {
+                    settlements.append(settlement(of: row, sighting))
+                }
+            }
+            await apply(settlements)
+        }
+        await scheduleLook()
+    }
+
+    // MARK: Copies in use
+
+    /// The object's restored copy is in use until `release`: it is renewed when it would lapse.
+    package nonisolated func hold(_ target: RestoreTarget, until: Timestamp) {
+        let identity = Identity(key: target.key, version: target.version)
+        let isFirst = holds.withLock { holds in
+            holds[identity, default: Hold(target: target, until: until)].users += 1
+            return holds[identity]?.users == 1
+        }
+        if isFirst { scheduleRenewal(identity) }
+    }
+
+    package nonisolated func release(_ key: ObjectKey, version: String?) {
+        let identity = Identity(key: key, version: version)
+        holds.withLock { holds in
+            guard let users = holds[identity]?.users else { return }
+            if users > 1 { holds[identity]?.users = users - 1 } else { holds[identity] = nil }
+        }
+    }
+
+    private nonisolated func scheduleRenewal(_ identity: Identity) {
+        holds.withLock { holds in
+            guard let until = holds[identity]?.until else { return }
+            let time = clock.instant(of: PollSchedule.renewal(until: until, at: clock.date()))
+            holds[identity]?.alarm.set(time, clock) { await self.renew(identity) }
+        }
+    }
+
+    private func renew(_ identity: Identity) async {
+        let held = holds.withLock { holds in
+            holds[identity]?.alarm.clear()
+            return holds[identity].map { ($0.target, $0.until) }
+        }
+        // Closed since.
+        guard let (target, until) = held else { return }
+        log.info("\(identity.key) is open and its copy lapses at \(WireDate.iso8601(until)): it is asked for again")
+        let order = RestoreOrder(days: target.rules.days.lowerBound, tier: target.rules.defaultTier)
+        do throws(RestoreError) {
+            let requester = Requester(.command, "thawfs, for whoever has it open")
+            _ = try await obtain(target, order, for: requester, until: .submission)
+        } catch {
+            log.warning("the copy of \(identity.key), which is open, lapses at \(WireDate.iso8601(until)): \(error)")
+        }
+    }
+
+    /// What a look said of a copy in use.
+    func holdOn(_ row: RestoreRow) {
+        let identity = Identity(key: row.key, version: row.version)
+        guard row.state == .restored, let until = row.copyUntil, until > .epoch else { return }
+        let before: Timestamp? = holds.withLock { holds in
+            guard let before = holds[identity]?.until else { return nil }
+            holds[identity]?.until = until
+            return before
+        }
+        guard let before else { return }
+        if until > before + .seconds(60) { return scheduleRenewal(identity) }
+        log.notice("\(row.key) is open, and its copy cannot last longer than \(WireDate.iso8601(until))")
+    }
+}

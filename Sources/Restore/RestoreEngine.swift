@@ -1,0 +1,385 @@
+package import Logging
+package import Metadata
+package import ObjectStore
+internal import Synchronization
+package import ThawCore
+internal import Wire
+
+/// Keeps the promise that a wish for frozen objects is: remembered before it is acted on, asked for once, at the pace
+/// that the provider takes, looked at until the copy is there, and told to everybody who waits.
+///
+/// What is wished for is in the metadata store (`RestoreQueue`), so that memory holds only who waits, and a crash loses
+/// nothing. Three kinds of work go on beside each other:
+///
+///     collecting   a request's directories and trees are listed for archived objects (one task a request)
+///     submitting   queued objects are asked for, each lane at its pace (one task a lane)
+///     looking      objects that are due are looked at, many at once (one task)
+///
+/// Works at the scale of seconds and minutes; no read of a hot file comes here.
+package actor RestoreEngine {
+    let store: any ObjectStore
+    let context: ArchiveContext
+    let writer: MetadataWriter
+    let reader: MetadataReader
+    let log: Logger
+    let clock: RestoreClock
+    /// Days for wishes that name none.
+    let days: Int
+    /// Told what a look learned of objects, before anybody who waits is; nil for one that is gone.
+    let learned: @Sendable ([(key: ObjectKey, version: String?, record: ObjectRecord?)]) async -> Void
+    let bulkHead: BulkHead
+
+    var waiters: [Identity: [UInt64: Waiter]] = [:]
+    private var nextWaiter: UInt64 = 0
+    private var waitAlarm = Alarm()
+    /// Reads of an object that nobody had in care, while the first of them is being remembered.
+    private var readerWishes: [Identity: Task<Result<RestoreRow, RestoreError>, Never>] = [:]
+
+    var lanes: [String: Lane] = [:]
+    var outbox: [Settlement] = []
+    var isFlushing = false
+    var lastSubmissionFailure: (code: String, time: ContinuousClock.Instant)?
+
+    var collectors: [Int64: Task<Void, Never>] = [:]
+
+    var lookAlarm = Alarm()
+    var isLooking = false
+    var looksNotBefore: ContinuousClock.Instant
+    /// Not the actor's, so that an open and the close that follows it are counted in that order.
+    nonisolated let holds = Mutex<[Identity: Hold]>([:])
+
+    let budget: RestoreBudget?
+    var spentByReads: Spending
+    let ahead: RestoreAhead
+    var wentAhead: [ObjectKey: ContinuousClock.Instant] = [:]
+
+    typealias Identity = BulkHead.Name
+
+    /// What became of an object, for those who wait.
+    enum Outcome: Sendable {
+        /// The provider has taken the request.
+        case underWay
+        case readable
+        case failed(RestoreError)
+    }
+
+    struct Waiter {
+        let caller: String
+        let since: Timestamp
+        let waitsForCopy: Bool
+        let deadline: ContinuousClock.Instant?
+        /// Nil until the waiter has come to wait.
+        var continuation: CheckedContinuation<Outcome, Never>?
+        /// What happened before.
+        var outcome: Outcome?
+    }
+
+    /// An event to be stored, and what is to be said of it then.
+    struct Settlement: Sendable {
+        let row: RestoreRow
+        let event: RestoreEvent
+        var outcome: Outcome?
+        var record: ObjectRecord?
+        var isGone = false
+    }
+
+    package struct Settings: Sendable {
+        package var days = 3
+        package var budget: RestoreBudget?
+        package var ahead = RestoreAhead.off
+        package init() {}
+    }
+
+    package init(
+        store: any ObjectStore, context: ArchiveContext, writer: MetadataWriter, reader: MetadataReader,
+        settings: Settings = Settings(), log: Logger, clock: RestoreClock = .continuous,
+        learned: @escaping @Sendable ([(key: ObjectKey, version: String?, record: ObjectRecord?)]) async -> Void
+    ) {
+        self.store = store
+        self.context = context
+        self.writer = writer
+        self.reader = reader
+        self.log = log
+        self.clock = clock
+        self.learned = learned
+        days = settings.days
+        budget = settings.budget
+        ahead = settings.ahead
+        bulkHead = BulkHead(store)
+        spentByReads = Spending(window: settings.budget?.window ?? .seconds(60))
+        looksNotBefore = clock.now()
+    }
+
+    static let readsAccount = "reads"
+
+    /// Takes up what an earlier mount left under way. Returns once that is known; the work goes on.
+    package func resume() async throws(MetadataError) {
+        try await writer.forgetOldRestores(at: clock.date())
+        if budget != nil {
+            let first = spentByReads.firstMinute(at: clock.date().minute)
+            for charge in try await writer.spending(of: Self.readsAccount, since: first) {
+                spentByReads.charge(charge.bytes, at: charge.minute)
+            }
+        }
+        let asking = try await writer.leftAsking()
+        let requests = try await writer.collecting()
+        if !asking.isEmpty { Task { await self.lookAfterCrash(asking) } }
+        for request in requests { startCollecting(request) }
+        try await pumpQueuedLanes()
+        await scheduleLook()
+        let unfinished = try await reader.requests(finishedMax: 0).count
+        if unfinished > 0 { log.info("resuming the restores of an earlier mount, requests: \(unfinished)") }
+    }
+
+    // MARK: Asking for one object
+
+    /// Has the object restored, once however many ask, and stays as long as `patience` says. Throws when that fails,
+    /// with `timedOut` at the deadline and `interrupted` as soon as the task is cancelled; the restore then goes on.
+    package func obtain(
+        _ target: RestoreTarget, _ order: RestoreOrder, for requester: Requester, until patience: RestorePatience
+    ) async throws(RestoreError) -> RestoreAnswer {
+        let identity = Identity(key: target.key, version: target.version)
+        let waiter = arrive(identity, requester, patience)
+        do throws(RestoreError) {
+            let row = try await wish(target, order, requester, identity)
+            switch row.state {
+            case .queued: pump(row.lane)
+            case .restoring:
+                tell(identity, .underWay)
+                await hasten(row)
+            case .restored: tell(identity, .readable)
+            case .asking, .failed: break
+            }
+        } catch {
+            leave(identity, waiter)
+            throw error
+        }
+        switch await outcome(identity, waiter) {
+        case .underWay: return .underWay
+        case .readable: return .readable
+        case .failed(let error): throw error
+        }
+    }
+
+    /// Remembers the wish, unless the object is in care already and a read has nothing to add.
+    private func wish(
+        _ target: RestoreTarget, _ order: RestoreOrder, _ requester: Requester, _ identity: Identity
+    ) async throws(RestoreError) -> RestoreRow {
+        if requester.origin == .reader {
+            if let earlier = readerWishes[identity] { return try await earlier.value.get() }
+            let task = Task { await self.readerWish(target, order, requester) }
+            readerWishes[identity] = task
+            let result = await task.value
+            readerWishes[identity] = nil
+            return try result.get()
+        }
+        var row = try await remember(target, order, requester)
+        // What is on its way was somebody else's order: this one is looked at again after it.
+        while row.state == .asking, row.order != order {
+            let waiter = arrive(identity, requester, .submission)
+            if case .failed(let error) = await outcome(identity, waiter) { throw error }
+            row = try await remember(target, order, requester)
+        }
+        return row
+    }
+
+    private func readerWish(
+        _ target: RestoreTarget, _ order: RestoreOrder, _ requester: Requester
+    ) async -> Result<RestoreRow, RestoreError> {
+        do throws(RestoreError) {
+            if let row = try await inCare(target.key, version: target.version), row.state.isPending {
+                return .success(row)
+            }
+            let bytes = target.record.sizeBytes
+            guard mayRead(bytes) else { throw .overBudget }
+            spend(bytes)
+            do throws(RestoreError) {
+                let row = try await remember(target, order, requester, charging: bytes)
+                goAhead(of: target)
+                return .success(row)
+            } catch {
+                // It was not charged in the store either.
+                spentByReads.refund(bytes)
+                throw error
+            }
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func remember(
+        _ target: RestoreTarget, _ order: RestoreOrder, _ requester: Requester, charging bytes: UInt64 = 0
+    ) async throws(RestoreError) -> RestoreRow {
+        let now = clock.date()
+        var row = RestoreRow(
+            key: target.key, version: target.version, state: .queued, storageClass: target.record.storageClass,
+            lane: target.rules.limits.lane, order: order, sizeBytes: target.record.sizeBytes, etag: target.record.etag,
+            isOneOfMany: false)
+        if case .restored(let until) = context.state(of: target.record, at: now) { row.copyUntil = until ?? .epoch }
+        let request = RequestRow(
+            origin: requester.origin, requester: requester.name, target: "\(target.key)", days: order.days,
+            tier: order.tier, createdAt: now, stage: .collected)
+        let isNamed = requester.origin == .command
+        do throws(MetadataError) {
+            let changes = try await writer.wish(
+                row, by: request, charging: Charge(account: Self.readsAccount, bytes: budget == nil ? 0 : bytes),
+                at: now
+            ) { RestoreRow.merge($0, $1, isNamed: isNamed) }
+            await note(changes.finished)
+            return changes.rows.first ?? row
+        } catch {
+            throw .notRemembered("\(error)")
+        }
+    }
+
+    func inCare(_ key: ObjectKey, version: String?) async throws(RestoreError) -> RestoreRow? {
+        do throws(MetadataError) { return try await reader.restore(of: key, version: version) } catch {
+            throw .notRemembered("\(error)")
+        }
+    }
+
+    /// The object, if it is in care and not settled.
+    package func pendingRestore(of key: ObjectKey, version: String?) async throws(RestoreError) -> RestoreRow? {
+        try await inCare(key, version: version).flatMap { $0.state.isPending ? $0 : nil }
+    }
+
+    // MARK: Waiting
+
+    private func arrive(_ identity: Identity, _ requester: Requester, _ patience: RestorePatience) -> UInt64 {
+        nextWaiter += 1
+        let deadline: ContinuousClock.Instant?
+        let waitsForCopy: Bool
+        switch patience {
+        case .submission:
+            // A lane may pause for hours; what is remembered is under way by then.
+            (deadline, waitsForCopy) = (clock.now() + .seconds(30), false)
+        case .copy(let until): (deadline, waitsForCopy) = (until, true)
+        }
+        waiters[identity, default: [:]][nextWaiter] = Waiter(
+            caller: requester.name, since: clock.date(), waitsForCopy: waitsForCopy, deadline: deadline)
+        if let deadline { waitAlarm.set(deadline, clock) { await self.expireWaiters() } }
+        return nextWaiter
+    }
+
+    private func outcome(_ identity: Identity, _ id: UInt64) async -> Outcome {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                if let outcome = waiters[identity]?[id]?.outcome {
+                    leave(identity, id)
+                    return continuation.resume(returning: outcome)
+                }
+                guard !Task.isCancelled, waiters[identity]?[id] != nil else {
+                    leave(identity, id)
+                    return continuation.resume(returning: .failed(.interrupted))
+                }
+                waiters[identity]?[id]?.continuation = continuation
+            }
+        } onCancel: {
+            Task { await self.tell(identity, id, .failed(.interrupted)) }
+        }
+    }
+
+    private func leave(_ identity: Identity, _ id: UInt64) {
+        waiters[identity]?[id] = nil
+        if waiters[identity]?.isEmpty ?? false { waiters[identity] = nil }
+    }
+
+    private func tell(_ identity: Identity, _ id: UInt64, _ outcome: Outcome) {
+        guard let waiter = waiters[identity]?[id] else { return }
+        if let continuation = waiter.continuation {
+            leave(identity, id)
+            continuation.resume(returning: outcome)
+        } else if waiter.outcome == nil {
+            waiters[identity]?[id]?.outcome = outcome
+        }
+    }
+
+    /// Tells those who wait for it what became of the object.
+    func tell(_ identity: Identity, _ outcome: Outcome) {
+        for (id, waiter) in waiters[identity] ?? [:] {
+            if case .underWay = outcome, waiter.waitsForCopy { continue }
+            tell(identity, id, outcome)
+        }
+    }
+
+    private func expireWaiters() {
+        waitAlarm.clear()
+        let now = clock.now()
+        var earliest: ContinuousClock.Instant?
+        for (identity, group) in waiters {
+            for (id, waiter) in group {
+                guard let deadline = waiter.deadline else { continue }
+                if deadline <= now {
+                    tell(identity, id, waiter.waitsForCopy ? .failed(.timedOut) : .underWay)
+                } else {
+                    earliest = min(earliest ?? deadline, deadline)
+                }
+            }
+        }
+        if let earliest { waitAlarm.set(earliest, clock) { await self.expireWaiters() } }
+    }
+
+    // MARK: Cancelling
+
+    /// Takes the object out of care: drops what is queued, and fails those who wait. What the provider works on it goes
+    /// on with. Throws `nothingToCancel` when there was neither.
+    package func cancel(_ key: ObjectKey, version: String?) async throws(RestoreError) {
+        let identity = Identity(key: key, version: version)
+        let isAwaited = waiters[identity] != nil
+        let cancelled: (row: RestoreRow, changes: RestoreChanges)?
+        do throws(MetadataError) { cancelled = try await writer.cancel(key, version: version, at: clock.date()) } catch {
+            throw .notRemembered("\(error)")
+        }
+        tell(identity, .failed(.cancelled))
+        await note(cancelled?.changes.finished ?? [])
+        guard let row = cancelled?.row, row.state.isPending else {
+            if isAwaited { return }
+            throw .nothingToCancel
+        }
+        let isUnderWay = row.state == .restoring || row.slowTier != nil
+        log.notice("the restore of \(key) was cancelled\(isUnderWay ? "; the provider goes on with what it has begun" : "")")
+    }
+
+    /// Drops what is queued below the prefix, and fails those who wait for anything there. Throws `nothingToCancel` when
+    /// there was neither.
+    package func cancelQueued(below prefix: ObjectKey) async throws(RestoreError) {
+        var (tally, isAwaited) = (Tally(), false)
+        do throws(MetadataError) {
+            // A request for more than this directory that is still being collected would bring it back.
+            for request in try await writer.collecting() {
+                let scopes = try await writer.scopes(of: request.id, limit: 1000)
+                let isWider = scopes.contains { $0.kind != .object && prefix != $0.key && prefix.hasPrefix($0.key) }
+                if isWider { await collectors[request.id]?.value }
+            }
+            let cancelled = try await writer.cancelQueued(below: prefix, at: clock.date())
+            tally = cancelled.tally
+            await note(cancelled.changes.finished)
+        } catch {
+            throw .notRemembered("\(error)")
+        }
+        for identity in waiters.keys where identity.key.hasPrefix(prefix) {
+            isAwaited = true
+            tell(identity, .failed(.cancelled))
+        }
+        guard tally.objects > 0 || isAwaited else { throw .nothingToCancel }
+        log.notice("cancelled below \(prefix): \(tally.objects) objects that were queued, \(tally.bytes) bytes")
+    }
+
+    // MARK: Ending
+
+    /// Says of requests that have ended how they did.
+    func note(_ finished: [RequestCount]) async {
+        for count in finished {
+            let restored = count.states[.restored] ?? Tally()
+            let failed = count.states[.failed] ?? Tally()
+            guard restored.objects + failed.objects + count.cancelled.objects > 1 else { continue }
+            let line = "request \(count.request.id) (\(count.request.target)) is finished: \(restored.objects) restored, "
+                + "\(failed.objects) failed, \(count.cancelled.objects) cancelled"
+            if failed.objects > 0 {
+                log.warning("\(line); the last failure: \(count.request.error ?? "unknown")")
+            } else {
+                log.info("\(line)")
+            }
+        }
+    }
+}
