@@ -1,5 +1,6 @@
 import ArgumentParser
 import Content
+import Control
 import Filesystem
 import Glibc
 import HTTP
@@ -66,11 +67,18 @@ struct MountPlan {
         let writer = try MetadataWriter(
             path: state.databasePath, executor: ThreadExecutor(name: "db-writer"), log: log)
         let reader = MetadataReader(path: state.databasePath, executor: try ThreadExecutor(name: "db-reader"))
+        let socket = ControlSocket(directory: state.path)
+        var configuration = configurationWithinKernelLimits(log)
+        configuration.controlPath = socket.path
         let filesystem = Filesystem(
-            configuration: configurationWithinKernelLimits(log), store: store, context: context,
+            configuration: configuration, store: store, context: context,
             contents: ContentCache(store: store, bytesMax: memoryBytes / 2), writer: writer, reader: reader,
             log: log)
         try await filesystem.resumeRestores()
+        let service = ControlService(
+            source: source.text, mountpoint: mountpoint.path, restores: filesystem.restores)
+        let control = try ControlServer(at: socket, log: log) { await service.serve($0) }
+        defer { control.stop() }
 
         let (initializations, initialized) = AsyncStream.makeStream(of: Void.self)
         let mount = try mount(filesystem, log, onInitialized: { initialized.yield() }, onEnded: { initialized.finish() })
