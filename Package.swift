@@ -83,6 +83,9 @@ let package = Package(
         tests("FilesystemTests", [
             "Filesystem", "Content", "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
         ]),
+        tests("ThawfsTests", [
+            "thawfs", "Control", "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
+        ]),
         tests("EmulatorTests", [
             "Emulator", "Wire", "ThawCore",
             .product(name: "NIOCore", package: "swift-nio"),

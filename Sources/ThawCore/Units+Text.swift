@@ -1,14 +1,13 @@
 extension Units {
     /// `512 B`, `1.2 TiB`: binary multiples, rounded to a tenth.
     package static func text(bytes: UInt64) -> String {
-        var (divisor, unit) = (UInt64(1), 0)
+        var (size, unit) = (Double(bytes), 0)
         // In tenths, so that 1023.96 KiB is 1 MiB and not 1024 KiB.
-        func tenths() -> UInt64 { UInt64((Double(bytes) / Double(divisor) * 10).rounded()) }
-        while tenths() >= 10_240, unit < 6 {
-            divisor <<= 10
+        while (size * 10).rounded() >= 10_240, unit < 6 {
+            size /= 1024
             unit += 1
         }
-        let value = unit == 0 ? bytes * 10 : tenths()
+        let value = UInt64((size * 10).rounded())
         let fraction = value % 10 == 0 ? "" : ".\(value % 10)"
         return "\(count(value / 10))\(fraction) \(["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"][unit])"
     }

@@ -1,4 +1,5 @@
 import Glibc
+import Metadata
 import Restore
 import ThawCore
 

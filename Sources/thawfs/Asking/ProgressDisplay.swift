@@ -1,4 +1,5 @@
 import Glibc
+import Metadata
 import Restore
 import ThawCore
 
@@ -8,7 +9,8 @@ struct ProgressDisplay {
     private let isLive: Bool
     private var window = RateWindow()
     private var drawnColumns = 0
-    private var last: (line: String, time: Timestamp)?
+    private var last: (stages: [RestoreStage: Tally], time: Timestamp)?
+    private var unsaid: String?
 
     /// The least time between two lines where they are kept.
     private static let pause = Duration.seconds(5)
@@ -20,17 +22,23 @@ struct ProgressDisplay {
     mutating func show(_ progress: RestoreProgress, at now: Timestamp = .now()) {
         let rate = window.add(progress[.restored], at: now)
         if isLive { return draw(progress.bar(width: Self.columns() - 1, rate: rate, at: now)) }
-        // What moves by itself is no change: a line says that objects did.
-        let line = progress.line(at: Timestamp.epoch)
-        if let last, line == last.line || (now < last.time + Self.pause && !progress.isFinished) { return }
-        last = (line, now)
-        Self.write(progress.line(rate: rate, at: now) + "\n")
+        // The time that passes is no change: a line says that objects got further.
+        guard progress.stages != last?.stages else { return }
+        unsaid = progress.line(rate: rate, at: now)
+        if let last, now < last.time + Self.pause { return }
+        last = (progress.stages, now)
+        say()
     }
 
-    /// Leaves the terminal's line to whatever comes next.
+    /// Says what was held back, and leaves the terminal's line to whatever comes next.
     mutating func end() {
+        say()
         if drawnColumns > 0 { Self.write("\n") }
         drawnColumns = 0
+    }
+
+    private mutating func say() {
+        if let line = unsaid.take() { Self.write(line + "\n") }
     }
 
     private mutating func draw(_ text: String) {

@@ -1,5 +1,6 @@
 import Control
 import Glibc
+import Metadata
 import Restore
 import ThawCore
 import Wire

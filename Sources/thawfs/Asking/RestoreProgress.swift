@@ -1,3 +1,4 @@
+import Metadata
 import Restore
 import ThawCore
 

@@ -1,4 +1,5 @@
 import Control
+import Metadata
 import Restore
 import ThawCore
 

@@ -32,12 +32,17 @@ struct MountStatus {
 
     private func requestLines(_ now: Timestamp) -> [String] {
         if requests.isEmpty { return ["  no restore has been asked for"] }
-        var table = TextTable(rightAligned: [0, 1], rows: [["request", "age", "who", "what", "state", ""]])
-        for request in requests {
-            table.rows.append([
+        var table = TextTable(
+            rightAligned: [0, 1, 5, 6],
+            rows: [["request", "age", "who", "what", "state", "objects", "bytes", "ready in"]])
+        table.rows += requests.map { request in
+            let (done, all) = (request[.restored], request.total)
+            let ready = request.finishedAt == nil ? request.eta.map { Units.text($0 - now) } : nil
+            return [
                 String(request.id), Units.text(now - request.createdAt), request.requester, request.target,
-                request.state, RestoreProgress([request]).line(at: now),
-            ])
+                request.state, "\(Units.count(done.objects))/\(Units.count(all.objects))",
+                "\(Units.text(bytes: done.bytes))/\(Units.text(bytes: all.bytes))", ready ?? "-",
+            ]
         }
         return table.lines.map { "  " + $0 }
     }
@@ -66,19 +71,20 @@ struct MountStatus {
 }
 
 extension RequestSummary {
-    /// One word for where the whole request stands.
+    /// Where the whole request stands, and what went wrong.
     var state: String {
-        if finishedAt == nil { return isCollecting ? "collecting" : "active" }
-        if self[.failed].objects > 0 { return "failed" }
-        return self[.cancelled].objects > 0 ? "cancelled" : "restored"
+        let state = finishedAt != nil ? "finished" : isCollecting ? "collecting" : "active"
+        let losses = [RestoreStage.failed, .cancelled].filter { self[$0].objects > 0 }
+        return ([state] + losses.map { "\(Units.count(self[$0].objects)) \($0.rawValue)" }).joined(separator: ", ")
     }
 
     /// All that is known of it.
     func lines(on mountpoint: String, at now: Timestamp) -> [String] {
         var table = TextTable()
-        table.rows.append(["asked for by", "\(requester), \(Units.text(now - createdAt)) ago (\(WireDate.iso8601(createdAt)))"])
+        table.rows.append(["asked for by", "\(requester), \(Self.ago(createdAt, now))"])
         let wished = [wish.days.map { "\($0) day\($0 == 1 ? "" : "s")" }, wish.tier?.rawValue].compactMap { $0 }
-        table.rows.append(["wish", wished.isEmpty ? "the mount's days, and each class's own tier" : wished.joined(separator: ", ")])
+        let ownWish = "the mount's days, and each class's own tier"
+        table.rows.append(["wish", wished.isEmpty ? ownWish : wished.joined(separator: ", ")])
         table.rows.append(["state", state])
         for stage in RestoreStage.allCases where self[stage].objects > 0 {
             table.rows.append([stage.rawValue, self[stage].text])
@@ -88,8 +94,12 @@ extension RequestSummary {
             let rest = eta > now ? "in \(Units.text(eta - now))" : "any moment"
             table.rows.append(["ready", "\(rest), by \(WireDate.iso8601(eta)) as documented"])
         }
-        if let finishedAt { table.rows.append(["finished", "\(Units.text(now - finishedAt)) ago (\(WireDate.iso8601(finishedAt)))"]) }
+        if let finishedAt { table.rows.append(["finished", Self.ago(finishedAt, now)]) }
         if let error { table.rows.append(["last failure", error]) }
         return ["request \(id) on \(mountpoint): \(target)"] + table.lines.map { "  " + $0 }
+    }
+
+    private static func ago(_ time: Timestamp, _ now: Timestamp) -> String {
+        "\(Units.text(now - time)) ago (\(WireDate.iso8601(time)))"
     }
 }

@@ -1,3 +1,4 @@
+import Metadata
 import ObjectStore
 import Restore
 import ThawCore
@@ -65,7 +66,7 @@ extension BilledQuantities {
         let parts = [
             requests.map { "\(Units.count($0))\(kind) retrieval request\($0 == 1 ? "" : "s")" },
             bytes.map { "\(Units.text(bytes: $0)) retrieved" },
-            byteDays.map { "\(Units.text(bytes: $0)) × days of temporary copies" },
+            byteDays.map { "\(Units.text(bytes: $0))-days of temporary copies" },
         ].compactMap { $0 }
         return parts.isEmpty ? "nothing" : parts.joined(separator: ", ")
     }

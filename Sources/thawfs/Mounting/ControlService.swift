@@ -1,6 +1,7 @@
 import ArgumentParser
 import Control
 import Glibc
+import Metadata
 import Restore
 import ThawCore
 
