@@ -3,6 +3,7 @@ internal import Logging
 internal import Metadata
 internal import ObjectStore
 internal import Restore
+internal import Synchronization
 package import ThawCore
 internal import Wire
 

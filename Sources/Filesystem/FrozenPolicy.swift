@@ -1,5 +1,5 @@
 internal import ObjectStore
-internal import Restore
+package import Restore
 package import Wire
 
 /// What a reader meets at a frozen file: the mount's `on_frozen` and its companions.

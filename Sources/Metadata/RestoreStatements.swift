@@ -5,8 +5,8 @@ internal import Wire
 
 /// Column order of every query that reads restores.
 let restoreColumns = """
-    id, key, version, state, class, lane, tier, days, more_days, slow_tier, size, etag, rank, asked_at, due_at, strikes, \
-    error, copy_until
+    id, key, version, state, class, lane, tier, days, more_days, slow_tier, size, etag, rank, asked_at, due_at, \
+    strikes, error, copy_until
     """
 
 extension Statement {

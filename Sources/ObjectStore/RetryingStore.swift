@@ -58,14 +58,19 @@ package struct RetryingStore: ObjectStore {
         }
     }
 
-    /// Sent once: the restore engine keeps to the provider's pace and sends again what may succeed then, and a request
-    /// that was queued for minutes has time.
+    /// Sent once, unless the clock was wrong: the restore engine keeps to the provider's pace, and sends again by
+    /// itself what may succeed then.
     package func restore(
         _ key: ObjectKey,
         version: String?,
         _ order: RestoreOrder
     ) async throws(StoreError) -> RestoreReply {
-        try await store.restore(key, version: version, order)
+        do throws(StoreError) {
+            return try await store.restore(key, version: version, order)
+        } catch {
+            guard error.kind == .clockSkew else { throw error }
+            return try await store.restore(key, version: version, order)
+        }
     }
 
     package func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError) {

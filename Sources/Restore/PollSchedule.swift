@@ -9,7 +9,9 @@ internal import Wire
 /// hours is looked at about thirty times, which is thirty listings for a thousand objects. What takes longer than
 /// documented is looked at less and less. Whoever comes to read the object is a reason to look at once.
 package enum PollSchedule {
+    private static let firstDelay = Duration.milliseconds(500)
     private static let delayMin = Duration.seconds(2)
+    private static let quickMax = Duration.seconds(300)
     private static let delayMax = Duration.seconds(3600)
 
     /// The delay after a look at this time since the provider took the request; `jitter` is a fraction in 0..<1.
@@ -20,7 +22,10 @@ package enum PollSchedule {
         } else if elapsed > longest {
             delay = max(delay, (elapsed - longest) / 4)
         }
-        return min(max(delay, delayMin), delayMax) * (0.95 + 0.05 * jitter)
+        delay = min(max(delay, delayMin), delayMax)
+        // A quick one may be over at once, or somebody else asked for it long ago.
+        if longest <= quickMax { delay = min(delay, max(elapsed, firstDelay)) }
+        return delay * (0.95 + 0.05 * jitter)
     }
 
     /// When a copy that is to stay is asked for again: an hour before its end, or half way to it.

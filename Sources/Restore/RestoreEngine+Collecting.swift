@@ -242,7 +242,9 @@ extension RestoreEngine {
     }
 
     /// The object as it is to be taken into care; nil for one that needs none.
-    private func item(_ identity: Identity, _ record: ObjectRecord, _ request: RequestRow, at now: Timestamp) -> RestoreRow? {
+    private func item(
+        _ identity: Identity, _ record: ObjectRecord, _ request: RequestRow, at now: Timestamp
+    ) -> RestoreRow? {
         // The markers that stand for directories have no content to be read.
         if record.sizeBytes == 0, identity.key.bytes.last == UInt8(ascii: "/") { return nil }
         guard let rules = context.rules(for: record) else { return nil }

@@ -23,7 +23,8 @@ extension RestoreEngine {
 
     // MARK: Looking at what is due
 
-    /// Sets the alarm for the next object that is due. Looks are a second apart at least, and rest as long as they took.
+    /// Sets the alarm for the next object that is due. Looks are half a second apart at least, and rest as long as they
+    /// took.
     func scheduleLook() async {
         let next: Timestamp?
         do throws(MetadataError) { next = try await writer.nextDue() } catch {
@@ -59,7 +60,7 @@ extension RestoreEngine {
         do throws(MetadataError) {
             while true {
                 let rows = try await writer.due(
-                    by: clock.date() + .seconds(1), after: position, limit: Self.rowsAtOnce)
+                    by: clock.date() + .milliseconds(500), after: position, limit: Self.rowsAtOnce)
                 guard let last = rows.last else { break }
                 position = (last.key, last.version)
                 let (copies, awaited) = (rows.filter { $0.state == .restored }, rows.filter { $0.state == .restoring })
@@ -70,7 +71,7 @@ extension RestoreEngine {
             log.error("restores that are under way cannot be looked at, will try again: \(error)")
         }
         isLooking = false
-        looksNotBefore = clock.now() + max(.seconds(1), clock.now() - started)
+        looksNotBefore = clock.now() + max(.milliseconds(500), clock.now() - started)
         await scheduleLook()
     }
 
@@ -81,7 +82,9 @@ extension RestoreEngine {
         }
         let between = try await writer.restoring(after: start, through: last.key).filter { $0.state == .restoring }
         guard between.count > rows.count, between.count <= 2 * Self.rowsAtOnce else { return rows }
-        return (between + rows.filter { $0.version != nil }).sorted { ($0.key, $0.version ?? "") < ($1.key, $1.version ?? "") }
+        return (between + rows.filter { $0.version != nil }).sorted {
+            ($0.key, $0.version ?? "") < ($1.key, $1.version ?? "")
+        }
     }
 
     private func look(at rows: [RestoreRow]) async {

@@ -49,7 +49,8 @@ extension RestoreEngine {
 
     private func newLane(_ name: String) -> Lane {
         let known: [RestoreLimits] = [.ossArchive, .ossColdArchive, .ossDeepColdArchive, .s3]
-        let limits = known.first { $0.lane == name } ?? RestoreLimits(lane: name, objectsPerSecond: 100, bytesPerDay: nil)
+        let limits = known.first { $0.lane == name }
+            ?? RestoreLimits(lane: name, objectsPerSecond: 100, bytesPerDay: nil)
         return Lane(
             limits: limits, pace: SubmissionPace(perSecondMax: limits.objectsPerSecond, at: clock.now()),
             spent: Spending(window: Self.dailyWindow))
@@ -78,7 +79,8 @@ extension RestoreEngine {
         if lanes[name]?.isNudged ?? false { return pump(name) }
         do throws(MetadataError) {
             // What was put off until later.
-            if let next = try await writer.queuedLanes().first(where: { $0.lane == name }) { pump(name, from: next.from) }
+            let next = try await writer.queuedLanes().first { $0.lane == name }
+            if let next { pump(name, from: next.from) }
         } catch {
             unreadable(name, error)
         }
@@ -225,8 +227,10 @@ extension RestoreEngine {
         }
     }
 
-    /// One line for each kind of failure a minute: a request for a hundred thousand says at its end how many failed.
+    /// Whoever waits says it. Of many, one line for each kind of failure a minute: their request says at its end how
+    /// many failed.
     private func report(_ row: RestoreRow, _ error: StoreError) {
+        guard waiters[Identity(key: row.key, version: row.version)] == nil else { return }
         let now = clock.now()
         if row.isOneOfMany, let last = lastSubmissionFailure, last.code == error.code, now - last.time < .seconds(60) {
             return

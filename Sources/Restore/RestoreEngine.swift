@@ -327,7 +327,9 @@ package actor RestoreEngine {
         let identity = Identity(key: key, version: version)
         let isAwaited = waiters[identity] != nil
         let cancelled: (row: RestoreRow, changes: RestoreChanges)?
-        do throws(MetadataError) { cancelled = try await writer.cancel(key, version: version, at: clock.date()) } catch {
+        do throws(MetadataError) {
+            cancelled = try await writer.cancel(key, version: version, at: clock.date())
+        } catch {
             throw .notRemembered("\(error)")
         }
         tell(identity, .failed(.cancelled))
@@ -337,7 +339,8 @@ package actor RestoreEngine {
             throw .nothingToCancel
         }
         let isUnderWay = row.state == .restoring || row.slowTier != nil
-        log.notice("the restore of \(key) was cancelled\(isUnderWay ? "; the provider goes on with what it has begun" : "")")
+        let rest = isUnderWay ? "; the provider goes on with what it has begun" : ""
+        log.notice("the restore of \(key) was cancelled\(rest)")
     }
 
     /// Drops what is queued below the prefix, and fails those who wait for anything there. Throws `nothingToCancel` when
@@ -373,10 +376,11 @@ package actor RestoreEngine {
             let restored = count.states[.restored] ?? Tally()
             let failed = count.states[.failed] ?? Tally()
             guard restored.objects + failed.objects + count.cancelled.objects > 1 else { continue }
-            let line = "request \(count.request.id) (\(count.request.target)) is finished: \(restored.objects) restored, "
+            let request = count.request
+            let line = "request \(request.id) (\(request.target)) is finished: \(restored.objects) restored, "
                 + "\(failed.objects) failed, \(count.cancelled.objects) cancelled"
             if failed.objects > 0 {
-                log.warning("\(line); the last failure: \(count.request.error ?? "unknown")")
+                log.warning("\(line); the last failure: \(request.error ?? "unknown")")
             } else {
                 log.info("\(line)")
             }

@@ -1,6 +1,7 @@
 import Filesystem
 import Glibc
 import Synchronization
+import Restore
 import Testing
 import ThawCore
 import ThawTesting

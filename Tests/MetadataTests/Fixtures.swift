@@ -59,10 +59,14 @@ func object(
 }
 
 func restoreRow(
-    _ key: String, version: String? = nil, state: RestoreRow.State = .asking,
-    order: RestoreOrder = RestoreOrder(days: 3, tier: .bulk)
+    _ key: String, version: String? = nil, state: RestoreRow.State = .queued,
+    order: RestoreOrder = RestoreOrder(days: 3, tier: .bulk), sizeBytes: UInt64 = 5, lane: String = "lane"
 ) -> RestoreRow {
     RestoreRow(
-        key: ObjectKey(key), version: version, state: state, storageClass: StorageClass("ColdArchive"), order: order,
-        requestedAt: Timestamp(nanoseconds: 1_234_567_890_123_456_789))
+        key: ObjectKey(key), version: version, state: state, storageClass: StorageClass("ColdArchive"), lane: lane,
+        order: order, sizeBytes: sizeBytes, etag: "\"e\"", isOneOfMany: false)
 }
+
+let wishOfATest = RequestRow(
+    origin: .command, requester: "a test", target: "a key", days: 3, tier: .bulk, createdAt: Timestamp(seconds: 7),
+    stage: .collected)

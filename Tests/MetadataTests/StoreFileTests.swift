@@ -9,38 +9,6 @@ import Wire
 
 @Suite("the metadata store's file")
 struct StoreFileTests {
-    private func byKey(_ rows: [RestoreRow]) -> [RestoreRow] { rows.sorted { $0.key < $1.key } }
-
-    @Test("restores are there after the store is closed and opened again", arguments: [true, false])
-    func restores(isDurable: Bool) async throws {
-        let directory = try TemporaryDirectory()
-        let rows = [
-            restoreRow("a"), restoreRow("b", version: "v2", state: .restoring),
-            restoreRow("c", order: RestoreOrder(days: nil, tier: nil)),
-        ]
-        do {
-            let fixture = try Fixture(in: directory)
-            for row in rows + [restoreRow("gone"), restoreRow("gone", version: "v")] {
-                try await fixture.writer.put(row, durably: isDurable)
-            }
-            try await fixture.writer.dropRestore(ObjectKey("gone"), version: nil)
-            try await fixture.writer.dropRestore(ObjectKey("gone"), version: "v")
-            try await fixture.writer.dropRestore(ObjectKey("never"), version: nil)
-        }
-        #expect(byKey(try await Fixture(in: directory).writer.restores()) == rows)
-    }
-
-    @Test("a restore that is put again replaces what was known of it; another version's is another")
-    func replaced() async throws {
-        let fixture = try Fixture()
-        try await fixture.writer.put(restoreRow("a"), durably: true)
-        try await fixture.writer.put(restoreRow("a", state: .restoring), durably: false)
-        #expect(try await fixture.writer.restores() == [restoreRow("a", state: .restoring)])
-        try await fixture.writer.put(restoreRow("a", version: "v"), durably: true)
-        try await fixture.writer.dropRestore(ObjectKey("a"), version: nil)
-        #expect(try await fixture.writer.restores() == [restoreRow("a", version: "v")])
-    }
-
     @Test("a file of a newer schema is refused and left as it is")
     func newer() async throws {
         let directory = try TemporaryDirectory()
@@ -62,7 +30,6 @@ struct StoreFileTests {
         let directory = try TemporaryDirectory()
         try overwrite(directory.path + "/metadata.sqlite", at: 0, Array(repeating: 0x5A, count: 8192))
         let fixture = try Fixture(in: directory)
-        #expect(try await fixture.writer.restores().isEmpty)
         try await fixture.record(["a"], at: 100, listing: 0)
         #expect(try await fixture.row("a") != nil)
         #expect(directory.names.contains { $0.hasPrefix("metadata.sqlite.damaged-") })
@@ -74,7 +41,7 @@ struct StoreFileTests {
         let path = directory.path + "/metadata.sqlite"
         do {
             let fixture = try Fixture(in: directory)
-            try await fixture.writer.put(restoreRow("kept"), durably: true)
+            _ = try await fixture.writer.wish(restoreRow("kept"), by: wishOfATest, at: .now()) { $0 ?? $1 }
             try await fixture.record((0..<500).map { "name-\($0)" }, at: 100, listing: 0)
         }
         let page: Int64 = try {
@@ -97,7 +64,7 @@ struct StoreFileTests {
         #expect(cause.isCorrupt)
         try await fixture.record(["x"], at: 102, listing: 0)
         #expect(try await fixture.names() == ["x"])
-        #expect(try await fixture.writer.restores() == [restoreRow("kept")])
+        #expect(try await fixture.reader.restore(of: ObjectKey("kept"), version: nil)?.order == restoreRow("kept").order)
     }
 
     private func overwrite(_ path: String, at offset: Int, _ bytes: [UInt8]) throws {

@@ -179,22 +179,36 @@ struct RestoreWishTests {
     }
 }
 
-@Suite("when to ask again")
+@Suite("when to look again")
 struct PollScheduleTests {
-    @Test(
-        "from a hundredth of the documented time the delay doubles to a twentieth, within bounds",
-        arguments: [(Duration.seconds(60), Duration.seconds(3)), (.zero, .seconds(2)), (.seconds(3600), .seconds(180)),
-            (.seconds(48 * 3600), .seconds(300))])
-    func bounds(longest: Duration, delayMax: Duration) {
-        for jitter in [0, 0.5, 0.999_999] {
-            var schedule = PollSchedule(longest: longest)
-            var expected = min(max(longest / 100, .milliseconds(500)), .seconds(60))
-            for _ in 0..<20 {
-                let delay = schedule.next(jitter: jitter)
-                #expect(delay <= expected && delay >= expected * 0.899)
-                expected = min(expected * 2, delayMax)
-            }
-            #expect(expected == delayMax)
+    /// The times of all looks, until this long after the request.
+    private func looks(_ shortest: Duration, _ longest: Duration, until end: Duration, jitter: Double) -> [Duration] {
+        var looks: [Duration] = []
+        var elapsed = Duration.zero
+        while elapsed < end {
+            elapsed += PollSchedule.delay(elapsed: elapsed, shortest: shortest, longest: longest, jitter: jitter)
+            looks.append(elapsed)
         }
+        return looks
+    }
+
+    @Test("a restore of a minute is looked at every two seconds or oftener", arguments: [0, 0.5, 0.999_999])
+    func minute(jitter: Double) {
+        let looks = looks(.zero, .seconds(60), until: .seconds(60), jitter: jitter)
+        for (look, next) in zip(looks, looks.dropFirst()) { #expect(next - look <= .seconds(2)) }
+        #expect(looks[0] <= .milliseconds(500) && looks.count <= 40)
+    }
+
+    @Test("one of half a day is looked at fewer than fifty times, one of two days hardly more often",
+        arguments: [(0, 1), (2, 5), (5, 12), (0, 12), (0, 48)], [0, 0.999_999])
+    func hours(times: (shortest: Int, longest: Int), jitter: Double) {
+        let (shortest, longest) = (Duration.seconds(times.shortest * 3600), Duration.seconds(times.longest * 3600))
+        let looks = looks(shortest, longest, until: longest, jitter: jitter)
+        #expect(looks.count < (times.longest <= 12 ? 50 : 55))
+        // Once it may be over, it is noticed within a fortieth of the longest time, or an hour.
+        let within = min(longest / 40, .seconds(3600))
+        for (look, next) in zip(looks, looks.dropFirst()) where look >= shortest { #expect(next - look <= within) }
+        // What never ends is looked at less and less.
+        #expect(self.looks(shortest, longest, until: longest * 10, jitter: jitter).count < 90 + 10 * times.longest)
     }
 }

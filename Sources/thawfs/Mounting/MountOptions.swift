@@ -3,6 +3,7 @@ import Glibc
 import Logging
 import Mount
 import ObjectStore
+import Restore
 import ThawCore
 import Wire
 
