@@ -5,6 +5,8 @@ package import ThawCore
 package struct ControlClient: ~Copyable {
     private let descriptor: Int32
     private var output: [UInt8] = []
+    /// The daemon takes nothing more; before it closed the connection it said why.
+    private var isRefused = false
     private var input = LineBuffer(bytesMax: 1 << 30)
     private var lines: ArraySlice<[UInt8]> = []
     private static let pieceBytes = 65_536
@@ -24,11 +26,7 @@ package struct ControlClient: ~Copyable {
     /// The answer to what was sent. An answer of `{"error": TEXT}` is thrown as `refused`; a line of
     /// `{"working": true}` is none yet, and begins the timeout anew.
     package mutating func receive() throws(ControlError) -> JSON {
-        do throws(ControlError) {
-            try flush()
-        } catch .ended {
-            // The daemon had said why before it closed the connection.
-        }
+        try flush()
         while true {
             if let line = lines.popFirst() {
                 let answer = try Self.answer(line)
@@ -46,9 +44,13 @@ package struct ControlClient: ~Copyable {
     private mutating func flush() throws(ControlError) {
         var rest = output[...]
         output = []
-        while !rest.isEmpty {
+        while !rest.isEmpty, !isRefused {
             let count = rest.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
             if count < 0, errno == EINTR { continue }
+            if count < 0, errno == EPIPE || errno == ECONNRESET {
+                isRefused = true
+                break
+            }
             guard count >= 0 else { throw Self.failure(errno) }
             rest = rest.dropFirst(count)
         }
@@ -63,7 +65,7 @@ package struct ControlClient: ~Copyable {
     private static func failure(_ code: Int32) -> ControlError {
         switch code {
         case EAGAIN: .noAnswer
-        case EPIPE, ECONNRESET: .ended
+        case ECONNRESET: .ended
         default: .socket(path: ControlSocket.name, errno: code)
         }
     }

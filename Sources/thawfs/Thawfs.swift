@@ -6,7 +6,9 @@ struct Thawfs: AsyncParsableCommand {
         commandName: "thawfs",
         abstract: "Mount object-storage buckets as directories; archived objects thaw when they are read.",
         version: "0.1.0",
-        subcommands: [MountCommand.self, UmountCommand.self, RestoreCommand.self, StatusCommand.self, EmulateCommand.self]
+        subcommands: [
+            MountCommand.self, UmountCommand.self, RestoreCommand.self, StatusCommand.self, EmulateCommand.self,
+        ]
     )
 }
 

@@ -110,7 +110,10 @@ struct PathSelectionTests {
 
     @Test("what is named twice counts once, in the order of the first")
     func duplicates() {
-        let scopes = [Self.file("b"), Self.file("a"), Self.file("b"), Self.file("a", version: "1"), Self.tree("c/"), Self.tree("c/")]
+        let scopes = [
+            Self.file("b"), Self.file("a"), Self.file("b"), Self.file("a", version: "1"), Self.tree("c/"),
+            Self.tree("c/"),
+        ]
         #expect(Self.reduced(scopes) == [scopes[0], scopes[1], scopes[3], scopes[4]].map(\.json.text))
     }
 

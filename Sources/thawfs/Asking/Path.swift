@@ -12,7 +12,9 @@ struct Path: CustomStringConvertible {
     init(argument: String) {
         let typed = (0..<Int(CommandLine.argc)).lazy.compactMap { CommandLine.unsafeArgv[$0] }
         let original = typed.first { String(cString: $0) == argument }
-        bytes = original.map { Array(UnsafeBufferPointer(start: $0, count: strlen($0) + 1)) } ?? Array(argument.utf8CString)
+        bytes =
+            original.map { Array(UnsafeBufferPointer(start: $0, count: strlen($0) + 1)) }
+            ?? Array(argument.utf8CString)
     }
 
     var description: String { bytes.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" } }

@@ -39,8 +39,8 @@ struct RestorePlan {
         guard let bytesMax, bytes > bytesMax else { return }
         throw UsageError(
             """
-            \(Units.text(bytes: bytes)) would be restored, \(Units.text(bytes: bytes - bytesMax)) more than --max-bytes \
-            allows; nothing was restored
+            \(Units.text(bytes: bytes)) would be restored, \(Units.text(bytes: bytes - bytesMax)) more than \
+            --max-bytes allows; nothing was restored
             """)
     }
 

@@ -60,7 +60,8 @@ struct RestoreProgress: Equatable {
         let cells = min(width - text().count - 3, Self.barMax)
         guard cells >= Self.barMin else { return String(text().prefix(max(width, 0))) }
         let filled = Int((fraction * Double(cells)).rounded(.down))
-        return "[" + String(repeating: "#", count: filled) + String(repeating: "-", count: cells - filled) + "] " + text()
+        let blanks = String(repeating: "-", count: cells - filled)
+        return "[" + String(repeating: "#", count: filled) + blanks + "] " + text()
     }
 
     private static let barMin = 6
