@@ -99,7 +99,8 @@ extension Filesystem {
         _ entries: ArraySlice<Found>, of directory: Directory, from offset: Int64, countsLookups: Bool,
         _ take: (DirectoryEntry) -> Bool
     ) {
-        inodes.withLock { inodes in
+        let remembered = inodes.withLock { inodes in
+            var remembered: [UInt64] = []
             for (index, found) in entries.enumerated() {
                 let name = found.name.map { CChar(bitPattern: $0) } + [0]
                 let node: Node
@@ -116,11 +117,14 @@ extension Filesystem {
                     let next = offset + Int64(index) + 1
                     return take(DirectoryEntry(name: name, node: node, nextOffset: next))
                 }
+                if countsLookups { remembered.append(node.inode) }
                 if isTaken { continue }
                 if countsLookups { Self.undoLookup(node.inode, &inodes) }
-                return
+                break
             }
+            return remembered
         }
+        if !pollers.isEmpty { remembered.forEach(tellPollers) }
     }
 
     private static func undoLookup(_ number: UInt64, _ inodes: inout [UInt64: Inode]) {

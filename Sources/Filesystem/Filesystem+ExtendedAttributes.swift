@@ -130,6 +130,8 @@ extension Filesystem {
             } else {
                 try await expire(number, inode)
                 await restores.hasten(inode.key, version: nil)
+                // Whoever polls the file looks at nothing by himself. What goes wrong is in the log.
+                if pollers.arePolling(number) { _ = try? await freshRecord(number) }
             }
         } catch {
             throw failure("refresh", inode.key, error)

@@ -46,7 +46,9 @@ extension Filesystem {
         guard let directory = inode.directory else { throw .notDirectory }
         guard name.count <= Names.bytesMax else { throw .nameTooLong }
         guard let found = try await find(name, in: directory) else { return nil }
-        return inodes.withLock { remember(found, in: directory, &$0) }
+        let node = inodes.withLock { remember(found, in: directory, &$0) }
+        tellPollers(of: node.inode)
+        return node
     }
 
     /// What is known of the inode; asks the store when that is stale. Listings that have seen it since count.
@@ -117,8 +119,12 @@ extension Filesystem {
             if let record {
                 learn(number, record, at: now)
             } else {
-                inodes.update(number) { $0.checkedAt = .epoch }
+                inodes.update(number) { inode in
+                    inode.checkedAt = .epoch
+                    inode.restore = .failed
+                }
                 kernelCache.value?.forgetAttributes(of: number)
+                tellPollers(of: number)
             }
         }
     }
@@ -136,6 +142,14 @@ extension Filesystem {
             rest = rest[(cut + 1)...]
         }
         return (ObjectKey(prefix), Array(rest), InodeNumber.of(rest, parent: parent))
+    }
+
+    /// The inode of this object, if the kernel knows it.
+    func knownFile(_ key: ObjectKey) -> UInt64? {
+        guard let number = place(of: key)?.number, let inode = inodes[number], inode.key == key,
+            inode.directory == nil
+        else { return nil }
+        return number
     }
 
     /// Makes the next look at a file ask the store.
@@ -158,6 +172,7 @@ extension Filesystem {
             return before?.sizeBytes != inode.record?.sizeBytes || before?.modified != inode.record?.modified
         }
         if isVisible ?? false { kernelCache.value?.forgetAttributes(of: number) }
+        tellPollers(of: number)
     }
 
     // MARK: Finding a name

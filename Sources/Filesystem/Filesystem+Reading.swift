@@ -41,8 +41,9 @@ extension Filesystem {
     }
 
     package func close(_ handle: UInt64) {
-        guard let file = openFiles.close(handle), file.isHeld.load(ordering: .acquiring) else { return }
-        restores.release(file.content.key, version: nil)
+        guard let file = openFiles.close(handle) else { return }
+        pollers.remove(handle, of: file.inode)
+        if file.isHeld.load(ordering: .acquiring) { restores.release(file.content.key, version: nil) }
     }
 
     private func opened(_ number: UInt64, _ key: ObjectKey, _ record: ObjectRecord, isFrozen: Bool) -> OpenedFile {
@@ -83,6 +84,7 @@ extension Filesystem {
                 file.isFrozen.store(false, ordering: .releasing)
                 inodes.update(file.inode) { $0.isKnownFrozen = false }
                 if let record = inodes[file.inode]?.record { hold(file, record) }
+                tellPollers(of: file.inode)
             }
             do throws(StoreError) {
                 return try await file.content.bytes(range, ahead: file.pattern.withLock { $0.note(range) })

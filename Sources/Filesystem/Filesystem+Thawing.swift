@@ -29,6 +29,8 @@ extension Filesystem {
 
     /// What `read` does with a frozen object: returns once it is readable, or throws what `on_frozen` says.
     func thaw(_ file: FileHandle, _ caller: Caller) async throws(FileError) {
+        // Before anything is looked at: if the answer is EAGAIN, what happens from here on is news.
+        pollers.owe(file.inode)
         let policy = configuration.frozen
         let key = file.content.key
         if policy.behaviour == .refuse { throw refused(key, file.record) }
@@ -92,7 +94,10 @@ extension Filesystem {
     func cancelRestore(_ number: UInt64) async throws(FileError) {
         guard let inode = inodes[number] else { throw .stale }
         do throws(RestoreError) {
-            if let directory = inode.directory { return try await restores.cancelQueued(below: directory.prefix) }
+            if let directory = inode.directory {
+                try await restores.cancelQueued(below: directory.prefix)
+                return restoresCancelled(below: directory.prefix)
+            }
             return try await restores.cancel(inode.key, version: nil)
         } catch {
             guard case .nothingToCancel = error, inode.directory == nil else {
@@ -131,9 +136,15 @@ extension Filesystem {
         until patience: RestorePatience
     ) async throws(FileError) -> RestoreAnswer {
         let target = RestoreTarget(key: key, version: nil, record: record, rules: rules(record))
+        restoreBegins(key)
         do throws(RestoreError) {
             return try await restores.obtain(target, order, for: requester, until: patience)
         } catch {
+            switch error {
+            // Only who asked has given up.
+            case .interrupted, .timedOut: break
+            default: restoreEnded(key, error)
+            }
             throw failedRestore(key, error)
         }
     }

@@ -35,6 +35,7 @@ package final class Filesystem: Sendable {
     let inodes: InodeTable
     let openFiles = OpenFiles()
     let openDirectories = OpenDirectories()
+    let pollers = Pollers()
     let log: Logger
     /// When the mount was made: the time that directories show.
     let mountedAt: Timestamp
@@ -68,8 +69,11 @@ package final class Filesystem: Sendable {
         settings.budget = configuration.frozen.budget
         settings.ahead = configuration.frozen.ahead
         restores = RestoreEngine(
-            store: store, context: context, writer: writer, reader: reader, settings: settings, log: log
-        ) { news in await reference.value?.learned(news) }
+            store: store, context: context, writer: writer, reader: reader, settings: settings, log: log,
+            learned: { news in await reference.value?.learned(news) },
+            ended: { key, version, failure in
+                if version == nil { reference.value?.restoreEnded(key, failure) }
+            })
         reference.value = self
     }
 

@@ -30,6 +30,10 @@ struct Inode: Sendable {
     var openedETag = ""
     /// A GET or a restore said it is frozen, whatever the record says (a listing may not tell), until the next record.
     var isKnownFrozen = false
+    /// What became of the restore that was asked for through this mount; for those who poll.
+    var restore: Restore = .none
+
+    enum Restore: Sendable { case none, underWay, failed }
 
     var key: ObjectKey { home?.key(of: segment) ?? .empty }
 }

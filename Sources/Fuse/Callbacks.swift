@@ -1,10 +1,13 @@
 internal import CFuse3
 internal import Glibc
+internal import ThawCore
 
 /// What libfuse carries as `userdata`: kept alive by the session for as long as libfuse may call.
 final class CallbackContext: Sendable {
     let operations: any KernelOperations
     let tuning: SessionTuning
+    /// Weak, because the session owns this.
+    let session = WeakReference<Session>()
 
     init(operations: any KernelOperations, tuning: SessionTuning) {
         self.operations = operations
@@ -99,6 +102,13 @@ private func addFiles(to table: inout fuse_lowlevel_ops) {
     table.release = { raw, inode, info in
         guard let raw, let info else { return }
         operations(of: raw).release(Request(raw), inode: inode, handle: info.pointee.fh)
+    }
+    table.poll = { raw, inode, info, handle in
+        guard let raw, let info else { return }
+        let context = context(fuse_req_userdata(raw))
+        context.operations.poll(
+            Request(raw), inode: inode, handle: info.pointee.fh,
+            notice: handle.map { PollHandle($0, session: context.session) })
     }
     table.flush = { raw, _, _ in
         guard let raw else { return }

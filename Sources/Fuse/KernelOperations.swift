@@ -17,6 +17,8 @@ package protocol KernelOperations: AnyObject, Sendable {
 
     func open(_ request: consuming Request, inode: UInt64, flags: Int32)
     func read(_ request: consuming Request, inode: UInt64, handle: UInt64, offset: UInt64, sizeBytes: Int)
+    /// `notice` is there when somebody waits for the answer to change.
+    func poll(_ request: consuming Request, inode: UInt64, handle: UInt64, notice: PollHandle?)
     func release(_ request: consuming Request, inode: UInt64, handle: UInt64)
 
     func opendir(_ request: consuming Request, inode: UInt64)

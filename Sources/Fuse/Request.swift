@@ -88,6 +88,12 @@ package struct Request: ~Copyable {
         discard self
     }
 
+    /// What is ready now. The corresponding C function is `fuse_reply_poll`.
+    package consuming func reply(_ answer: PollAnswer) {
+        fuse_reply_poll(raw, answer.events)
+        discard self
+    }
+
     package consuming func reply(_ statistics: FileSystemStatistics) {
         var value = statistics.statvfs
         fuse_reply_statfs(raw, &value)

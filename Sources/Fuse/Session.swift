@@ -53,7 +53,8 @@ package final class Session: @unchecked Sendable {
     ) throws(SessionError) {
         self.mountpoint = mountpoint
         // SAFETY: retained for libfuse, which keeps the pointer; released once, on a failure below or in deinit.
-        let context = Unmanaged.passRetained(CallbackContext(operations: operations, tuning: tuning))
+        let callbacks = CallbackContext(operations: operations, tuning: tuning)
+        let context = Unmanaged.passRetained(callbacks)
         let session = newSession(options: options, userdata: context.toOpaque())
         guard let session else {
             context.release()
@@ -69,6 +70,7 @@ package final class Session: @unchecked Sendable {
         self.context = context
         raw = session
         device = MountTable.entry(at: mountpoint)?.device
+        callbacks.session.value = self
     }
 
     deinit {

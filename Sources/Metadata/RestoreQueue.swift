@@ -339,6 +339,13 @@ extension MetadataWriter {
         }
     }
 
+    /// Makes everything that the provider is at work on due: nobody has looked since the last mount ended.
+    package func hastenAll() throws(MetadataError) {
+        try restoring { connection, _ throws(DatabaseError) in
+            try connection.execute("UPDATE restore SET due_at = 0 WHERE state = 2")
+        }
+    }
+
     /// Drops requests that were never committed, and what is kept only for people to look at: finished requests but
     /// the last ones, failures that nobody came back to, charges of long ago.
     package func forgetOldRestores(at now: Timestamp) throws(MetadataError) {

@@ -142,6 +142,16 @@ package final class Dispatcher: KernelOperations {
         bytes.withPieces { pieces in request.take()?.reply(pieces: pieces) }
     }
 
+    package func poll(_ request: consuming Request, inode: UInt64, handle: UInt64, notice: PollHandle?) {
+        var tell: (@Sendable () -> Void)?
+        if let notice { tell = { notice.notify() } }
+        switch filesystem.poll(handle, notice: tell) {
+        case .ready: request.reply(.ready)
+        case .waiting: request.reply(.waiting)
+        case .failed: request.reply(.failed)
+        }
+    }
+
     package func release(_ request: consuming Request, inode: UInt64, handle: UInt64) {
         filesystem.close(handle)
         request.reply(errno: 0)

@@ -64,6 +64,7 @@ package final class MountedFilesystem: Sendable {
     package func unmount() {
         session.unmount()
         dispatcher.inFlight.stop()
+        dispatcher.filesystem.endPolling()
     }
 
 }

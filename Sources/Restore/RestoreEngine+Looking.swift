@@ -104,7 +104,6 @@ extension RestoreEngine {
     }
 
     private func settlement(of row: RestoreRow, _ sighting: BulkHead.Sighting) -> Settlement {
-        let level: Logger.Level = row.isOneOfMany ? .debug : .info
         switch sighting {
         case .failed:
             return Settlement(row: row, event: .unseen)
@@ -115,10 +114,8 @@ extension RestoreEngine {
         case .found(let record):
             switch context.state(of: record, at: clock.date()) {
             case .online:
-                log.log(level: level, "\(row.key) is readable")
                 return Settlement(row: row, event: .readable(until: nil), outcome: .readable, record: record)
             case .restored(let until):
-                log.log(level: level, "\(row.key) is restored")
                 return Settlement(row: row, event: .readable(until: until), outcome: .readable, record: record)
             case .restoring:
                 return Settlement(row: row, event: .ongoing, record: row.state == .asking ? record : nil)

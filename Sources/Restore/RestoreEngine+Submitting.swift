@@ -273,6 +273,11 @@ extension RestoreEngine {
         let news = batch.filter { $0.record != nil || $0.isGone }
         if !news.isEmpty { await learned(news.map { ($0.row.key, $0.row.version, $0.record) }) }
         for settlement in batch {
+            // Not before it shows: whoever reads it in the log may open the file at once.
+            if case .readable = settlement.event {
+                let level: Logger.Level = settlement.row.isOneOfMany ? .debug : .info
+                log.log(level: level, "\(settlement.row.key) is restored")
+            }
             guard let outcome = settlement.outcome else { continue }
             tell(Identity(key: settlement.row.key, version: settlement.row.version), outcome)
         }

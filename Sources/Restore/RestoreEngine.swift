@@ -27,6 +27,8 @@ package actor RestoreEngine {
     let days: Int
     /// Told what a look learned of objects, before anybody who waits is; nil for one that is gone.
     let learned: @Sendable ([(key: ObjectKey, version: String?, record: ObjectRecord?)]) async -> Void
+    /// Told of every restore that has ended, well or not, after what was learned by it.
+    let ended: @Sendable (_ key: ObjectKey, _ version: String?, RestoreError?) -> Void
     let bulkHead: BulkHead
 
     var waiters: [Identity: [UInt64: Waiter]] = [:]
@@ -93,7 +95,8 @@ package actor RestoreEngine {
     package init(
         store: any ObjectStore, context: ArchiveContext, writer: MetadataWriter, reader: MetadataReader,
         settings: Settings = Settings(), log: Logger, clock: RestoreClock = .continuous,
-        learned: @escaping @Sendable ([(key: ObjectKey, version: String?, record: ObjectRecord?)]) async -> Void
+        learned: @escaping @Sendable ([(key: ObjectKey, version: String?, record: ObjectRecord?)]) async -> Void,
+        ended: @escaping @Sendable (_ key: ObjectKey, _ version: String?, RestoreError?) -> Void = { _, _, _ in }
     ) {
         self.store = store
         self.context = context
@@ -102,6 +105,7 @@ package actor RestoreEngine {
         self.log = log
         self.clock = clock
         self.learned = learned
+        self.ended = ended
         days = settings.days
         budget = settings.budget
         ahead = settings.ahead
@@ -115,6 +119,7 @@ package actor RestoreEngine {
     /// Takes up what an earlier mount left under way. Returns once that is known; the work goes on.
     package func resume() async throws(MetadataError) {
         try await writer.forgetOldRestores(at: clock.date())
+        try await writer.hastenAll()
         if budget != nil {
             let first = spentByReads.firstMinute(at: clock.date().minute)
             for charge in try await writer.spending(of: Self.readsAccount, since: first) {
@@ -300,6 +305,11 @@ package actor RestoreEngine {
             if case .underWay = outcome, waiter.waitsForCopy { continue }
             tell(identity, id, outcome)
         }
+        switch outcome {
+        case .underWay: break
+        case .readable: ended(identity.key, identity.version, nil)
+        case .failed(let error): ended(identity.key, identity.version, error)
+        }
     }
 
     private func expireWaiters() {
@@ -343,8 +353,8 @@ package actor RestoreEngine {
         log.notice("the restore of \(key) was cancelled\(rest)")
     }
 
-    /// Drops what is queued below the prefix, and fails those who wait for anything there. Throws `nothingToCancel` when
-    /// there was neither.
+    /// Drops what is queued below the prefix, and fails those who wait for anything there. Throws `nothingToCancel`
+    /// when there was neither.
     package func cancelQueued(below prefix: ObjectKey) async throws(RestoreError) {
         var (tally, isAwaited) = (Tally(), false)
         do throws(MetadataError) {

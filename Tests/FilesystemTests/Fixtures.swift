@@ -20,7 +20,7 @@ struct Fixture {
         try self.init(ttl: ttl, keys)
     }
 
-    init(ttl: Duration? = .seconds(3600), _ keys: [String]) throws {
+    init(ttl: Duration? = .seconds(3600), frozen: FrozenPolicy = FrozenPolicy(), _ keys: [String]) throws {
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         directory = try TemporaryDirectory()
         store = FakeStore()
@@ -29,6 +29,7 @@ struct Fixture {
         writer = try MetadataWriter(path: path, executor: try ThreadExecutor(name: "db-writer"), log: quiet)
         var configuration = Filesystem.Configuration()
         configuration.metadataTTL = ttl
+        configuration.frozen = frozen
         filesystem = Filesystem(
             configuration: configuration, store: store, context: ArchiveContext(dialect: .oss, hasDirectRead: false),
             contents: ContentCache(store: store, bytesMax: 1 << 20), writer: writer,

@@ -230,6 +230,7 @@ def test_a_restore_that_the_provider_loses_is_an_error(emulator, archive, tmp_pa
     put(emulator, "f", CONTENT, archive.quick)
     with archive.mount(emulator, tmp_path) as mount, Reader(mount.path / "f") as reader:
         reader.wait_until_blocked()
+        wait_until(lambda: "restore of f started" in mount.log(), "the store's answer")
         emulator.set_object("bkt", "f", state="frozen")
         assert reader.result() == ("read", "EIO")
         assert "without a readable copy" in mount.log()

@@ -205,8 +205,8 @@ def test_more_days_wished_for_during_a_restore_are_kept_until_the_copy_is_there(
         mount.kill()
         with mount:
             emulator.advance("5m")
+            wait_until(lambda: restores(emulator) == 2, "more days to be asked for")
             wait_for_status(file, "restored")
-            assert restores(emulator) == 2
             expiry = datetime.datetime.fromisoformat(attribute(file, "restore_expiry").replace("Z", "+00:00"))
             now = datetime.datetime.fromisoformat(emulator.clock()["now"].replace("Z", "+00:00"))
             assert expiry - now > datetime.timedelta(days=29)
