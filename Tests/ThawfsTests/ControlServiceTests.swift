@@ -99,7 +99,11 @@ struct ControlServiceTests {
 
     @Test(
         "what is no command is refused",
-        arguments: [["command": "dance"], ["command": "request"], ["no": "command"], "text"] as [JSON])
+        arguments: [
+            ["command": "dance"], ["command": "request"], ["no": "command"], "text",
+            ["command": "restore", "days": 0], ["command": "survey", "days": "many"],
+            ["command": "survey", "tier": "Slow"],
+        ] as [JSON])
     func nonsense(line: JSON) async throws {
         let error = await #expect(throws: ControlError.self) { try await ask(FakeDesk(), [line]) }
         guard case .refused = error else {

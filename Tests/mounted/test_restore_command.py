@@ -366,18 +366,3 @@ def test_elsewhere_progress_is_plain_lines(emulator, mount):
     assert progress and all(line.startswith("request 1: ") for line in progress)
     assert "20/20" not in done.stderr and "0/20 objects" in progress[-1]
     assert "\r" not in done.stderr and "\x1b" not in done.stderr
-
-
-# -- Who may ask
-
-
-def as_nobody(*arguments):
-    return thawfs(*arguments, user=65534, group=65534, extra_groups=[], cwd="/")
-
-
-def test_somebody_elses_mount_cannot_be_asked_and_its_owner_is_named(emulator, archive, mount):
-    for arguments in (["restore", "-r", mount.path], ["status", mount.path]):
-        done = as_nobody(*arguments)
-        assert done.returncode == 1
-        assert "uid 0" in done.stderr or "Permission denied" in done.stderr
-    assert restores(emulator) == 0

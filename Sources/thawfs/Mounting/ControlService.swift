@@ -62,7 +62,7 @@ struct ControlService: Sendable {
                 guard let id = command["id"]?.int else { break }
                 return ["mount": mount, "request": try await restores.request(Int64(id))?.json ?? .null]
             case "survey":
-                let total = try await survey(wish(command), peer)
+                let total = try await survey(try wish(command), peer)
                 return ["mount": mount, "survey": total.json]
             case "restore":
                 let id = try await restore(command, peer)
@@ -93,8 +93,12 @@ struct ControlService: Sendable {
         ]
     }
 
-    private func wish(_ command: JSON) -> RestoreWish {
-        RestoreWish(days: command["days"]?.int, tier: command["tier"]?.tier)
+    private func wish(_ command: JSON) throws(RestoreError) -> RestoreWish {
+        let (days, tier) = (command["days"] ?? .null, command["tier"] ?? .null)
+        let wish = RestoreWish(days: days.int, tier: tier.tier)
+        guard days == .null || wish.days ?? 0 > 0 else { throw .invalidOrder("days: a whole number, at least 1") }
+        guard tier == .null || wish.tier != nil else { throw .invalidOrder("tier: Expedited, Standard or Bulk") }
+        return wish
     }
 
     private func survey(_ wish: RestoreWish, _ peer: ControlPeer) async throws(RestoreError) -> Survey {
@@ -108,7 +112,7 @@ struct ControlService: Sendable {
     private func restore(_ command: JSON, _ peer: ControlPeer) async throws(RestoreError) -> Int64 {
         let requester = Requester(.command, command["requester"]?.string ?? "unknown")
         let id = try await restores.begin(
-            wish(command), target: command["target"]?.string ?? "unknown", for: requester)
+            try wish(command), target: command["target"]?.string ?? "unknown", for: requester)
         do throws(RestoreError) {
             try await eachBatch(from: peer) { scopes throws(RestoreError) in try await restores.add(scopes, to: id) }
             try await restores.commit(id)
