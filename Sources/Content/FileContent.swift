@@ -8,7 +8,8 @@ package final class FileContent: Sendable {
     package let key: ObjectKey
     package let etag: String
     package let sizeBytes: UInt64
-    private let version: String?
+    /// Nil for the object as it is.
+    package let version: String?
     private let cache: ContentCache
     private let state = Mutex<State>(State())
 

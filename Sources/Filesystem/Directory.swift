@@ -4,12 +4,31 @@ internal import ThawCore
 
 /// A key prefix that is looked into: what its children share.
 final class Directory: Sendable {
-    /// Empty for the bucket's root, else it ends in `/`.
+    /// What a directory shows of its prefix.
+    enum View: Sendable {
+        /// The objects as they are.
+        case objects
+        /// `.versions`: a directory for each object that has versions, and, as in the tree beside it, for each prefix.
+        case versions
+        /// A file for each version of one object.
+        case objectVersions
+    }
+
+    /// Empty for the bucket's root, else it ends in `/`; of an object's versions, the object's key.
     let prefix: ObjectKey
+    let view: View
     let inode: UInt64
     /// Nil for the mount's root.
     let parent: Directory?
     let progress = Mutex<Progress>(Progress())
+    /// The first page of the latest listing of versions, so that a look at every name of it asks nothing.
+    let seenVersions = Mutex<SeenVersions?>(nil)
+
+    struct SeenVersions {
+        var rows: [[UInt8]: MetadataRow]
+        /// Every name up to this key is among the rows.
+        var through: ObjectKey
+    }
 
     struct Progress {
         /// The listing under way, or the last one; its pages come as they are wanted.
@@ -23,13 +42,35 @@ final class Directory: Sendable {
         var counts: (text: [UInt8], time: Timestamp)?
     }
 
-    init(prefix: ObjectKey, inode: UInt64, parent: Directory?) {
+    init(prefix: ObjectKey, view: View = .objects, inode: UInt64, parent: Directory?) {
         self.prefix = prefix
+        self.view = view
         self.inode = inode
         self.parent = parent
     }
 
-    func key(of segment: [UInt8]) -> ObjectKey { prefix + segment }
+    func key(of segment: [UInt8]) -> ObjectKey { view == .objectVersions ? prefix : prefix + segment }
+
+    /// The version that a file is; nil for an object as it is.
+    func version(of segment: [UInt8]) -> String? {
+        view == .objectVersions ? String(decoding: segment, as: UTF8.self) : nil
+    }
+
+    /// The directory that a row of this one is; nil for a file.
+    func child(_ row: MetadataRow, inode: UInt64) -> Directory? {
+        guard let view = view(of: row) else { return nil }
+        let prefix = row.segment == Names.versionsSegment ? self.prefix : key(of: row.segment)
+        return Directory(prefix: prefix, view: view, inode: inode, parent: self)
+    }
+
+    /// What a row of this directory is as a directory; nil for a file.
+    func view(of row: MetadataRow) -> View? {
+        switch row.kind {
+        case .directory: row.segment == Names.versionsSegment ? .versions : view
+        case .object: view == .versions ? .objectVersions : nil
+        case .absent: nil
+        }
+    }
 }
 
 /// Inode numbers are a hash of where a name stands, so that they are the same after a remount and after a lost

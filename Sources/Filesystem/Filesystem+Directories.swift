@@ -33,14 +33,24 @@ final class DirectoryHandle: Sendable {
     let position = Mutex<Position>(Position())
 
     struct Position: Sendable {
-        var source: RowSource?
+        var source: (any EntrySource)?
         var names = NameStream()
         /// Entries from ordinal `first` on. Those that were given stay until the next fetch: the kernel may not have
         /// had room for all of them, and asks for some again.
         var entries: [Found] = []
         var first: Int64 = 2
-        var lastSegment: [UInt8]?
         var isAtEnd = false
+
+        mutating func take(_ rows: [MetadataRow], of directory: Directory) {
+            for row in rows {
+                if directory.view == .objectVersions {
+                    // Version ids are no keys: none is the prefix of another.
+                    entries.append(Found(row: row, isShadowed: false))
+                } else {
+                    names.take(row, into: &entries)
+                }
+            }
+        }
     }
 
     init(_ directory: Directory) { self.directory = directory }
@@ -109,7 +119,7 @@ extension Filesystem {
                 } else {
                     node = Node(
                         inode: InodeNumber.of(found.row.segment, parent: directory.inode),
-                        isDirectory: found.row.kind == .directory,
+                        isDirectory: directory.view(of: found.row) != nil,
                         sizeBytes: 0, modified: mountedAt, checkedAt: found.row.checkedAt)
                 }
                 let isTaken = name.withUnsafeBufferPointer { buffer in
@@ -139,21 +149,24 @@ extension Filesystem {
         let offset = max(offset, 2)
         var position = open.position.withLock { $0 }
         if offset < position.first { position = DirectoryHandle.Position() }
-        let source: RowSource
-        if let current = position.source { source = current } else { source = try await rowSource(of: open.directory) }
-        position.source = source
+        var source: any EntrySource
+        if let current = position.source {
+            source = current
+        } else {
+            source = try await entrySource(of: open.directory)
+        }
         while !position.isAtEnd, position.first + Int64(position.entries.count) <= offset {
             let passed = min(Int(offset - position.first), position.entries.count)
             position.entries.removeFirst(passed)
             position.first += Int64(passed)
-            if let rows = try await source.next(after: position.lastSegment) {
-                for row in rows { position.names.take(row, into: &position.entries) }
-                position.lastSegment = rows.last?.segment
+            if let rows = try await source.next() {
+                position.take(rows, of: open.directory)
             } else {
                 position.names.finish(into: &position.entries)
                 position.isAtEnd = true
             }
         }
+        position.source = source
         let fetched = position
         open.position.withLock { $0 = fetched }
     }

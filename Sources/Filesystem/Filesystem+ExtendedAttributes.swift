@@ -85,8 +85,8 @@ extension Filesystem {
         shown[.key] = inode.key.bytes
         show(.storageClass, record.storageClass.name)
         show(.etag, record.etag)
-        show(.versionID, record.versionID)
-        let restore = try await pendingRestore(inode.key)
+        show(.versionID, inode.version ?? record.versionID)
+        let restore = try await pendingRestore(inode.key, version: inode.version)
         var state = state(of: record, inode)
         if restore != nil, !state.isReadable { state = .restoring }
         show(.restoreStatus, state.name)
@@ -124,12 +124,15 @@ extension Filesystem {
         guard let inode = inodes[number] else { throw .stale }
         do throws(MetadataError) {
             if let directory = inode.directory {
-                try await writer.expire(directory: directory.prefix)
-                directory.progress.withLock { $0 = Directory.Progress() }
+                if directory.view == .objects {
+                    try await writer.expire(directory: directory.prefix)
+                    directory.progress.withLock { $0 = Directory.Progress() }
+                }
+                directory.seenVersions.withLock { $0 = nil }
                 forgetNames(in: directory)
             } else {
                 try await expire(number, inode)
-                await restores.hasten(inode.key, version: nil)
+                await restores.hasten(inode.key, version: inode.version)
                 // Whoever polls the file looks at nothing by himself. What goes wrong is in the log.
                 if pollers.arePolling(number) { _ = try? await freshRecord(number) }
             }

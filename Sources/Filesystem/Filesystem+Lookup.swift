@@ -68,7 +68,7 @@ extension Filesystem {
 
     private func refreshed(_ number: UInt64, _ inode: Inode) async throws(FileError) -> ObjectRecord {
         guard let home = inode.home else { throw .isDirectory }
-        if let row = try await knownRows([inode.segment], in: home).first, isFresh(row.checkedAt),
+        if inode.version == nil, let row = try await knownRows([inode.segment], in: home).first, isFresh(row.checkedAt),
             case .object(let record) = row.kind
         {
             learn(number, record, at: row.checkedAt)
@@ -77,56 +77,67 @@ extension Filesystem {
         return try await head(inode.segment, in: home)
     }
 
-    /// Asks the store for one object, and remembers the answer everywhere.
+    /// Asks the store for one object, or one version of it, and remembers the answer everywhere.
     func head(_ segment: [UInt8], in home: Directory) async throws(FileError) -> ObjectRecord {
         let key = home.key(of: segment)
+        let version = home.version(of: segment)
         do throws(StoreError) {
-            let record = try await store.head(key, version: nil)
-            await learned(key, record)
+            let record = try await store.head(key, version: version)
+            await learned(key, version: version, record)
             return record
         } catch {
-            if error.kind == .noSuchKey { await learned(key, nil) } else { report("HEAD", key, error) }
+            if error.kind == .noSuchKey {
+                await learned(key, version: version, nil)
+            } else {
+                report("HEAD", key, error)
+            }
             throw FileError(error)
         }
     }
 
-    /// Takes in what somebody found out about an object; nil: it is gone.
-    func learned(_ key: ObjectKey, _ record: ObjectRecord?) async { await learned([(key, nil, record)]) }
+    /// Takes in what somebody found out about an object, or one version of it; nil: it is gone.
+    func learned(_ key: ObjectKey, version: String?, _ record: ObjectRecord?) async {
+        await learned([(key, version, record)])
+    }
 
     /// Takes in what somebody (a HEAD, a look at restores) found out about objects; nil: it is gone.
     func learned(_ news: [(key: ObjectKey, version: String?, record: ObjectRecord?)]) async {
         let now = Timestamp.now()
-        var places: [ObjectKey: [MetadataRow]] = [:]
-        var seen: [(number: UInt64, key: ObjectKey, record: ObjectRecord?)] = []
-        for (key, version, found) in news where version == nil {
-            guard let place = place(of: key) else { continue }
+        let settled = news.map { key, version, found in
             var record = found
             record?.settleArchiveStatus()
+            return (key: key, version: version, record: record)
+        }
+        var rows: [ObjectKey: [MetadataRow]] = [:]
+        // Of a version only its inode remembers anything.
+        for (key, version, record) in settled where version == nil {
+            guard let place = place(of: key) else { continue }
             let kind: MetadataRow.Kind = record.map { .object($0) } ?? .absent
             let row = MetadataRow(segment: place.segment, kind: kind, checkedAt: now)
-            places[place.directory, default: []].append(row)
-            seen.append((place.number, key, record))
+            rows[place.directory, default: []].append(row)
         }
-        for (directory, rows) in places {
+        for (directory, rows) in rows {
             do throws(MetadataError) { try await writer.record(rows, below: directory, listing: 0) } catch {
                 _ = failure("remembering", directory, error)
             }
         }
-        for (number, key, record) in seen {
-            guard let inode = inodes[number], inode.key == key, inode.directory == nil else { continue }
-            // Whoever was asked about this one object knows better than a GET of some time ago.
-            inodes.update(number) { $0.isKnownFrozen = false }
-            if let record {
-                learn(number, record, at: now)
-            } else {
-                inodes.update(number) { inode in
-                    inode.checkedAt = .epoch
-                    inode.restore = .failed
-                }
-                kernelCache.value?.forgetAttributes(of: number)
-                tellPollers(of: number)
-            }
+        for (key, version, record) in settled {
+            for number in knownFiles(key, version: version) { take(number, record, at: now) }
         }
+    }
+
+    /// Gives an inode what was found out about its object.
+    private func take(_ number: UInt64, _ record: ObjectRecord?, at now: Timestamp) {
+        // Whoever was asked about this one object knows better than a GET of some time ago.
+        inodes.update(number) { $0.isKnownFrozen = false }
+        inodes[number]?.home?.seenVersions.withLock { $0 = nil }
+        if let record { return learn(number, record, at: now) }
+        inodes.update(number) { inode in
+            inode.checkedAt = .epoch
+            inode.restore = .failed
+        }
+        kernelCache.value?.forgetAttributes(of: number)
+        tellPollers(of: number)
     }
 
     /// Where an object stands in the tree, whether or not anybody has looked; nil when it is outside the mount.
@@ -144,18 +155,21 @@ extension Filesystem {
         return (ObjectKey(prefix), Array(rest), InodeNumber.of(rest, parent: parent))
     }
 
-    /// The inode of this object, if the kernel knows it.
-    func knownFile(_ key: ObjectKey) -> UInt64? {
-        guard let number = place(of: key)?.number, let inode = inodes[number], inode.key == key,
-            inode.directory == nil
-        else { return nil }
-        return number
+    /// The inodes of this object, or of one version of it, as far as the kernel knows them.
+    func knownFiles(_ key: ObjectKey, version: String?) -> [UInt64] {
+        guard let place = place(of: key) else { return [] }
+        let numbers = version.map { versionInodes(key, $0) } ?? [place.number]
+        return numbers.filter { number in
+            guard let inode = inodes[number] else { return false }
+            return inode.key == key && inode.version == version && inode.directory == nil
+        }
     }
 
     /// Makes the next look at a file ask the store.
     func expire(_ number: UInt64, _ inode: Inode) async throws(MetadataError) {
         guard let home = inode.home else { return }
-        try await writer.expire(inode.segment, below: home.prefix)
+        if inode.version == nil { try await writer.expire(inode.segment, below: home.prefix) }
+        home.seenVersions.withLock { $0 = nil }
         inodes.update(number) { inode in
             inode.checkedAt = .epoch
             inode.isKnownFrozen = false
@@ -178,6 +192,11 @@ extension Filesystem {
     // MARK: Finding a name
 
     private func find(_ name: [UInt8], in directory: Directory) async throws(FileError) -> Found? {
+        if directory.view == .objects, name == Names.versions {
+            let row = MetadataRow(segment: Names.versionsSegment, kind: .directory, checkedAt: .now())
+            return Found(row: row, isShadowed: false)
+        }
+        if directory.view == .objectVersions { return try await findVersion(name, in: directory) }
         switch Names.query(name) {
         case nil: return nil
         case .segment(let segment):
@@ -193,23 +212,22 @@ extension Filesystem {
     }
 
     /// A name too long to hold its segment: found by walking the entries that begin like it.
-    private func findHashed(
+    func findHashed(
         _ name: [UInt8], _ leading: [UInt8], _ isShadowed: Bool, in directory: Directory
     ) async throws(FileError) -> Found? {
-        let source = try await rowSource(of: directory)
-        var last: [UInt8]? = nil
-        while let rows = try await source.next(after: last) {
+        var source = try await entrySource(of: directory)
+        while let rows = try await source.next() {
             for row in rows where row.segment.starts(with: leading) {
                 let found = Found(row: row, isShadowed: isShadowed)
                 if found.name == name { return found }
             }
-            last = rows.last?.segment
         }
         return nil
     }
 
     /// The present rows of these segments, from what is known or, where nothing fresh is, from the store.
     private func rows(_ segments: [[UInt8]], in directory: Directory) async throws(FileError) -> [MetadataRow] {
+        if directory.view == .versions { return try await versionedRows(segments, in: directory) }
         // The state before the rows: of a listing that ends in between, the rows are there at least.
         let state = try await listingState(of: directory)
         let known = try await allRows(segments, in: directory)
@@ -333,11 +351,9 @@ extension Filesystem {
             inodes.values[known].learn(found.row)
             return node(number, inodes.values[known])
         }
-        let isDirectory = found.row.kind == .directory
         var inode = Inode(
             home: directory, segment: found.row.segment, isPlainlyNamed: found.isPlainlyNamed,
-            directory: isDirectory
-                ? Directory(prefix: directory.key(of: found.row.segment), inode: number, parent: directory) : nil,
+            directory: directory.child(found.row, inode: number),
             record: nil, checkedAt: found.row.checkedAt, lookups: 1)
         inode.learn(found.row)
         inodes[number] = inode
@@ -367,20 +383,24 @@ extension StorageClass {
 extension Inode {
     func isNamed(_ name: UnsafeRawBufferPointer, in parent: UInt64) -> Bool {
         guard home?.inode == parent, isPlainlyNamed else { return false }
-        let bare = directory == nil ? segment[...] : segment.dropLast()
         return bare.elementsEqual(name)
+    }
+
+    /// The segment without the slash that ends a directory's.
+    private var bare: ArraySlice<UInt8> {
+        directory == nil || directory?.view == .objectVersions ? segment[...] : segment.dropLast()
     }
 
     /// The name under which the kernel knows it.
     var name: [UInt8] {
-        let bare = directory == nil ? segment[...] : segment.dropLast()
+        if segment == Names.versionsSegment { return Names.versions }
         return isPlainlyNamed ? Array(bare) : Names.name(of: bare, isShadowed: Names.isPlain(bare))
     }
 
     mutating func learn(_ row: MetadataRow) {
         switch row.kind {
-        case .object(let record): learn(record, at: row.checkedAt)
-        case .directory: checkedAt = max(checkedAt, row.checkedAt)
+        case .object(let record) where directory == nil: learn(record, at: row.checkedAt)
+        case .directory, .object: checkedAt = max(checkedAt, row.checkedAt)
         case .absent: break
         }
     }

@@ -52,23 +52,23 @@ extension Filesystem {
     }
 
     /// To be called before the restore is asked for: it may end before the answer is here.
-    func restoreBegins(_ key: ObjectKey) {
-        guard let number = knownFile(key) else { return }
-        inodes.update(number) { $0.restore = .underWay }
+    func restoreBegins(_ key: ObjectKey, version: String?) {
+        for number in knownFiles(key, version: version) { inodes.update(number) { $0.restore = .underWay } }
     }
 
     /// A restore of the object has ended, or could not be begun.
-    func restoreEnded(_ key: ObjectKey, _ failure: RestoreError?) {
-        guard let number = knownFile(key) else { return }
-        inodes.update(number) { $0.restore = failure == nil ? .none : .failed }
-        tellPollers(of: number)
+    func restoreEnded(_ key: ObjectKey, version: String?, _ failure: RestoreError?) {
+        for number in knownFiles(key, version: version) {
+            inodes.update(number) { $0.restore = failure == nil ? .none : .failed }
+            tellPollers(of: number)
+        }
     }
 
     /// What was queued there is not; whoever polls one of the others that are under way finds out by a read.
     func restoresCancelled(below prefix: ObjectKey) {
         for number in pollers.inodes {
-            guard let key = inodes[number]?.key, key.hasPrefix(prefix) else { continue }
-            restoreEnded(key, .cancelled)
+            guard let inode = inodes[number], inode.key.hasPrefix(prefix) else { continue }
+            restoreEnded(inode.key, version: inode.version, .cancelled)
         }
     }
 

@@ -24,7 +24,7 @@ extension Filesystem {
         guard let inode = inodes[number], let record = inode.record, isFresh(inode.checkedAt), !inode.isKnownFrozen,
             context.state(of: record, at: .now()).isReadable
         else { return nil }
-        return opened(number, inode.key, record, isFrozen: false)
+        return opened(number, inode, record, isFrozen: false)
     }
 
     /// Opens the file; a frozen one as the mount's `on_frozen` says.
@@ -32,25 +32,26 @@ extension Filesystem {
         let record = try await freshRecord(number)
         guard let inode = inodes[number] else { throw .stale }
         let isReadable = !inode.isKnownFrozen && context.state(of: record, at: .now()).isReadable
-        if isReadable { return opened(number, inode.key, record, isFrozen: false) }
-        if try await mayOpenFrozen(number, inode.key, record, caller) {
-            return opened(number, inode.key, record, isFrozen: true)
+        if isReadable { return opened(number, inode, record, isFrozen: false) }
+        if try await mayOpenFrozen(inode, record, caller) {
+            return opened(number, inode, record, isFrozen: true)
         }
         // The request found a restored copy.
-        return opened(number, inode.key, try await freshRecord(number), isFrozen: false)
+        return opened(number, inode, try await freshRecord(number), isFrozen: false)
     }
 
     package func close(_ handle: UInt64) {
         guard let file = openFiles.close(handle) else { return }
         pollers.remove(handle, of: file.inode)
-        if file.isHeld.load(ordering: .acquiring) { restores.release(file.content.key, version: nil) }
+        if file.isHeld.load(ordering: .acquiring) { restores.release(file.content.key, version: file.content.version) }
     }
 
-    private func opened(_ number: UInt64, _ key: ObjectKey, _ record: ObjectRecord, isFrozen: Bool) -> OpenedFile {
+    private func opened(_ number: UInt64, _ inode: Inode, _ record: ObjectRecord, isFrozen: Bool) -> OpenedFile {
         let (handle, isBesideOther) = openFiles.open(
             number, record, isFrozen: isFrozen, aheadBytesMax: contents.aheadBytesMax
         ) {
-            contents.content(key: key, version: nil, etag: record.etag, sizeBytes: record.sizeBytes)
+            contents.content(
+                key: inode.key, version: inode.version, etag: record.etag, sizeBytes: record.sizeBytes)
         }
         if !isFrozen, record.restore != nil, let file = openFiles[handle] { hold(file, record) }
         let isDirect = isFrozen || isBesideOther

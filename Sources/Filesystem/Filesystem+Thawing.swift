@@ -11,16 +11,17 @@ extension Filesystem {
     /// What `open` does with a frozen object: true to open it (its reads will wait), false when it turned out to be
     /// restored; else the error that `on_frozen` says.
     func mayOpenFrozen(
-        _ number: UInt64, _ key: ObjectKey, _ record: ObjectRecord, _ caller: Caller
+        _ inode: Inode, _ record: ObjectRecord, _ caller: Caller
     ) async throws(FileError) -> Bool {
-        let policy = configuration.frozen
+        let (policy, key) = (configuration.frozen, inode.key)
         if policy.behaviour == .refuse { throw refused(key, record) }
         try refuseDenied("open", of: key, caller)
         if policy.eagainAt == .read { return true }
         let rules = rules(record)
         if policy.isWorthWaiting(rules) { return true }
         let requester = Requester(.reader, "\(caller)")
-        if case .readable = try await obtain(key, record, policy.order(rules), requester, until: .submission) {
+        let target = RestoreTarget(key: key, version: inode.version, record: record, rules: rules)
+        if case .readable = try await obtain(target, policy.order(rules), requester, until: .submission) {
             return false
         }
         log.notice("open of \(key) answers EAGAIN: its restore is under way\(expectation(record, rules))")
@@ -43,16 +44,17 @@ extension Filesystem {
         try refuseDenied("read", of: key, caller)
         let record = try await recordOfFrozen(file)
         let rules = rules(record)
+        let target = RestoreTarget(key: key, version: file.content.version, record: record, rules: rules)
         let order = policy.order(rules)
         let requester = Requester(.reader, "\(caller)")
         guard policy.isWorthWaiting(rules) else {
-            if case .readable = try await obtain(key, record, order, requester, until: .submission) { return }
+            if case .readable = try await obtain(target, order, requester, until: .submission) { return }
             if policy.eagainAt == .read { throw .frozen }
             log.notice("read of \(key) is not made to wait: its restore is under way\(expectation(record, rules))")
             throw .timedOut
         }
         let deadline = policy.waitMax.map { ContinuousClock.now + $0 }
-        _ = try await obtain(key, record, order, requester, until: .copy(until: deadline))
+        _ = try await obtain(target, order, requester, until: .copy(until: deadline))
     }
 
     /// Restores an object because somebody asked for it by name. Answers once the provider has taken the request.
@@ -74,8 +76,8 @@ extension Filesystem {
             }
             throw FileError(error)
         }
-        _ = try await obtain(
-            inode.key, record, order, Requester(.command, "\(caller)"), until: .submission)
+        let target = RestoreTarget(key: inode.key, version: inode.version, record: record, rules: rules)
+        _ = try await obtain(target, order, Requester(.command, "\(caller)"), until: .submission)
     }
 
     /// Restores everything below a directory. Answers once that is a promise; the objects are found and asked for after
@@ -98,7 +100,7 @@ extension Filesystem {
                 try await restores.cancelQueued(below: directory.prefix)
                 return restoresCancelled(below: directory.prefix)
             }
-            return try await restores.cancel(inode.key, version: nil)
+            return try await restores.cancel(inode.key, version: inode.version)
         } catch {
             guard case .nothingToCancel = error, inode.directory == nil else {
                 throw failedRestore(inode.key, error)
@@ -108,7 +110,7 @@ extension Filesystem {
         guard case .restored = context.state(of: record, at: .now()), let home = inode.home else {
             throw .noSuchAttribute
         }
-        do throws(StoreError) { try await store.refreeze(inode.key, version: nil) } catch {
+        do throws(StoreError) { try await store.refreeze(inode.key, version: inode.version) } catch {
             report("refreezing", inode.key, error)
             throw FileError(error)
         }
@@ -132,20 +134,18 @@ extension Filesystem {
     }
 
     private func obtain(
-        _ key: ObjectKey, _ record: ObjectRecord, _ order: RestoreOrder, _ requester: Requester,
-        until patience: RestorePatience
+        _ target: RestoreTarget, _ order: RestoreOrder, _ requester: Requester, until patience: RestorePatience
     ) async throws(FileError) -> RestoreAnswer {
-        let target = RestoreTarget(key: key, version: nil, record: record, rules: rules(record))
-        restoreBegins(key)
+        restoreBegins(target.key, version: target.version)
         do throws(RestoreError) {
             return try await restores.obtain(target, order, for: requester, until: patience)
         } catch {
             switch error {
             // Only who asked has given up.
             case .interrupted, .timedOut: break
-            default: restoreEnded(key, error)
+            default: restoreEnded(target.key, version: target.version, error)
             }
-            throw failedRestore(key, error)
+            throw failedRestore(target.key, error)
         }
     }
 
@@ -167,8 +167,8 @@ extension Filesystem {
     }
 
     /// The object, if it is wished for and not settled.
-    func pendingRestore(_ key: ObjectKey) async throws(FileError) -> RestoreRow? {
-        do throws(RestoreError) { return try await restores.pendingRestore(of: key, version: nil) } catch {
+    func pendingRestore(_ key: ObjectKey, version: String?) async throws(FileError) -> RestoreRow? {
+        do throws(RestoreError) { return try await restores.pendingRestore(of: key, version: version) } catch {
             throw failedRestore(key, error)
         }
     }
@@ -179,7 +179,7 @@ extension Filesystem {
             case .restored(let until?) = context.state(of: record, at: .now()),
             !file.isHeld.exchange(true, ordering: .acquiringAndReleasing)
         else { return }
-        let target = RestoreTarget(key: file.content.key, version: nil, record: record, rules: rules)
+        let target = RestoreTarget(key: file.content.key, version: file.content.version, record: record, rules: rules)
         restores.hold(target, until: until)
     }
 

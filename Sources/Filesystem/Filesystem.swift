@@ -72,7 +72,7 @@ package final class Filesystem: Sendable {
             store: store, context: context, writer: writer, reader: reader, settings: settings, log: log,
             learned: { news in await reference.value?.learned(news) },
             ended: { key, version, failure in
-                if version == nil { reference.value?.restoreEnded(key, failure) }
+                reference.value?.restoreEnded(key, version: version, failure)
             })
         reference.value = self
     }

@@ -36,6 +36,8 @@ struct Inode: Sendable {
     enum Restore: Sendable { case none, underWay, failed }
 
     var key: ObjectKey { home?.key(of: segment) ?? .empty }
+    /// The version that a file below `.versions` is; nil for an object as it is.
+    var version: String? { home?.version(of: segment) }
 }
 
 /// The inodes that the kernel knows, by number. One lock, a leaf; every operation under it is short and calls nobody.

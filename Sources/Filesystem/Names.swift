@@ -6,17 +6,23 @@ internal import Wire
 /// back, and no two segments of one directory share a name:
 ///
 ///     %~SEGMENT   a segment that no path can name: empty, `.`, `..`, with a NUL, or one that itself begins with `%~`
-///                 or `%=`
+///                 or `%=`; and `.versions`, whose name is taken (`Directory.View`)
 ///     %=SEGMENT   an object `a` beside keys `a/…`: the directory has the name `a`, the object this one
 ///
-/// where `%` and NUL in SEGMENT are written `%25` and `%00`. A name that would pass 255 bytes ends, after as much of
+/// where `%` and NUL in SEGMENT are written `%25` and `%00`. Version ids are names in the same way; a slash in one,
+/// which no segment has, is `%2F`. A name that would pass 255 bytes ends, after as much of
 /// the segment as fits, in `%#` and 128 bits of the segment's SHA-256.
 package enum Names {
     static let bytesMax = 255
+    /// The directory of versions, which every directory has and none shows.
+    static let versions = Array(".versions".utf8)
+    /// What stands for it where segments do: no segment of a key is this.
+    static let versionsSegment = Array("/.versions/".utf8)
     private static let escaped = Array("%~".utf8)
     private static let shadowed = Array("%=".utf8)
     private static let hashMark = Array("%#".utf8)
     private static let hashDigits = 32
+    private static let slash = UInt8(ascii: "/")
 
     /// The file name of a segment (without the slash that ends a directory's). `isShadowed`: an object whose key is
     /// also a directory.
@@ -39,23 +45,28 @@ package enum Names {
         case hashed(leading: [UInt8], isShadowed: Bool)
     }
 
-    /// Nil for a name that no segment has.
-    package static func query(_ name: [UInt8]) -> Query? {
+    /// Nil for a name that no segment has. Only of version ids is one asked for that has a slash.
+    package static func query(_ name: [UInt8], mayHaveSlash: Bool = false) -> Query? {
         let isShadowed = name.starts(with: shadowed)
         guard isShadowed || name.starts(with: escaped) else { return isPlain(name) ? .segment(name) : nil }
         let body = name[2...]
         if let mark = body.indices.dropLast().last(where: { body[$0] == hashMark[0] && body[$0 + 1] == hashMark[1] }) {
-            guard let leading = decode(body[..<mark]) else { return nil }
+            guard let leading = decode(body[..<mark]), mayHaveSlash || !leading.contains(slash) else { return nil }
             return .hashed(leading: leading, isShadowed: isShadowed)
         }
-        guard let segment = decode(body), Self.name(of: segment, isShadowed: isShadowed) == name else { return nil }
+        guard let segment = decode(body), mayHaveSlash || !segment.contains(slash),
+            Self.name(of: segment, isShadowed: isShadowed) == name
+        else { return nil }
         return isShadowed ? .shadowed(segment) : .segment(segment)
     }
 
     /// Whether the segment is a file name as it is.
     static func isPlain(_ segment: some Collection<UInt8>) -> Bool {
         let dot = UInt8(ascii: ".")
-        guard !segment.isEmpty, segment.count <= bytesMax, !segment.contains(0) else { return false }
+        guard !segment.isEmpty, segment.count <= bytesMax, !segment.contains(where: { $0 == 0 || $0 == slash }) else {
+            return false
+        }
+        if segment.first == dot, segment.elementsEqual(versions) { return false }
         if segment.count <= 2, segment.allSatisfy({ $0 == dot }) { return false }
         return !segment.starts(with: escaped) && !segment.starts(with: shadowed)
     }
@@ -67,6 +78,7 @@ package enum Names {
             switch byte {
             case UInt8(ascii: "%"): encoded += Array("%25".utf8)
             case 0: encoded += Array("%00".utf8)
+            case slash: encoded += Array("%2F".utf8)
             default: encoded.append(byte)
             }
         }
@@ -82,7 +94,7 @@ package enum Names {
         var taken: [UInt8] = []
         var length = 0
         for byte in segment {
-            length += byte == UInt8(ascii: "%") || byte == 0 ? 3 : 1
+            length += byte == UInt8(ascii: "%") || byte == 0 || byte == slash ? 3 : 1
             if length > encodedBytesMax { break }
             taken.append(byte)
         }

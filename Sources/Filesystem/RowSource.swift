@@ -2,24 +2,42 @@ internal import Metadata
 internal import Synchronization
 internal import ThawCore
 
+/// Where the rows of an open directory come from.
+protocol EntrySource: Sendable {
+    /// The next rows in listing order, perhaps none; nil after the last.
+    mutating func next() async throws(FileError) -> [MetadataRow]?
+}
+
 /// Rows of a directory in listing order, from a listing that is complete and fresh or from one under way.
-struct RowSource: Sendable {
+struct RowSource: EntrySource {
     let prefix: ObjectKey
     let reader: MetadataReader
     /// Nil when the listing in `state` is complete.
     let listing: DirectoryListing?
     let state: ListingState
     let fail: @Sendable (MetadataError) -> FileError
+    private var last: [UInt8]?
 
     private static let pageRows = 1000
 
-    /// The next rows after `segment`, or nil after the last. Rows that a lookup found ahead of the listing wait for it.
-    func next(after segment: [UInt8]?) async throws(FileError) -> [MetadataRow]? {
-        try await listing?.advance(beyond: segment)
+    init(
+        prefix: ObjectKey, reader: MetadataReader, listing: DirectoryListing?, state: ListingState,
+        fail: @escaping @Sendable (MetadataError) -> FileError
+    ) {
+        self.prefix = prefix
+        self.reader = reader
+        self.listing = listing
+        self.state = state
+        self.fail = fail
+    }
+
+    /// Rows that a lookup found ahead of the listing wait for it.
+    mutating func next() async throws(FileError) -> [MetadataRow]? {
+        try await listing?.advance(beyond: last)
         let through = await listing?.isComplete ?? true ? nil : await listing?.through
         var rows: [MetadataRow]
         do throws(MetadataError) {
-            rows = try await reader.page(below: prefix, state: state, after: segment, limit: Self.pageRows)
+            rows = try await reader.page(below: prefix, state: state, after: last, limit: Self.pageRows)
         } catch {
             throw fail(error)
         }
@@ -27,15 +45,18 @@ struct RowSource: Sendable {
         if rows.isEmpty {
             // Everything up to `through` may have been deleted or refreshed meanwhile: look beyond it.
             guard let through else { return nil }
-            return try await next(after: through)
+            last = through
+            return try await next()
         }
+        last = rows.last?.segment
         return rows
     }
 }
 
 extension Filesystem {
     /// Where to read the directory's rows from now.
-    func rowSource(of directory: Directory) async throws(FileError) -> RowSource {
+    func entrySource(of directory: Directory) async throws(FileError) -> any EntrySource {
+        if directory.view != .objects { return versionRows(of: directory) }
         let state: ListingState
         do throws(MetadataError) {
             state = try await reader.state(of: directory.prefix)

@@ -11,7 +11,7 @@ import Wire
 struct NamesTests {
     private let awkward = [
         "", ".", "..", "...", "%", "%~", "%=", "%#", "%~a", "%=a", "%25", "%~%25", "%~%~", "a%~", "a\0b", "\0", "%~\0", "%#0",
-        "%~%#0", "-", "~", " ", "\n", "é", "e\u{301}",
+        "%~%#0", "-", "~", " ", "\n", "é", "e\u{301}", ".versions", "%~.versions", ".versionss",
     ]
 
     @Test("every awkward segment has a name that a path can have, and reads back as itself")
@@ -69,6 +69,27 @@ struct NamesTests {
                 }
             }
         }
+    }
+
+    @Test("a version id is a file name too, with a slash in it or however long it is, and only version ids have slashes")
+    func versionIDs() {
+        for id in ["null", "CAEQNRiBgID8rumR2hYi", "3/L4+rmgS", "/", "a/", "../..", ".versions", "%2F", "%~a/b"] {
+            let bytes = Array(id.utf8)
+            let name = Names.name(of: bytes, isShadowed: false)
+            #expect(isFileName(name))
+            #expect(Names.query(name, mayHaveSlash: true) == .segment(bytes))
+            if id.contains("/") { #expect(Names.query(name) == nil) }
+        }
+        #expect(Names.name(of: Array("null".utf8), isShadowed: false) == Array("null".utf8))
+        let long = Array(String(repeating: "a/", count: 512).utf8)
+        let name = Names.name(of: long, isShadowed: false)
+        #expect(isFileName(name))
+        guard case .hashed(let leading, false) = Names.query(name, mayHaveSlash: true) else {
+            Issue.record("a long id is not found by its beginning")
+            return
+        }
+        #expect(!leading.isEmpty && long.starts(with: leading))
+        #expect(Names.query(name) == nil)
     }
 
     @Test("the hash mark is cut between characters, so that a long name stays text")

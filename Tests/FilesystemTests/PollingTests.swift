@@ -61,7 +61,7 @@ private struct OpenFile {
     func restore() { fixture.store.change(key) { $0.restore = .restored(until: nil) } }
 
     /// Somebody looks at it.
-    func learn() async { await fixture.filesystem.learned(key, fixture.store.record(key)) }
+    func learn() async { await fixture.filesystem.learned(key, version: nil, fixture.store.record(key)) }
 
     /// Polled while its restore is under way.
     static func waiting() async throws -> OpenFile {
@@ -150,7 +150,7 @@ struct PollingTests {
             file.fixture.store.put(key, [4], class: "ColdArchive")
             await file.learn()
         default:
-            file.fixture.filesystem.restoreEnded(key, .failed("lost"))
+            file.fixture.filesystem.restoreEnded(key, version: nil, .failed("lost"))
         }
         #expect(file.told.notices == 1)
         #expect(file.poll() == .failed)
@@ -159,7 +159,7 @@ struct PollingTests {
     @Test("after a restore that failed, a read asks anew and its pollers wait anew")
     func again() async throws {
         let file = try await OpenFile.waiting()
-        file.fixture.filesystem.restoreEnded(key, .failed("lost"))
+        file.fixture.filesystem.restoreEnded(key, version: nil, .failed("lost"))
         #expect(file.told.notices == 1)
         #expect(await file.read() == .frozen)
         #expect(file.poll() == .waiting)

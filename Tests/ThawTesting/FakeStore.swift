@@ -58,12 +58,13 @@ package final class FakeStore: ObjectStore {
 
     // MARK: Setting up
 
-    /// From here on what is put or removed leaves the versions before it: `v1`, `v2`, ... in the order of all puts.
+    /// From here on what is put or removed leaves the versions before it. A version is called `v` and the number of
+    /// the put or removal, unless a put names it.
     package func keepVersions() { state.withLock { $0.keepsVersions = true } }
 
     package func put(
         _ key: ObjectKey, _ content: [UInt8] = [], class name: String = "Standard", restore: RestoreHeader? = nil,
-        archiveStatus: String? = nil
+        archiveStatus: String? = nil, version: String? = nil
     ) {
         state.withLock { state in
             state.puts += 1
@@ -71,7 +72,7 @@ package final class FakeStore: ObjectStore {
                 sizeBytes: UInt64(content.count), modified: Timestamp(seconds: 1_700_000_000),
                 etag: "\"\(state.puts)\"",
                 storageClass: StorageClass(name), restore: restore, archiveStatus: archiveStatus,
-                versionID: state.keepsVersions ? "v\(state.puts)" : nil)
+                versionID: state.keepsVersions ? version ?? "v\(state.puts)" : nil)
             state.add(Version(id: record.versionID ?? "null", object: Object(record: record, content: content)), to: key)
         }
     }
@@ -207,7 +208,8 @@ package final class FakeStore: ObjectStore {
         var last: ObjectKey?
         for key in objects.keys.sorted() where key.hasPrefix(request.prefix) {
             if request.continuationToken == nil, let after = request.startAfter, key <= after { continue }
-            let name = Self.name(of: key, request.prefix, request.delimiter)
+            let shared = Self.commonPrefix(of: key, request.prefix, request.delimiter)
+            let name = shared ?? key
             if let start, name <= start { continue }
             if name == last { continue }
             if page.objects.count + page.prefixes.count == min(request.keysMax, limit) {
@@ -215,12 +217,12 @@ package final class FakeStore: ObjectStore {
                 break
             }
             last = name
-            if name == key, var record = objects[key]?.record {
+            if let shared {
+                page.prefixes.append(shared)
+            } else if var record = objects[key]?.record {
                 // Listings of objects do not tell the version.
                 record.versionID = nil
                 page.objects.append(ListedObject(key: key, record: record))
-            } else {
-                page.prefixes.append(name)
             }
         }
         return page
@@ -232,21 +234,22 @@ package final class FakeStore: ObjectStore {
         var page = VersionPage(versions: [], prefixes: [], next: nil)
         var last: VersionMarker?
         for key in history.keys.sorted() where key.hasPrefix(request.prefix) {
-            let name = Self.name(of: key, request.prefix, request.delimiter)
-            if name != key, name == last?.key { continue }
+            let shared = Self.commonPrefix(of: key, request.prefix, request.delimiter)
+            let name = shared ?? key
+            if shared != nil, name == last?.key { continue }
             if let after = request.after, name < after.key || name == after.key && after.versionID == nil { continue }
             var versions = (history[key] ?? [])[...]
             if let after = request.after, after.key == name {
                 versions = versions.drop { $0.id != after.versionID }.dropFirst()
             }
-            for version in name == key ? versions : versions.prefix(1) {
+            for version in shared == nil ? versions : versions.prefix(1) {
                 if page.versions.count + page.prefixes.count == limit {
                     page.next = last
                     return page
                 }
-                last = VersionMarker(key: name, versionID: name == key ? version.id : nil)
-                if name != key {
-                    page.prefixes.append(name)
+                last = VersionMarker(key: name, versionID: shared == nil ? version.id : nil)
+                if let shared {
+                    page.prefixes.append(shared)
                     continue
                 }
                 var record = version.object?.record
@@ -259,10 +262,10 @@ package final class FakeStore: ObjectStore {
         return page
     }
 
-    /// The key, or the common prefix that it is listed under. A key that ends in the delimiter is its own prefix.
-    private static func name(of key: ObjectKey, _ prefix: ObjectKey, _ delimiter: UInt8?) -> ObjectKey {
+    /// The common prefix that the key is listed under; nil when it is listed itself.
+    private static func commonPrefix(of key: ObjectKey, _ prefix: ObjectKey, _ delimiter: UInt8?) -> ObjectKey? {
         let rest = key.bytes.dropFirst(prefix.bytes.count)
-        guard let delimiter, let cut = rest.firstIndex(of: delimiter) else { return key }
+        guard let delimiter, let cut = rest.firstIndex(of: delimiter) else { return nil }
         return ObjectKey(key.bytes[...cut])
     }
 

@@ -1,13 +1,11 @@
 """What a read of a frozen file meets: waiting, its limits, and errors, as `on_frozen` and its companions say."""
 
-import datetime
-import email.utils
 import os
-import re
 
 import pytest
 
-from support.archive import ARCHIVES, attribute, count, put, restores, s3_client, set_attribute, thaw
+from support.archive import (
+    ARCHIVES, attribute, count, put, restored_hours, restores, s3_client, set_attribute, thaw)
 from support.mount import Mount, wait_until
 from support.reader import Program, Reader, is_blocked_reading, read, run, sha256
 
@@ -63,13 +61,6 @@ def test_restore_wait_forever_waits_for_the_slowest_class(emulator, archive, tmp
             reader.wait_until_blocked()
             thaw(emulator, "f", archive.slow_span, mount.path / "f")
             assert reader.result() == READ_BACK
-
-
-def restored_hours(emulator, key):
-    """How long the copy lasts from now on by the store's clock, in hours, as boto3 hears it."""
-    header = s3_client(emulator).head_object(Bucket="bkt", Key=key)["Restore"]
-    expiry = email.utils.parsedate_to_datetime(re.search('expiry-date="(.*?)"', header)[1])
-    return (expiry - datetime.datetime.fromisoformat(emulator.clock()["now"])).total_seconds() / 3600
 
 
 @pytest.mark.parametrize("dialect, storage_class, options, span, days", [
@@ -216,6 +207,8 @@ def test_an_object_deleted_while_it_is_restored_ends_the_wait(emulator, archive,
         reader.wait_until_blocked()
         s3_client(emulator).delete_object(Bucket="bkt", Key="f")
         assert reader.result() in {("read", "ENOENT"), ("read", "ESTALE")}
+        wait_until(lambda: read(mount.path / "f") == ("open", "ENOENT"), "the file to be gone")
+        assert restores(emulator) == 1
 
 
 def test_an_object_replaced_while_it_is_restored_is_stale(emulator, archive, tmp_path):
@@ -224,6 +217,8 @@ def test_an_object_replaced_while_it_is_restored_is_stale(emulator, archive, tmp
         reader.wait_until_blocked()
         put(emulator, "f", b"another content")
         assert reader.result() == ("read", "ESTALE")
+        assert read(mount.path / "f") == ("ok", sha256(b"another content"))
+        assert restores(emulator) == 1
 
 
 def test_a_restore_that_the_provider_loses_is_an_error(emulator, archive, tmp_path):

@@ -14,6 +14,7 @@ AWKWARD = [
     b"d/..", b"nul\x00inside", b"n\x00/f",
     b"both", b"both/below", b"both-b", b"both.b", b"both!", b"both//", b"marker/", b"marker/f",
     b"%~escaped", b"%=shadowed", b"%~", b"%=", b"%", b"%%", b"%25", b"%00", b"%2F", b"%#x",
+    b".versions", b".versions/f", b"d/.versions", b"%~.versions",
     b"with blank", b" leading blank", b"trailing blank ", b"a+b", b"a&b=c", b"a?b", b"a#b", b"100%", b"new\nline",
     b"tab\there", b"back\\slash", b"quo\"te'", b"*", b"[a]", b"-rf", b"~", b"$HOME", b"`id`", b"c:d", b"<x>", b"]]>",
     "häßlich".encode(), "日本語".encode(), "🧊❄️".encode(), "e\u0301".encode(), "\u00e9".encode(),

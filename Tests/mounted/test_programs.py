@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 
-from support.archive import put, restores, thaw
+from support.archive import attribute, put, restores, set_attribute, thaw
 from support.mount import wait_until
 from support.reader import Program, run
 
@@ -61,16 +61,32 @@ def test_a_program_waits_and_gets_the_right_bytes(emulator, archive, tmp_path, s
         assert restores(emulator) == 1
 
 
-@pytest.mark.parametrize("policy", ["eagain", "refuse"])
+@pytest.mark.parametrize("policy", ["too slow", "eagain", "refuse"])
 def test_a_program_that_is_not_made_to_wait_fails_and_says_so(emulator, archive, tmp_path, script, policy):
-    put(emulator, "f", CONTENT, archive.quick)
-    with archive.mount(emulator, tmp_path, on_frozen=policy):
+    put(emulator, "f", CONTENT, archive.slow if policy == "too slow" else archive.quick)
+    options = {"restore_tier": "Standard"} if policy == "too slow" else {"on_frozen": policy}
+    with archive.mount(emulator, tmp_path, **options):
         done = run("bash", "-c", script)
         assert done.returncode != 0
         assert done.stderr
         out = tmp_path / "out"
         assert not out.exists() or out.stat().st_size == 0
-        assert restores(emulator) == (1 if policy == "eagain" else 0)
+        assert restores(emulator) == (0 if policy == "refuse" else 1)
+
+
+# What reads EAGAIN as the end of the file: the reason why it comes from `open` unless somebody asks for it.
+FOOLED = {"shutil.copyfile"}
+
+
+def test_eagain_from_read_is_an_error_to_all_but_the_programs_known_for_it(
+        emulator, archive, tmp_path, request, script):
+    put(emulator, "f", CONTENT, archive.quick)
+    with archive.mount(emulator, tmp_path, on_frozen="eagain", eagain_at="read"):
+        done = run("bash", "-c", script)
+        assert (done.returncode == 0) == (request.node.callspec.params["script"] in FOOLED), done.stderr
+        out = tmp_path / "out"
+        assert not out.exists() or out.stat().st_size == 0
+        assert restores(emulator) == 1
 
 
 def test_a_frozen_script_runs_once_it_is_thawed(emulator, archive, tmp_path):
@@ -97,6 +113,61 @@ def test_a_frozen_binary_is_mapped_and_runs_once_it_is_thawed(emulator, archive,
         with Program(loader, mount.path / "echo", "thawed") as program:
             thaw(emulator, "echo", archive.quick_span)
             assert program.finish() == (0, "thawed\n", "")
+
+
+@pytest.mark.parametrize("shell_error, options", [
+    ("Resource temporarily unavailable", {"on_frozen": "eagain"}), ("Object is remote", {"on_frozen": "refuse"}),
+    (None, {}),
+], ids=["eagain", "refuse", "block"])
+def test_the_kernel_executes_a_frozen_binary_once_it_is_thawed(emulator, archive, tmp_path, shell_error, options):
+    with open("/bin/echo", "rb") as binary:
+        put(emulator, "echo", binary.read(), archive.quick)
+    with archive.mount(emulator, tmp_path, umask="022", **options) as mount:
+        command = ["sh", "-c", 'exec "$0" thawed', mount.path / "echo"]
+        if shell_error:
+            done = run(*command)
+            assert done.returncode != 0 and shell_error in done.stderr, done
+            return
+        with Program(*command) as program:
+            thaw(emulator, "echo", archive.quick_span)
+            assert program.finish() == (0, "thawed\n", "")
+        assert restores(emulator) == 1
+
+
+# Maps a file as argv[2] says; prints the digest of its pages, or the errno of mmap.
+MAPPING = """
+import errno, hashlib, mmap, sys
+with open(sys.argv[1], "rb") as source:
+    try:
+        pages = mmap.mmap(source.fileno(), 0, getattr(mmap, sys.argv[2]), mmap.PROT_READ)
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+    else:
+        print(hashlib.sha256(pages).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("sharing", ["MAP_PRIVATE", "MAP_SHARED"])
+def test_a_mapping_shows_the_right_bytes_or_is_refused(emulator, archive, tmp_path, sharing):
+    put(emulator, "f", CONTENT, archive.quick)
+    command = [sys.executable, "-I", "-c", MAPPING, tmp_path / "mnt/f", sharing]
+    right = (0, hashlib.sha256(CONTENT).hexdigest() + "\n", "")
+    with archive.mount(emulator, tmp_path):
+        with Program(*command) as program:
+            wait_until(lambda: restores(emulator) == 1 or not program.is_running(), "the restore")
+            if not program.is_running():
+                # Shared, of a file opened with direct I/O: some kernels refuse it.
+                assert sharing == "MAP_SHARED" and program.finish() == (0, "ENODEV\n", "")
+                assert restores(emulator) == 0
+                emulator.set_object("bkt", "f", state="restored")
+            else:
+                thaw(emulator, "f", archive.quick_span)
+                assert program.finish() == right
+        # What is opened once the copy is known is mapped by every kernel.
+        assert set_attribute(tmp_path / "mnt/f", "refresh") is None
+        wait_until(lambda: attribute(tmp_path / "mnt/f", "restore_status") == "restored", "the restore")
+        assert run(*command).stdout == right[1]
+        assert restores(emulator) <= 1
 
 
 def test_tar_of_a_tree_has_every_byte_of_every_file(emulator, archive, tmp_path):

@@ -1,6 +1,9 @@
 """The two dialects side by side: what a test of frozen objects needs to know of each."""
 
 import dataclasses
+import datetime
+import email.utils
+import re
 
 import boto3
 from botocore.config import Config
@@ -23,6 +26,11 @@ class Archive:
     @property
     def source(self):
         return f"{self.dialect}://bkt"
+
+    @property
+    def quick_wish(self):
+        """The wish by name that takes `quick_span`."""
+        return f"tier={self.quick_options['restore_tier']}" if self.quick_options else ""
 
     def mount(self, emulator, directory, **options):
         """A mount whose reads wait for objects of the quick class."""
@@ -86,3 +94,31 @@ def set_attribute(path, name, value=""):
     """Runs setfattr; answers None, or what it says went wrong."""
     done = run("setfattr", "-n", f"user.thaw.{name}", "-v", value, path)
     return None if done.returncode == 0 else done.stderr.rsplit(":", 1)[1].strip()
+
+
+def remove_attribute(path, name):
+    """Runs `setfattr -x`; answers None, or what it says went wrong."""
+    done = run("setfattr", "-x", f"user.thaw.{name}", path)
+    return None if done.returncode == 0 else done.stderr.rsplit(":", 1)[1].strip()
+
+
+def counts(directory):
+    """What `user.thaw.restore` says of a directory, as numbers: objects, bytes, frozen, queued, …"""
+    return {name: int(number) for name, number in (word.split("=") for word in attribute(directory, "restore").split())}
+
+
+def restored_keys(emulator):
+    """The keys of the RestoreObject requests that the store has taken, in order, with repetitions."""
+    return sorted(line["key"] for line in emulator.requests()["requests"]
+                  if line["op"] == "RestoreObject" and line["status"] in (200, 202))
+
+
+def restore_header(emulator, key, **version):
+    """What the store says of the object's restore, as boto3 hears it; None when there is none."""
+    return s3_client(emulator).head_object(Bucket="bkt", Key=key, **version).get("Restore")
+
+
+def restored_hours(emulator, key):
+    """How long the copy lasts from now on by the store's clock, in hours."""
+    expiry = email.utils.parsedate_to_datetime(re.search('expiry-date="(.*?)"', restore_header(emulator, key))[1])
+    return (expiry - datetime.datetime.fromisoformat(emulator.clock()["now"])).total_seconds() / 3600

@@ -9,6 +9,7 @@
 import hashlib
 import os
 import pathlib
+import select
 import signal
 import subprocess
 import sys
@@ -34,6 +35,24 @@ try:
 except OSError as error:
     failed("read", error)
 print("ok", digest.hexdigest())
+"""
+
+# For each line on its input reads so many bytes more, and answers `COUNT SHA256 ERRNO`: of all the bytes so far, and
+# what ended the step early, or 0.
+STEP = """
+import errno, hashlib, os, sys
+descriptor = os.open(sys.argv[1], os.O_RDONLY)
+digest = hashlib.sha256()
+count = 0
+for line in sys.stdin:
+    end, ended = count + int(line), 0
+    try:
+        while count < end and (piece := os.read(descriptor, min(end - count, 1 << 20))):
+            digest.update(piece)
+            count += len(piece)
+    except OSError as error:
+        ended = errno.errorcode[error.errno]
+    print(count, digest.hexdigest(), ended, flush=True)
 """
 
 
@@ -113,6 +132,34 @@ class Reader(Program):
         status, output, errors = self.finish(seconds)
         assert output, f"the reader ended with {status}: {errors}"
         return tuple(output.split())
+
+
+class Stepper(Program):
+    """Has a file open, and reads it in steps, when told to."""
+
+    def __init__(self, path):
+        self.path = path
+        super().__init__(sys.executable, "-I", "-S", "-c", STEP, path, stdin=subprocess.PIPE)
+        assert self.step(0)[0] == 0
+
+    def start_step(self, size):
+        self.process.stdin.write(f"{size}\n")
+        self.process.stdin.flush()
+
+    def end_step(self, seconds=PROGRAM_SECONDS):
+        """`(COUNT, SHA256, ERRNO)` of all that was read so far; ERRNO is None when nothing ended the step early."""
+        assert select.select([self.process.stdout], [], [], seconds)[0], f"no answer within {seconds} s"
+        line = self.process.stdout.readline()
+        assert line, f"the program ended with {self.finish()}"
+        count, digest, errno = line.split()
+        return int(count), digest, None if errno == "0" else errno
+
+    def step(self, size):
+        self.start_step(size)
+        return self.end_step()
+
+    def is_blocked(self):
+        return is_blocked_reading(self.pid, self.path)
 
 
 def read(path):
