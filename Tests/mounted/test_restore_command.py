@@ -12,7 +12,7 @@ import termios
 
 import pytest
 
-from support.archive import attribute, count, put, restores, set_attribute
+from support.archive import attribute, count, restores, s3_client, set_attribute
 from support.command import Thawfs, request_id, thawfs, thawfs_json
 from support.emulator import Emulator
 from support.mount import Mount, wait_until
@@ -143,6 +143,25 @@ def make(tmp_path):
     path = tmp_path / "other"
     path.mkdir()
     return path
+
+
+def test_a_version_is_restored_and_no_other(emulator, archive, tmp_path):
+    client = s3_client(emulator)
+    client.put_bucket_versioning(Bucket="bkt", VersioningConfiguration={"Status": "Enabled"})
+    versions = [client.put_object(Bucket="bkt", Key="d/f", Body=b"x")["VersionId"] for _ in range(3)]
+    for version in versions:
+        emulator.set_object("bkt", "d/f", version=version, **{"class": archive.slow})
+    with Mount(emulator, archive.source, tmp_path) as mount:
+        directory = mount.path / "d/.versions/f"
+        refused = thawfs("restore", "-r", directory, directory.parent)
+        assert refused.returncode == 1
+        assert refused.stderr.count("is a directory of versions; name the versions to restore") == 2
+        assert restores(emulator) == 0
+        assert request_id(thawfs("restore", directory / versions[0])) == 1
+        wait_for_restores(emulator, 1)
+        assert status(directory / versions[0]) == "restoring"
+        assert {status(path) for path in (directory / versions[1], mount.path / "d/f")} == {"frozen"}
+        assert thawfs_json("status", directory / versions[0])["file"]["version_id"] == versions[0]
 
 
 # -- Lists of files

@@ -30,6 +30,9 @@ struct Path: CustomStringConvertible {
         return String(cString: current) + "/" + description
     }
 
+    /// Whether this is a `.versions` of a mount, or below one.
+    var isAmongVersions: Bool { absolute.split(separator: "/").contains(".versions") }
+
     /// The value of `user.thaw.NAME`.
     func attribute(_ name: String) throws(ExtendedAttribute.Failure) -> [UInt8] {
         try ExtendedAttribute.value("user.thaw." + name, of: bytes)

@@ -38,10 +38,15 @@ struct PathSelection {
         guard !isDirectory || isRecursive else {
             return complain("\(path) is a directory; -r restores all that is below it")
         }
+        // Its key is that of what is there now.
+        guard !isDirectory || !path.isAmongVersions else {
+            return complain("\(path) is a directory of versions; name the versions to restore")
+        }
         do throws(ExtendedAttribute.Failure) {
-            let scope = RestoreScope(
-                key: ObjectKey(try path.attribute("key")), version: try Self.version(path), isTree: isDirectory)
-            groups[status.st_dev]?.scopes.append(scope)
+            let key = ObjectKey(try path.attribute("key"))
+            // Elsewhere the current version is meant, and to name it would cost a question to the store.
+            let version = path.isAmongVersions ? String(decoding: try path.attribute("version_id"), as: UTF8.self) : nil
+            groups[status.st_dev]?.scopes.append(RestoreScope(isDirectory ? .tree : .object, key, version: version))
         } catch {
             complain("\(path): \(errorText(error.errno))")
         }
@@ -67,12 +72,6 @@ struct PathSelection {
     private func daemonComplaint(_ path: Path) -> String {
         do { _ = try Daemon(servingPath: path) } catch { return "\(error)" }
         return "\(path): \(errorText(EACCES))"
-    }
-
-    /// Only there a name stands for a version; anywhere else the current one is meant, and not asked for.
-    private static func version(_ path: Path) throws(ExtendedAttribute.Failure) -> String? {
-        guard path.absolute.split(separator: "/").dropLast().contains(".versions") else { return nil }
-        return String(decoding: try path.attribute("version_id"), as: UTF8.self)
     }
 
     static func reduced(_ scopes: [RestoreScope]) -> [RestoreScope] {

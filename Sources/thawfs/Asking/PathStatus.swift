@@ -9,7 +9,7 @@ struct PathStatus {
     private var values: [(name: String, text: String)] = []
 
     private static let ofFiles = [
-        "key", "version_id", "storage_class", "restore_status", "restore_expiry", "restore_tier", "restore_requested",
+        "key", "storage_class", "restore_status", "restore_expiry", "restore_tier", "restore_requested",
         "restore_eta",
     ]
 
@@ -19,8 +19,9 @@ struct PathStatus {
         var status = stat()
         guard stat(path.bytes, &status) == 0 else { throw UsageError("\(path): \(errorText(errno))") }
         isDirectory = status.st_mode & S_IFMT == S_IFDIR
-        // A version is told where it needs no question to the store.
-        for name in isDirectory ? ["key", "restore"] : Self.ofFiles where name != "version_id" {
+        // Elsewhere the version would cost a question to the store.
+        let version = path.isAmongVersions ? ["version_id"] : []
+        for name in isDirectory ? ["key", "restore"] : Self.ofFiles + version {
             do throws(ExtendedAttribute.Failure) {
                 let value = try path.attribute(name)
                 if name == "key" { values.append((name, "\(ObjectKey(value))")) } else { add(name, value) }
