@@ -29,6 +29,15 @@ struct ServerTests {
         }
     }
 
+    @Test("an answer that takes long is announced, and waited for")
+    func working() async throws {
+        try await withServer { socket in
+            var client = try ControlClient(connectingTo: socket, timeout: .seconds(30))
+            try client.send(["say": "late", "working": 3])
+            #expect(try client.receive() == ["said": "late"])
+        }
+    }
+
     @Test("only its owner may connect, wherever the umask stands")
     func mode() async throws {
         try await withServer { socket in
@@ -187,6 +196,7 @@ private func serveEcho(_ peer: ControlPeer, padding: Int = 0) async {
     do throws(ControlError) {
         while let line = try await peer.nextLine() {
             let text = JSON(line)?["say"]?.string
+            for _ in 0..<(JSON(line)?["working"]?.int ?? 0) { await peer.send("{\"working\":true}") }
             let answer: JSON = text.map { ["said": .init($0 + String(repeating: " ", count: padding))] }
                 ?? ["error": "expected a line with say"]
             await peer.send(answer.text)

@@ -1,4 +1,4 @@
-import Control
+import Glibc
 import Logging
 import Metadata
 import Restore
@@ -7,6 +7,7 @@ import Testing
 import ThawCore
 import ThawTesting
 
+@testable import Control
 @testable import thawfs
 
 /// Notes what is asked of it.
@@ -20,8 +21,13 @@ private final class FakeDesk: RestoreDesk {
 
     let state = Mutex(State())
     let failure: RestoreError?
+    /// Holds surveys back.
+    let gate: Gate?
 
-    init(failure: RestoreError? = nil) { self.failure = failure }
+    init(failure: RestoreError? = nil, gate: Gate? = nil) {
+        self.failure = failure
+        self.gate = gate
+    }
 
     func begin(_ wish: RestoreWish, target: String, for requester: Requester) -> Int64 { 17 }
 
@@ -33,7 +39,8 @@ private final class FakeDesk: RestoreDesk {
     func commit(_ request: Int64) { state.withLock { $0.committed.append(request) } }
     func abandon(_ request: Int64) { state.withLock { $0.abandoned.append(request) } }
 
-    func survey(_ wish: RestoreWish, _ scopes: [RestoreScope]) -> Survey {
+    func survey(_ wish: RestoreWish, _ scopes: [RestoreScope]) async -> Survey {
+        await gate?.pass()
         state.withLock { $0.surveyed.append(scopes.count) }
         var survey = Survey()
         survey.online = Tally(objects: scopes.count, bytes: 0)
@@ -69,6 +76,30 @@ struct ControlServiceTests {
         let answer = try await ask(desk, [["command": "survey"]] + Self.files(1500) + [Self.end])
         #expect(answer["survey"]?["online"]?["objects"] == 1500)
         #expect(desk.state.withLock { $0 } == .init(surveyed: [1000, 500]))
+    }
+
+    @Test("whoever waits long for an answer is told that it is being worked on")
+    func patience() async throws {
+        let gate = Gate()
+        let lines = try await serving(FakeDesk(gate: gate), patience: .milliseconds(1)) { socket in
+            let descriptor = try socket.connect(timeout: .seconds(30))
+            defer { close(descriptor) }
+            let command = Array("{\"command\":\"survey\"}\n{\"key\":\"k\"}\n{\"end\":true}\n".utf8)
+            #expect(send(descriptor, command, command.count, 0) == command.count)
+            var lines: [[UInt8]] = []
+            var buffer = LineBuffer(bytesMax: 4096)
+            var piece = [UInt8](repeating: 0, count: 4096)
+            while JSON(lines.last ?? [])?["survey"] == nil {
+                let count = recv(descriptor, &piece, piece.count, 0)
+                guard count > 0 else { break }
+                lines += try buffer.append(piece[..<count])
+                if !lines.isEmpty { gate.open() }
+            }
+            return lines
+        }
+        #expect(lines.count > 1)
+        #expect(lines.dropLast().allSatisfy { JSON($0) == ["working": true] })
+        #expect(JSON(lines.last ?? [])?["survey"]?["online"]?["objects"] == 1)
     }
 
     @Test("whoever hangs up before the end has asked for nothing")
@@ -125,21 +156,28 @@ struct ControlServiceTests {
 
 /// Sends lines to a service with this desk, and answers the reply.
 private func ask(_ desk: FakeDesk, _ lines: [JSON], hangingUp: Bool = false) async throws -> JSON {
+    try await serving(desk) { socket in
+        var client = try ControlClient(connectingTo: socket, timeout: .seconds(hangingUp ? 1 : 30))
+        for line in lines { try client.send(line) }
+        return try client.receive()
+    }
+}
+
+/// Runs `talk` on a thread of its own, beside a service: a client blocks, and the service needs the pool's threads.
+private func serving<Answer: Sendable>(
+    _ desk: FakeDesk, patience: Duration = .seconds(5), _ talk: @escaping @Sendable (ControlSocket) throws -> Answer
+) async throws -> Answer {
     let directory = try TemporaryDirectory()
     let socket = ControlSocket(directory: directory.path)
-    let service = ControlService(source: "oss://bkt", mountpoint: "/mnt", restores: desk)
+    let service = ControlService(source: "oss://bkt", mountpoint: "/mnt", restores: desk, patience: patience)
     let server = try ControlServer(at: socket, log: Logger(label: "test")) { await service.serve($0) }
-    let result: Result<JSON, any Error> = await withCheckedContinuation { continuation in
-        let talk: @Sendable () throws -> JSON = {
-            var client = try ControlClient(connectingTo: socket, timeout: .seconds(hangingUp ? 1 : 30))
-            for line in lines { try client.send(line) }
-            return try client.receive()
-        }
-        // A client blocks, and the service needs the pool's threads.
-        do { _ = try Thread(name: "client") { continuation.resume(returning: Result(catching: talk)) } } catch {
+    defer { server.stop() }
+    let result: Result<Answer, any Error> = await withCheckedContinuation { continuation in
+        do {
+            _ = try Thread(name: "client") { continuation.resume(returning: Result { try talk(socket) }) }
+        } catch {
             continuation.resume(returning: .failure(error))
         }
     }
-    server.stop()
     return try result.get()
 }

@@ -155,6 +155,16 @@ def test_what_failed_is_shown_with_the_stores_code(emulator, mount):
     assert "20 failed" in thawfs("status", mount.path).stdout
 
 
+def test_a_lane_that_the_store_slows_down_says_so(emulator, mount):
+    emulator.fault({"status": 503, "code": "SlowDown", "retry_after": 60}, op="RestoreObject")
+    thawfs("restore", "-r", mount.path / "cold")
+    wait_until(lambda: any(lane["paused"] for lane in status(mount)["lanes"]), "the lane to pause")
+    lane, = status(mount)["lanes"]
+    assert lane["per_second"] < lane["per_second_max"]
+    assert status(mount)["requests"][0]["stages"]["queued"]["objects"] == 20
+    assert f"paused: {lane['paused']}" in thawfs("status", mount.path).stdout
+
+
 def test_a_request_outlives_the_daemon(emulator, archive, mount):
     thawfs("restore", "-r", mount.path / "cold")
     wait_until_taken(mount, 1)

@@ -60,7 +60,7 @@ struct RestorePlan {
         try group.daemon.ask(
             [
                 "command": .string(command), "days": JSON(wish.days), "tier": JSON(wish.tier?.rawValue),
-                "requester": JSON("thawfs[\(getpid())] uid \(getuid())"), "target": JSON(target(group.scopes)),
+                "requester": JSON("\(Caller(thread: getpid(), uid: getuid()))"), "target": JSON(target(group.scopes)),
             ], followedBy: group.scopes.lazy.map(\.json), and: ["end": true])
     }
 

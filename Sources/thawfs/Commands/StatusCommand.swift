@@ -9,7 +9,7 @@ struct StatusCommand: ParsableCommand {
         commandName: "status", abstract: "Show restores, who waits on what, and how fast they go.",
         discussion: """
             Of every mount without an argument; of one mount by its mountpoint; of a file or directory by its path; of \
-            one request by its number.
+            one request by its number (./17 is a path).
             """)
 
     @Argument(help: "A mountpoint, a path on a mount, or the number of a request.")

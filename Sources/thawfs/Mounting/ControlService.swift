@@ -25,16 +25,16 @@ struct ControlService: Sendable {
     let source: String
     let mountpoint: String
     let restores: any RestoreDesk
-    private let startedAt = Timestamp.now()
-
     /// How often a peer whose answer takes long is told that it is being worked on.
-    static let patience = Duration.seconds(5)
+    private let patience: Duration
+    private let startedAt = Timestamp.now()
     private static let batchMax = 1000
 
-    init(source: String, mountpoint: String, restores: any RestoreDesk) {
+    init(source: String, mountpoint: String, restores: any RestoreDesk, patience: Duration = .seconds(5)) {
         self.source = source
         self.mountpoint = mountpoint
         self.restores = restores
+        self.patience = patience
     }
 
     /// Serves one peer until it hangs up, or asks for something that cannot be had.
@@ -153,7 +153,7 @@ struct ControlService: Sendable {
         _ peer: ControlPeer, _ work: () async throws(ControlError) -> JSON
     ) async throws(ControlError) -> JSON {
         let ticker = Task {
-            while (try? await Task.sleep(for: Self.patience)) != nil { await peer.send("{\"working\":true}") }
+            while (try? await Task.sleep(for: patience)) != nil { await peer.send("{\"working\":true}") }
         }
         let result: Result<JSON, ControlError>
         do throws(ControlError) { result = .success(try await work()) } catch { result = .failure(error) }

@@ -75,10 +75,8 @@ struct MountPlan {
             contents: ContentCache(store: store, bytesMax: memoryBytes / 2), writer: writer, reader: reader,
             log: log)
         try await filesystem.resumeRestores()
-        let service = ControlService(
-            source: source.text, mountpoint: mountpoint.path, restores: filesystem.restores)
-        let control = try ControlServer(at: socket, log: log) { await service.serve($0) }
-        defer { control.stop() }
+        let control = openControl(socket, filesystem.restores, log)
+        defer { control?.stop() }
 
         let (initializations, initialized) = AsyncStream.makeStream(of: Void.self)
         let mount = try mount(filesystem, log, onInitialized: { initialized.yield() }, onEnded: { initialized.finish() })
@@ -189,6 +187,17 @@ struct MountPlan {
                 log: log, onInitialized: onInitialized, onEnded: onEnded)
         } catch {
             throw UsageError("cannot mount on \(mountpoint.path): \(error)")
+        }
+    }
+
+    /// A mount whose commands cannot be answered is still a mount.
+    private func openControl(_ socket: ControlSocket, _ restores: RestoreEngine, _ log: Logger) -> ControlServer? {
+        let service = ControlService(source: source.text, mountpoint: mountpoint.path, restores: restores)
+        do throws(ControlError) {
+            return try ControlServer(at: socket, log: log) { await service.serve($0) }
+        } catch {
+            log.warning("thawfs restore and thawfs status cannot ask this mount: \(error)")
+            return nil
         }
     }
 
