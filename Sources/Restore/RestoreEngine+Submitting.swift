@@ -196,7 +196,9 @@ extension RestoreEngine {
                 let rate = Int(lanes[row.lane]?.pace.perSecond ?? 1)
                 log.notice("the store asks to slow down (\(error)): restores of \(row.lane) go at \(rate)/s now")
             }
-            await settle(Settlement(row: row, event: .later(now, reason: "\(error)", isStrike: false)))
+            // It may take long, and nothing is lost: nobody is made to wait for the provider's answer.
+            let event = RestoreEvent.later(now, reason: "\(error)", isStrike: false)
+            await settle(Settlement(row: row, event: event, outcome: .underWay))
         case .cancelled:
             await settle(Settlement(row: row, event: .later(now, reason: "\(error)", isStrike: false)))
         default:
