@@ -109,6 +109,9 @@ struct RestoreCommand: AsyncParsableCommand {
         case .timedOut:
             printError("not all is restored yet, and the restore goes on: \(later)")
             throw ExitCode(124)
+        case .lost(let error):
+            printError("\(error)\nthe restore goes on, with the next mount: \(later)")
+            throw ExitCode.failure
         case .finished(let summaries):
             let progress = RestoreProgress(summaries)
             print(json ? plan.json(parts, summaries).text : progress.line(at: .now()))

@@ -32,8 +32,8 @@ struct StatusCommand: ParsableCommand {
 
     private func pathStatus(_ path: Path) throws -> PathStatus {
         // Says in its own words why it cannot be asked, if it cannot: no such path, not a mount of ours, not yours.
-        _ = try Daemon(servingPath: path)
-        return try PathStatus(path)
+        let daemon = try Daemon(servingPath: path)
+        return try PathStatus(path, on: daemon.mountpoint)
     }
 
     // MARK: Mounts
