@@ -142,7 +142,8 @@ def test_a_copy_is_not_given_up_at_the_second_of_its_expiry(emulator, archive, t
     emulator.set_scale(0)
     put(emulator, "f", CONTENT, archive.quick)
     emulator.set_object("bkt", "f", state="restored", **{"for": "2s"})
-    with archive.mount(emulator, tmp_path) as mount:
+    # Refusing, so that nothing is restored again in secret; nor is the copy renewed for whoever has it open.
+    with archive.mount(emulator, tmp_path, on_frozen="refuse") as mount:
         expiry = datetime.datetime.fromisoformat(attribute(mount.path / "f", "restore_expiry"))
         wait_until(lambda: datetime.datetime.now(datetime.timezone.utc) > expiry, "the expiry by our clock")
         for _ in range(2):
