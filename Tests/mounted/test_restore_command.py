@@ -139,6 +139,16 @@ def test_two_mounts_get_a_request_each(emulator, archive, mount, tmp_path):
         wait_for_restores(second, 2)
 
 
+def test_a_mount_of_a_prefix_restores_what_is_below_it_and_nothing_else(emulator, archive, tmp_path):
+    emulator.seed("bkt", count=4, size=10, prefix="in/side/", storage_class=archive.slow)
+    emulator.seed("bkt", count=4, size=10, prefix="in/sidecar/", storage_class=archive.slow)
+    with Mount(emulator, f"{archive.dialect}://bkt/in/side", tmp_path) as mount:
+        assert request_id(thawfs("restore", "-r", mount.path)) == 1
+        wait_until(lambda: request(mount, 1)["stages"]["restoring"]["objects"] == 4, "all to be asked for")
+        assert request(mount, 1)["target"] == "in/side/"
+        assert restores(emulator) == 4
+
+
 def make(tmp_path):
     path = tmp_path / "other"
     path.mkdir()

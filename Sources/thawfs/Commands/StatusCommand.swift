@@ -7,6 +7,7 @@ import ThawCore
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "Show restores, who waits on what, and how fast they go.",
+        usage: "thawfs status [MOUNTPOINT|PATH|REQUEST] [--json]",
         discussion: """
             Of every mount without an argument; of one mount by its mountpoint; of a file or directory by its path; of \
             one request by its number (./17 is a path).
