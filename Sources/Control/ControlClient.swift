@@ -7,6 +7,7 @@ package struct ControlClient: ~Copyable {
     private var output: [UInt8] = []
     /// The daemon takes nothing more; before it closed the connection it said why.
     private var isRefused = false
+    /// An answer may be as long as there are waiters and requests to tell of.
     private var input = LineBuffer(bytesMax: 1 << 30)
     private var lines: ArraySlice<[UInt8]> = []
     private static let pieceBytes = 65_536

@@ -139,6 +139,16 @@ def test_two_mounts_get_a_request_each(emulator, archive, mount, tmp_path):
         wait_for_restores(second, 2)
 
 
+def test_a_mount_of_a_prefix_restores_what_is_below_it_and_nothing_else(emulator, archive, tmp_path):
+    emulator.seed("bkt", count=4, size=10, prefix="in/side/", storage_class=archive.slow)
+    emulator.seed("bkt", count=4, size=10, prefix="in/sidecar/", storage_class=archive.slow)
+    with Mount(emulator, f"{archive.dialect}://bkt/in/side", tmp_path) as mount:
+        assert request_id(thawfs("restore", "-r", mount.path)) == 1
+        wait_until(lambda: request(mount, 1)["stages"]["restoring"]["objects"] == 4, "all to be asked for")
+        assert request(mount, 1)["target"] == "in/side/"
+        assert restores(emulator) == 4
+
+
 def make(tmp_path):
     path = tmp_path / "other"
     path.mkdir()
@@ -324,7 +334,7 @@ def test_a_wait_ends_when_the_mount_does(emulator, mount):
         mount.unmount()
         returncode, _, errors = waiting.finish()
     assert returncode == 1
-    assert f"no daemon answers for {mount.path}" in errors
+    assert str(mount.path) in errors and "the restore goes on, with the next mount: thawfs status 1" in errors
 
 
 def test_the_result_of_a_wait_is_one_json_document(emulator, mount):
@@ -379,9 +389,14 @@ def test_on_a_terminal_that_cannot_redraw_progress_is_plain_lines(emulator, moun
 
 
 def test_elsewhere_progress_is_plain_lines(emulator, mount):
-    done = thawfs("restore", "-r", mount.path / "cold", "--wait=2s")
-    assert done.returncode == 124
-    *progress, last = done.stderr.splitlines()
-    assert progress and all(line.startswith("request 1: ") for line in progress)
-    assert "20/20" not in done.stderr and "0/20 objects" in progress[-1]
-    assert "\r" not in done.stderr and "\x1b" not in done.stderr
+    with Thawfs("restore", "-r", mount.path / "cold", "--wait") as waiting:
+        wait_for_restores(emulator, 20)
+        emulator.advance("13h")
+        refresh(files(mount.path / "cold"))
+        returncode, _, errors = waiting.finish()
+    assert returncode == 0
+    assert "\r" not in errors and "\x1b" not in errors
+    lines = errors.splitlines()
+    assert lines and all(line.startswith("request 1: ") for line in lines)
+    assert lines[-1] == "request 1: 20/20 objects, 20 KiB/20 KiB" or lines[-1].startswith(
+        "request 1: 20/20 objects, 20 KiB/20 KiB, ")

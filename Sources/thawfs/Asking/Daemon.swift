@@ -32,7 +32,7 @@ struct Daemon {
             return UsageError(isElsewhere ? "\(path) is not on a mount of thawfs" : "\(path): \(errorText(code))")
         }
         switch code {
-        case EACCES, EPERM:
+        case EACCES where entry.ownerID != getuid():
             return UsageError("\(path): the mount \(entry.mountpoint) belongs to uid \(entry.ownerID ?? 0); ask its owner")
         case ENOTCONN, ECONNABORTED:
             return UsageError("the daemon of \(entry.mountpoint) is gone; thawfs umount \(entry.mountpoint), and mount again")

@@ -30,8 +30,10 @@ struct Path: CustomStringConvertible {
         return String(cString: current) + "/" + description
     }
 
-    /// Whether this is a `.versions` of a mount, or below one.
-    var isAmongVersions: Bool { absolute.split(separator: "/").contains(".versions") }
+    /// Whether this is a `.versions` of the mount, or below one.
+    func isAmongVersions(of mountpoint: String) -> Bool {
+        absolute.dropFirst(mountpoint.count).split(separator: "/").contains(".versions")
+    }
 
     /// The value of `user.thaw.NAME`.
     func attribute(_ name: String) throws(ExtendedAttribute.Failure) -> [UInt8] {

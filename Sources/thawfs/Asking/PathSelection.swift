@@ -34,36 +34,38 @@ struct PathSelection {
             return complain(errno == EACCES || errno == ENOTCONN ? daemonComplaint(path) : "\(path): \(errorText(errno))")
         }
         let isDirectory = status.st_mode & S_IFMT == S_IFDIR
-        guard find(status.st_dev, path) else { return }
+        guard let mountpoint = mountpoint(status.st_dev, path) else { return }
         guard !isDirectory || isRecursive else {
             return complain("\(path) is a directory; -r restores all that is below it")
         }
+        let isAmongVersions = path.isAmongVersions(of: mountpoint)
         // Its key is that of what is there now.
-        guard !isDirectory || !path.isAmongVersions else {
+        guard !isDirectory || !isAmongVersions else {
             return complain("\(path) is a directory of versions; name the versions to restore")
         }
         do throws(ExtendedAttribute.Failure) {
             let key = ObjectKey(try path.attribute("key"))
             // Elsewhere the current version is meant, and to name it would cost a question to the store.
-            let version = path.isAmongVersions ? String(decoding: try path.attribute("version_id"), as: UTF8.self) : nil
+            let version = isAmongVersions ? String(decoding: try path.attribute("version_id"), as: UTF8.self) : nil
             groups[status.st_dev]?.scopes.append(RestoreScope(isDirectory ? .tree : .object, key, version: version))
         } catch {
             complain("\(path): \(errorText(error.errno))")
         }
     }
 
-    /// Whether the mount's daemon can be asked; says why not, once for each mount.
-    private mutating func find(_ device: dev_t, _ path: Path) -> Bool {
-        if groups[device] != nil { return true }
-        guard !unaskable.contains(device) else { return false }
+    /// Where it is mounted; nil when its daemon cannot be asked, of which it says why once for each mount.
+    private mutating func mountpoint(_ device: dev_t, _ path: Path) -> String? {
+        if let group = groups[device] { return group.daemon.mountpoint }
+        guard !unaskable.contains(device) else { return nil }
         do {
-            groups[device] = Group(daemon: try Daemon(servingPath: path), scopes: [])
+            let daemon = try Daemon(servingPath: path)
+            groups[device] = Group(daemon: daemon, scopes: [])
             order.append(device)
-            return true
+            return daemon.mountpoint
         } catch {
             unaskable.insert(device)
             complain("\(error)")
-            return false
+            return nil
         }
     }
 
@@ -74,6 +76,7 @@ struct PathSelection {
         return "\(path): \(errorText(EACCES))"
     }
 
+    /// Without what is there twice, in the order of the first.
     static func reduced(_ scopes: [RestoreScope]) -> [RestoreScope] {
         let trees = Set(scopes.lazy.filter { $0.kind == .tree }.map(\.key))
         var seen: Set<String> = []

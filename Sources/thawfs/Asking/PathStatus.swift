@@ -14,13 +14,13 @@ struct PathStatus {
     ]
 
     /// Asks for each by name. Starts no restore.
-    init(_ path: Path) throws {
+    init(_ path: Path, on mountpoint: String) throws {
         self.path = path.description
         var status = stat()
         guard stat(path.bytes, &status) == 0 else { throw UsageError("\(path): \(errorText(errno))") }
         isDirectory = status.st_mode & S_IFMT == S_IFDIR
         // Elsewhere the version would cost a question to the store.
-        let version = path.isAmongVersions ? ["version_id"] : []
+        let version = path.isAmongVersions(of: mountpoint) ? ["version_id"] : []
         for name in isDirectory ? ["key", "restore"] : Self.ofFiles + version {
             do throws(ExtendedAttribute.Failure) {
                 let value = try path.attribute(name)

@@ -21,7 +21,10 @@ struct ProgressDisplay {
 
     mutating func show(_ progress: RestoreProgress, at now: Timestamp = .now()) {
         let rate = window.add(progress[.restored], at: now)
-        if isLive { return draw(progress.bar(width: Self.columns() - 1, rate: rate, at: now)) }
+        if isLive {
+            let columns = Self.columns() - 1
+            return draw(progress.bar(width: columns, rate: rate, at: now), columns)
+        }
         // The time that passes is no change: a line says that objects got further.
         guard progress.stages != last?.stages else { return }
         unsaid = progress.line(rate: rate, at: now)
@@ -41,8 +44,8 @@ struct ProgressDisplay {
         if let line = unsaid.take() { Self.write(line + "\n") }
     }
 
-    private mutating func draw(_ text: String) {
-        let blanks = String(repeating: " ", count: max(drawnColumns - text.count, 0))
+    private mutating func draw(_ text: String, _ columns: Int) {
+        let blanks = String(repeating: " ", count: max(min(drawnColumns, columns) - text.count, 0))
         Self.write("\r" + text + blanks)
         drawnColumns = text.count
     }

@@ -9,6 +9,8 @@ struct RestoreWatch {
         case finished([RequestSummary])
         case timedOut
         case interrupted
+        /// There is nobody any more who could be asked.
+        case lost(DaemonError)
     }
 
     let requests: [(daemon: Daemon, id: Int64)]
@@ -33,10 +35,14 @@ struct RestoreWatch {
         defer { display.end() }
         let deadline = limit.map { ContinuousClock.now + $0 }
         while true {
-            if let summaries = try look() {
+            do {
+                let summaries = try look()
                 let progress = RestoreProgress(summaries)
                 display.show(progress)
                 if progress.isFinished { return .finished(summaries) }
+            } catch let error as DaemonError {
+                // A daemon that takes too long is asked again.
+                if error.cause != .noAnswer { return .lost(error) }
             }
             let rest = deadline.map { ContinuousClock.now.duration(to: $0) } ?? Self.interval
             if rest <= .zero { return .timedOut }
@@ -44,15 +50,10 @@ struct RestoreWatch {
         }
     }
 
-    /// Nil while a daemon takes too long to answer.
-    private func look() throws -> [RequestSummary]? {
-        do {
-            return try requests.map { daemon, id in
-                let reply = try daemon.ask(["command": "request", "id": JSON(id)])
-                return try daemon.expect(reply["request"].flatMap { RequestSummary($0) }, in: reply)
-            }
-        } catch let error as DaemonError where error.cause == .noAnswer {
-            return nil
+    private func look() throws -> [RequestSummary] {
+        try requests.map { daemon, id in
+            let reply = try daemon.ask(["command": "request", "id": JSON(id)])
+            return try daemon.expect(reply["request"].flatMap { RequestSummary($0) }, in: reply)
         }
     }
 }

@@ -9,6 +9,10 @@ import Wire
 struct RestoreCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "restore", abstract: "Restore archived files ahead of reading them.",
+        usage: """
+            thawfs restore PATH... [-r] [--days N] [--tier T] [--wait[=DUR]] [--dry-run] [--files-from F] [-0]
+                           [--max-bytes N] [--json]
+            """,
         discussion: """
             Prints the number of the request, which the daemon keeps also through a crash and a remount: thawfs status \
             NUMBER shows it. With --wait it returns when all is restored (0), when something was not (1), or when the \
@@ -21,25 +25,30 @@ struct RestoreCommand: AsyncParsableCommand {
     @Flag(name: [.short, .long], help: "Restore all that is below a directory.")
     var recursive = false
 
-    @Option(help: "How many days the copies are to last, within what each class takes. [default: the mount's restore_days]")
+    @Option(help: ArgumentHelp(
+        "How many days the copies are to last, within what each class takes. [default: the mount's restore_days]",
+        valueName: "n"))
     var days: Int?
 
-    @Option(help: "Expedited, Standard or Bulk, where the class has it. [default: the class's own]")
+    @Option(help: ArgumentHelp(
+        "Expedited, Standard or Bulk, where the class has it. [default: the class's own]", valueName: "t"))
     var tier: String?
 
-    @Option(help: "Wait until all is restored; --wait=5m for so long at the most.")
+    @Option(help: ArgumentHelp(
+        "Wait until all is restored; --wait=5m for so long at the most, --wait alone for ever.", valueName: "dur"))
     var wait: String?
 
     @Flag(help: "Only say what would be restored, how long that takes and what is billed. Sends nothing.")
     var dryRun = false
 
-    @Option(help: "Read more paths from this file, one in each line; - is the standard input.")
+    @Option(help: ArgumentHelp(
+        "Read more paths from this file, one in each line; - is the standard input.", valueName: "f"))
     var filesFrom: String?
 
     @Flag(name: [.customShort("0"), .customLong("null")], help: "The paths of --files-from end in NUL, not at the line's end.")
     var isNullSeparated = false
 
-    @Option(help: "Restore nothing if it were more than this, such as 100G.")
+    @Option(help: ArgumentHelp("Restore nothing if it were more than this, such as 100G.", valueName: "n"))
     var maxBytes: String?
 
     @Flag(help: "Print one JSON document.")
@@ -109,6 +118,9 @@ struct RestoreCommand: AsyncParsableCommand {
         case .timedOut:
             printError("not all is restored yet, and the restore goes on: \(later)")
             throw ExitCode(124)
+        case .lost(let error):
+            printError("\(error)\nthe restore goes on, with the next mount: \(later)")
+            throw ExitCode.failure
         case .finished(let summaries):
             let progress = RestoreProgress(summaries)
             print(json ? plan.json(parts, summaries).text : progress.line(at: .now()))

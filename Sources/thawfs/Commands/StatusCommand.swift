@@ -7,6 +7,7 @@ import ThawCore
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "Show restores, who waits on what, and how fast they go.",
+        usage: "thawfs status [MOUNTPOINT|PATH|REQUEST] [--json]",
         discussion: """
             Of every mount without an argument; of one mount by its mountpoint; of a file or directory by its path; of \
             one request by its number (./17 is a path).
@@ -32,8 +33,8 @@ struct StatusCommand: ParsableCommand {
 
     private func pathStatus(_ path: Path) throws -> PathStatus {
         // Says in its own words why it cannot be asked, if it cannot: no such path, not a mount of ours, not yours.
-        _ = try Daemon(servingPath: path)
-        return try PathStatus(path)
+        let daemon = try Daemon(servingPath: path)
+        return try PathStatus(path, on: daemon.mountpoint)
     }
 
     // MARK: Mounts

@@ -56,7 +56,10 @@ struct MountStatus {
 
     private var laneLines: [String] {
         lanes.map { lane in
-            let rate = "\(Self.rate(lane.perSecond)) of \(Self.rate(lane.perSecondMax)) objects/s"
+            let isSlowed = lane.perSecond < lane.perSecondMax
+            let rate = isSlowed
+                ? "slowed down to \(Self.rate(lane.perSecond)) of \(Self.rate(lane.perSecondMax)) objects/s"
+                : "up to \(Self.rate(lane.perSecondMax)) objects/s"
             let today = lane.bytesPerDay.map {
                 ", \(Units.text(bytes: lane.bytesToday)) of \(Units.text(bytes: $0)) today"
             }
