@@ -124,17 +124,28 @@ struct WaitingTests {
         #expect(fixture.store.orders.count == 1)
     }
 
-    @Test("a request that is held up is under way for who only asks, after half a minute")
+    @Test("a request that does not come back is under way for who only asks, after half a minute")
     func heldUp() async throws {
+        let fixture = try fixture()
+        fixture.line.hold(.requests)
+        let asker = Task { try await fixture.ask(key) }
+        #expect(await fixture.passTime { fixture.line.heldCount == 1 })
+        #expect(await fixture.passTime { fixture.clock.elapsed >= .seconds(30) })
+        #expect(try await asker.value == .underWay)
+        #expect(fixture.clock.elapsed == .seconds(30))
+    }
+
+    @Test("a request that the store is too busy for is under way at once: it is queued and goes through")
+    func busy() async throws {
         let fixture = try fixture()
         fixture.store.script { call throws(StoreError) in
             guard case .restore = call else { return }
             throw StoreError(.throttled, status: 503, code: "SlowDown", message: "", retryAfter: .seconds(3600))
         }
-        let asker = Task { try await fixture.ask(key) }
-        #expect(await fixture.passTime { fixture.clock.elapsed >= .seconds(30) })
-        #expect(try await asker.value == .underWay)
+        #expect(try await fixture.ask(key) == .underWay)
         #expect(try await fixture.row(key)?.state == .queued)
+        fixture.store.script { _ throws(StoreError) in }
+        #expect(try await fixture.passTime { try await fixture.row(key)?.state == .restoring })
     }
 
     @Test("who comes to read is a reason to look at once")
