@@ -114,7 +114,7 @@ extension RestoreEngine {
         case .failed:
             return Settlement(row: row, event: .unseen)
         case .gone:
-            log.warning("\(row.key) was deleted while it was being restored")
+            say(.warning, "deleted", of: row, "\(row.key) was deleted while it was being restored")
             return Settlement(
                 row: row, event: .failed("deleted while it was being restored"), outcome: .failed(.gone), isGone: true)
         case .found(let record):
@@ -130,7 +130,7 @@ extension RestoreEngine {
                     return Settlement(row: row, event: .frozen)
                 }
                 let reason = "the provider ended the restore without a readable copy"
-                log.error("\(reason): \(row.key); ask again with setfattr -n user.thaw.restore")
+                say(.error, reason, of: row, "\(reason): \(row.key); ask again with setfattr -n user.thaw.restore")
                 return Settlement(row: row, event: .frozen, outcome: .failed(.failed(reason)), record: record)
             }
         }
@@ -150,7 +150,7 @@ extension RestoreEngine {
             if let refusal { settlement.outcome = .needless(refusal) }
         } else if let refusal {
             settlement = Settlement(row: row, event: .failed("\(refusal)"), outcome: .failed(.store(refusal)))
-            log.warning("restore of \(row.key) failed: \(refusal)")
+            say(.warning, refusal.code, of: row, "restore of \(row.key) failed: \(refusal)")
         }
         await settle(settlement)
     }

@@ -193,7 +193,7 @@ extension RestoreEngine {
         let now = clock.date()
         switch error.kind {
         case .noSuchKey:
-            log.warning("\(row.key) was deleted before it could be restored: \(error)")
+            say(.warning, error.code, of: row, "\(row.key) was deleted before it could be restored: \(error)")
             await settle(Settlement(row: row, event: .failed("\(error)"), outcome: .failed(.gone), isGone: true))
         case .notArchived:
             await settleByLooking(row, insisting: error)
@@ -217,7 +217,8 @@ extension RestoreEngine {
             let ceiling = Duration.milliseconds(200) * (1 << min(row.strikes, 11))
             let pause = max(error.retryAfter ?? .zero, min(ceiling, .seconds(300)) * Double.random(in: 0.5...1))
             if row.strikes + 1 == Self.attemptsMax {
-                log.warning("restore of \(row.key) does not get through, will go on trying: \(error)")
+                let line = "restore of \(row.key) does not get through, will go on trying: \(error)"
+                say(.warning, error.code, of: row, line)
             }
             await settle(Settlement(row: row, event: .later(now + pause, reason: "\(error)", isStrike: true)))
         }
@@ -227,10 +228,12 @@ extension RestoreEngine {
         let tier = row.order.tier?.rawValue ?? ""
         let fallback = context.rules(of: row).defaultTier
         if row.slowTier != nil {
-            log.warning("no capacity for tier \(tier) of \(row.key): \(error); its restore goes on as it is")
+            let line = "no capacity for tier \(tier) of \(row.key): \(error); its restore goes on as it is"
+            say(.warning, error.code, of: row, line)
             await settle(Settlement(row: row, event: .tierRefused, outcome: .underWay))
         } else if let fallback, fallback != row.order.tier {
-            log.warning("no capacity for tier \(tier) of \(row.key): \(error); asking for \(fallback.rawValue)")
+            let line = "no capacity for tier \(tier) of \(row.key): \(error); asking for \(fallback.rawValue)"
+            say(.warning, error.code, of: row, line)
             await settle(Settlement(row: row, event: .tierRefused))
         } else {
             report(row, error)
@@ -238,16 +241,18 @@ extension RestoreEngine {
         }
     }
 
-    /// Whoever waits says it. Of many, one line for each kind of failure a minute: their request says at its end how
-    /// many failed.
+    /// Whoever waits says it.
     private func report(_ row: RestoreRow, _ error: StoreError) {
         guard waiters[Identity(key: row.key, version: row.version)] == nil else { return }
+        say(.warning, error.code, of: row, "restore of \(row.key) failed: \(error)")
+    }
+
+    /// Of many, one line for each kind of news a minute: their request says at its end how many failed.
+    func say(_ level: Logger.Level, _ kind: String, of row: RestoreRow, _ line: String) {
         let now = clock.now()
-        if row.isOneOfMany, let last = lastSubmissionFailure, last.code == error.code, now - last.time < .seconds(60) {
-            return
-        }
-        lastSubmissionFailure = (error.code, now)
-        log.warning("restore of \(row.key) failed: \(error)")
+        if row.isOneOfMany, let last = lastSaid[kind], now - last < .seconds(60) { return }
+        lastSaid[kind] = now
+        log.log(level: level, "\(line)")
     }
 
     // MARK: Storing what happened

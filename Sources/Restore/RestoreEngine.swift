@@ -40,7 +40,8 @@ package actor RestoreEngine {
     var lanes: [String: Lane] = [:]
     var outbox: [Settlement] = []
     var isFlushing = false
-    var lastSubmissionFailure: (code: String, time: ContinuousClock.Instant)?
+    /// When news of one of many was last in the log, by its kind.
+    var lastSaid: [String: ContinuousClock.Instant] = [:]
 
     var collectors: [Int64: Task<Void, Never>] = [:]
 
