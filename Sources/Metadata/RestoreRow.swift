@@ -125,6 +125,8 @@ package struct ScopeRow: Sendable, Hashable {
         case directory
         /// Everything below a prefix.
         case tree
+        /// Nothing below a prefix, though a wider scope has it: that was cancelled.
+        case exception
     }
 
     package var kind: Kind

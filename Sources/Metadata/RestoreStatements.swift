@@ -138,7 +138,7 @@ struct RestoreStatements {
         endCollecting = try connection.prepare(
             """
             UPDATE request SET stage = 2
-            WHERE id = ?1 AND stage = 1 AND NOT EXISTS (SELECT 1 FROM scope WHERE request = ?1)
+            WHERE id = ?1 AND stage = 1 AND NOT EXISTS (SELECT 1 FROM scope WHERE request = ?1 AND kind < 3)
             """)
         queued = try connection.prepare(
             """

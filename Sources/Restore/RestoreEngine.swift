@@ -48,6 +48,7 @@ package actor RestoreEngine {
     var lookAlarm = Alarm()
     var isLooking = false
     var looksNotBefore: ContinuousClock.Instant
+    private var tidiedAt: ContinuousClock.Instant
     /// Not the actor's, so that an open and the close that follows it are counted in that order.
     nonisolated let holds = Mutex<[Identity: Hold]>([:])
 
@@ -115,6 +116,7 @@ package actor RestoreEngine {
         bulkHead = BulkHead(store)
         spentByReads = Spending(window: settings.budget?.window ?? .seconds(60))
         looksNotBefore = clock.now()
+        tidiedAt = clock.now()
     }
 
     static let readsAccount = "reads"
@@ -123,6 +125,7 @@ package actor RestoreEngine {
 
     /// Takes up what an earlier mount left under way. Returns once that is known; the work goes on.
     package func resume() async throws(MetadataError) {
+        try await writer.forgetUncommitted()
         try await writer.forgetOldRestores(at: clock.date())
         try await writer.hastenAll()
         if budget != nil {
@@ -369,18 +372,11 @@ package actor RestoreEngine {
     /// Drops what is queued below the prefix, and fails those who wait for anything there. Throws `nothingToCancel`
     /// when there was neither.
     package func cancelQueued(below prefix: ObjectKey) async throws(RestoreError) {
-        var (tally, isAwaited) = (Tally(), false)
+        var (tally, isCutShort, isAwaited) = (Tally(), false, false)
         do throws(MetadataError) {
-            // A request for more than this directory that is still being collected would bring it back.
-            for request in try await writer.collecting() {
-                let scopes = try await writer.scopes(of: request.id, limit: 1000)
-                let isWider = scopes.contains {
-                    $0.kind != .object && prefix != $0.key && prefix.hasPrefix($0.key)
-                }
-                if isWider { await collectors[request.id]?.value }
-            }
             let cancelled = try await writer.cancelQueued(below: prefix, at: clock.date())
             tally = cancelled.tally
+            isCutShort = cancelled.changes.isCutShort
             await note(cancelled.changes.finished)
         } catch {
             throw .notRemembered("\(error)")
@@ -389,7 +385,7 @@ package actor RestoreEngine {
             isAwaited = true
             tell(identity, .failed(.cancelled))
         }
-        guard tally.objects > 0 || isAwaited else { throw .nothingToCancel }
+        guard tally.objects > 0 || isCutShort || isAwaited else { throw .nothingToCancel }
         log.notice("cancelled below \(prefix): \(tally.objects) objects that were queued, \(tally.bytes) bytes")
     }
 
@@ -397,6 +393,7 @@ package actor RestoreEngine {
 
     /// Says of requests that have ended how they did.
     func note(_ finished: [RequestCount]) async {
+        if !finished.isEmpty { await forgetOld() }
         for count in finished {
             let restored = count.states[.restored] ?? Tally()
             let failed = count.states[.failed] ?? Tally()
@@ -409,6 +406,16 @@ package actor RestoreEngine {
             } else {
                 log.info("\(line)")
             }
+        }
+    }
+
+    /// A daemon may live for months, and each frozen file that is read is a request.
+    private func forgetOld() async {
+        let now = clock.now()
+        guard now - tidiedAt > .seconds(3600) else { return }
+        tidiedAt = now
+        do throws(MetadataError) { try await writer.forgetOldRestores(at: clock.date()) } catch {
+            log.warning("requests of long ago are kept: \(error)")
         }
     }
 }

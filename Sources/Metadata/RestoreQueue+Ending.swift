@@ -1,0 +1,122 @@
+internal import Database
+package import ThawCore
+
+/// What is cancelled, counted and forgotten.
+extension MetadataWriter {
+    /// Takes an object out of care whatever its state; nil when it was in none.
+    package func cancel(
+        _ key: ObjectKey, version: String?, at now: Timestamp
+    ) throws(MetadataError) -> (row: RestoreRow, changes: RestoreChanges)? {
+        try durably { connection, statements throws(DatabaseError) in
+            var changes = RestoreChanges()
+            guard let row = try Self.find(key, version, statements) else { return nil }
+            try Self.cancel(row, statements)
+            changes.finished = try Self.finish(at: now, connection, statements)
+            return (row, changes)
+        }
+    }
+
+    /// Takes out of care what is below the prefix and has not been asked for; requests look no further there. Answers
+    /// how much that was.
+    package func cancelQueued(
+        below prefix: ObjectKey, at now: Timestamp
+    ) throws(MetadataError) -> (tally: Tally, changes: RestoreChanges) {
+        try durably { connection, statements throws(DatabaseError) in
+            let (first, end) = (prefix.bytes, prefix.successorOfPrefix?.bytes)
+            func select(_ columns: String, _ table: String) throws(DatabaseError) -> Statement {
+                let statement = try connection.prepare(
+                    "SELECT \(columns) FROM \(table) AND key >= ?1 AND (?2 IS NULL OR key < ?2)")
+                try statement.bind(first, at: 1)
+                try statement.bind(end, at: 2)
+                return statement
+            }
+            var changes = RestoreChanges()
+            let scopes = try Self.collecting(connection)
+            for (request, scope) in scopes where scope.key.hasPrefix(prefix) {
+                try Self.bind(scope, of: request, to: statements.dropScope)
+                try statements.dropScope.run()
+                try Self.endCollecting(request, statements)
+                changes.isCutShort = true
+            }
+            // What is looked through for more than this would bring it back.
+            for (request, scope) in scopes
+            where scope.kind != .object && prefix.hasPrefix(scope.key) && prefix != scope.key {
+                let exception = ScopeRow(kind: .exception, key: prefix, version: nil)
+                try Self.bind(exception, of: request, to: statements.addScope)
+                try statements.addScope.run()
+                changes.isCutShort = true
+            }
+            let queued = "restore WHERE state = 0 AND slow_tier IS NULL"
+            let rows = try select(restoreColumns, queued).all { $0.restoreRow() }
+            var tally = Tally()
+            for row in rows {
+                try Self.cancel(row, statements)
+                tally.add(row.sizeBytes)
+            }
+            changes.finished = try Self.finish(at: now, connection, statements)
+            return (tally, changes)
+        }
+    }
+
+    private static func cancel(_ row: RestoreRow, _ statements: RestoreStatements) throws(DatabaseError) {
+        try statements.noteCancelled.bind(row.id, at: 1)
+        try statements.noteCancelled.bind(Int64(clamping: row.sizeBytes), at: 2)
+        try statements.noteCancelled.run()
+        try statements.dropWishesOf.bind(row.id, at: 1)
+        try statements.dropWishesOf.run()
+        try statements.drop.bind(row.id, at: 1)
+        try statements.drop.run()
+    }
+
+    // MARK: Spending
+
+    /// What the account was charged since then, by minutes since the epoch.
+    package func spending(
+        of account: String, since minute: Int64
+    ) throws(MetadataError) -> [(minute: Int64, bytes: UInt64)] {
+        try restoring { connection, _ throws(DatabaseError) in
+            let query = try connection.prepare(
+                "SELECT minute, bytes FROM spending WHERE account = ?1 AND minute >= ?2 ORDER BY minute")
+            try query.bind(account, at: 1)
+            try query.bind(minute, at: 2)
+            return try query.all { ($0.int64(0), $0.uint64(1)) }
+        }
+    }
+
+    /// Takes back a charge that came to nothing.
+    package func refund(_ charge: Charge) throws(MetadataError) {
+        try restoring { _, statements throws(DatabaseError) in
+            try statements.refund.bind(charge.account, at: 1)
+            try statements.refund.bind(Int64(clamping: charge.bytes), at: 2)
+            try statements.refund.run()
+        }
+    }
+
+    /// Drops requests that were never committed: whoever described them is gone.
+    package func forgetUncommitted() throws(MetadataError) {
+        try restoring { connection, _ throws(DatabaseError) in
+            try connection.execute(
+                """
+                DELETE FROM scope WHERE request IN (SELECT id FROM request WHERE stage = 0);
+                DELETE FROM request WHERE stage = 0
+                """)
+        }
+    }
+
+    /// Drops what is kept only for people to look at: finished requests but the last ones, failures that nobody came
+    /// back to, charges of long ago.
+    package func forgetOldRestores(at now: Timestamp) throws(MetadataError) {
+        let (weekAgo, monthAgo) = ((now - .seconds(7 * 86400)).nanoseconds, now.minute - 32 * 24 * 60)
+        try restoring { connection, _ throws(DatabaseError) in
+            try connection.execute(
+                """
+                DELETE FROM scope WHERE request IN (SELECT id FROM request WHERE stage = 3);
+                DELETE FROM request WHERE stage = 3 AND (finished_at < \(weekAgo)
+                    OR id NOT IN (SELECT id FROM request WHERE stage = 3 ORDER BY id DESC LIMIT 1000));
+                DELETE FROM restore WHERE state >= 3 AND (state = 3 OR due_at < \(weekAgo))
+                    AND id NOT IN (SELECT restore FROM wish);
+                DELETE FROM spending WHERE minute < \(monthAgo)
+                """)
+        }
+    }
+}
