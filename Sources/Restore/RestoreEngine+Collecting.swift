@@ -180,7 +180,9 @@ extension RestoreEngine {
         var bytes: UInt64 = 0
         var isOverBudget = false
         let inCare = request.origin == .ahead ? try await keysInCare(found) : []
-        for (identity, record) in try await settled(found) {
+        let settled: [(Identity, ObjectRecord)]
+        do throws(StoreError) { settled = try await self.settled(found) } catch { throw CollectingError(error) }
+        for (identity, record) in settled {
             guard let item = item(identity, record, request, at: now) else { continue }
             if request.origin == .ahead {
                 guard item.state == .queued, !inCare.contains(identity.key) else { continue }
@@ -234,9 +236,7 @@ extension RestoreEngine {
     }
 
     /// Asks for what listings do not tell: whether an object of Intelligent-Tiering is archived.
-    private func settled(
-        _ found: [(Identity, ObjectRecord)]
-    ) async throws(CollectingError) -> [(Identity, ObjectRecord)] {
+    func settled(_ found: [(Identity, ObjectRecord)]) async throws(StoreError) -> [(Identity, ObjectRecord)] {
         let unsure = found.indices.filter {
             found[$0].1.archiveStatus == nil && found[$0].1.storageClass.name == "INTELLIGENT_TIERING"
         }
@@ -247,19 +247,22 @@ extension RestoreEngine {
             switch sighting {
             case .found(let record): found[index].1 = record
             case .gone: break
-            case .failed(let error): throw CollectingError(error)
+            case .failed(let error): throw error
             }
         }
         return found
+    }
+
+    /// The markers that stand for directories have no content to be read.
+    static func isMarker(_ key: ObjectKey, _ record: ObjectRecord) -> Bool {
+        record.sizeBytes == 0 && key.bytes.last == UInt8(ascii: "/")
     }
 
     /// The object as it is to be taken into care; nil for one that needs none.
     private func item(
         _ identity: Identity, _ record: ObjectRecord, _ request: RequestRow, at now: Timestamp
     ) -> RestoreRow? {
-        // The markers that stand for directories have no content to be read.
-        if record.sizeBytes == 0, identity.key.bytes.last == UInt8(ascii: "/") { return nil }
-        guard let rules = context.rules(for: record) else { return nil }
+        guard !Self.isMarker(identity.key, record), let rules = context.rules(for: record) else { return nil }
         let order = rules.clamped(days: request.days ?? days, tier: request.tier)
         var row = RestoreRow(
             key: identity.key, version: identity.version, state: .queued, storageClass: record.storageClass,

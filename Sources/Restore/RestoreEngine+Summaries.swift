@@ -66,9 +66,11 @@ extension RestoreEngine {
             }
         }
         for scope in scopes where scope.kind != .object {
-            try await forEachPage(of: scope) { page throws(RestoreError) in
-                for object in page {
-                    survey.add(object.record, wish, days: self.days, self.context, at: self.clock.date())
+            try await forEachPage(of: scope) { page async throws(RestoreError) in
+                var found = page.map { (Identity(key: $0.key, version: nil), $0.record) }
+                do throws(StoreError) { found = try await self.settled(found) } catch { throw .store(error) }
+                for (identity, record) in found where !Self.isMarker(identity.key, record) {
+                    survey.add(record, wish, days: self.days, self.context, at: self.clock.date())
                 }
             }
         }

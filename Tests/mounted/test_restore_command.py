@@ -12,7 +12,7 @@ import termios
 
 import pytest
 
-from support.archive import attribute, count, restores, s3_client, set_attribute
+from support.archive import attribute, count, put, restores, s3_client, set_attribute
 from support.command import Thawfs, request_id, thawfs, thawfs_json
 from support.emulator import Emulator
 from support.mount import Mount, wait_until
@@ -264,6 +264,24 @@ def test_a_dry_run_tells_what_is_restoring_or_restored_already(emulator, archive
     assert [longer[name]["objects"] for name in ("frozen", "restored", "extended")] == [0, 0, 1]
     assert longer["billed"]["retrieved_bytes"] == 0
     assert restores(emulator) == 0
+
+
+def test_what_a_listing_does_not_tell_is_asked_before_it_is_said(emulator, tmp_path):
+    put(emulator, "d/archived", b"x" * 100)
+    emulator.set_object("bkt", "d/archived", archive_status="ARCHIVE_ACCESS", **{"class": "INTELLIGENT_TIERING"})
+    put(emulator, "d/frequent", b"x" * 10)
+    emulator.set_object("bkt", "d/frequent", **{"class": "INTELLIGENT_TIERING"})
+    put(emulator, "d/", b"", "GLACIER")
+    with Mount(emulator, "s3://bkt", tmp_path) as mount:
+        survey = thawfs_json("restore", "-r", mount.path / "d", "--dry-run")["mounts"][0]["survey"]
+        row, = survey["classes"]
+        assert (row["storage_class"], row["days"], row["longest_seconds"]) == ("INTELLIGENT_TIERING", None, 5 * 3600)
+        assert row["frozen"] == {"objects": 1, "bytes": 100}
+        assert survey["online"] == {"objects": 1, "bytes": 10}
+        assert request_id(thawfs("restore", "-r", mount.path / "d")) == 1
+        wait_for_restores(emulator, 1)
+        wait_until(lambda: not request(mount, 1)["collecting"], "the request to be collected")
+        assert request(mount, 1)["objects"] == 1
 
 
 def test_more_than_max_bytes_is_refused_as_a_whole(emulator, mount):
