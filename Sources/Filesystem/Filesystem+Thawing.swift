@@ -83,6 +83,7 @@ extension Filesystem {
     /// Restores everything below a directory. Answers once that is a promise; the objects are found and asked for after
     /// that.
     private func restoreTree(_ directory: Directory, _ wish: String, caller: Caller) async throws(FileError) {
+        guard directory.view == .objects else { throw .unsupported }
         do throws(RestoreError) {
             let wish = try RestoreWish(parsing: wish)
             _ = try await restores.restore(below: directory.prefix, wish, for: Requester(.command, "\(caller)"))
@@ -95,6 +96,7 @@ extension Filesystem {
     /// which nothing is queued, is given up.
     func cancelRestore(_ number: UInt64) async throws(FileError) {
         guard let inode = inodes[number] else { throw .stale }
+        if let directory = inode.directory, directory.view != .objects { throw .unsupported }
         do throws(RestoreError) {
             if let directory = inode.directory {
                 try await restores.cancelQueued(below: directory.prefix)
@@ -120,8 +122,9 @@ extension Filesystem {
 
     /// How all that is below a directory stands.
     func restoreCounts(_ directory: Directory) async throws(FileError) -> [UInt8] {
+        guard directory.view == .objects else { throw .noSuchAttribute }
         // `getfattr` asks for the length first, and the listing is long.
-        if let known = directory.progress.withLock({ $0.counts }), known.time + .seconds(2) > .now() {
+        if let known = directory.progress.withLock({ $0.counts }), known.time + .milliseconds(500) > .now() {
             return known.text
         }
         do throws(RestoreError) {

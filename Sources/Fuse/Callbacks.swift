@@ -19,7 +19,7 @@ func operations(of raw: fuse_req_t) -> any KernelOperations {
     context(fuse_req_userdata(raw)).operations
 }
 
-private func context(_ userdata: UnsafeMutableRawPointer?) -> CallbackContext {
+func context(_ userdata: UnsafeMutableRawPointer?) -> CallbackContext {
     // SAFETY: `Session` passes a retained CallbackContext as userdata and releases it after its readers have ended;
     // libfuse hands the same pointer to every callback.
     guard let userdata else { preconditionFailure("libfuse lost the session's userdata") }

@@ -23,7 +23,7 @@ package struct Request: ~Copyable {
 
     /// Takes the request off this thread, to be answered later from any other.
     package consuming func deferred() -> DeferredReply {
-        let reply = DeferredReply(raw)
+        let reply = DeferredReply(raw, session: context(fuse_req_userdata(raw)).session.value)
         discard self
         return reply
     }
@@ -110,12 +110,18 @@ package struct Request: ~Copyable {
 /// find it answered. Dropped unanswered it answers `EIO`.
 ///
 // SAFETY: @unchecked because of the raw request pointer. libfuse allows a request to be answered from any thread, and
-// the pointer is reached only by the one caller whose exchange of `answered` found false.
+// the pointer is reached only by the one caller whose exchange of `answered` found false. The session that it belongs
+// to lives as long as this.
 package final class DeferredReply: @unchecked Sendable {
     private let raw: fuse_req_t
     private let answered = Atomic<Bool>(false)
+    /// Kept: an answer after the connection has ended still goes through it.
+    private let session: Session?
 
-    init(_ raw: fuse_req_t) { self.raw = raw }
+    init(_ raw: fuse_req_t, session: Session?) {
+        self.raw = raw
+        self.session = session
+    }
 
     deinit {
         if claim() { fuse_reply_err(raw, EIO) }

@@ -135,9 +135,10 @@ struct RestoreStatements {
         queued = try connection.prepare(
             "\(select) WHERE state = 0 AND lane = ?1 AND due_at <= ?2 ORDER BY rank, id LIMIT ?3")
         markAsking = try connection.prepare("UPDATE restore SET state = 1 WHERE id = ?1")
+        // Walks the keys: by the index of times it would sort all that is due for each page. Hence the pluses.
         due = try connection.prepare(
             """
-            \(select) WHERE state IN (2, 3) AND due_at <= ?1 AND (key, version) > (?2, ?3) ORDER BY key, version
+            \(select) WHERE +state IN (2, 3) AND +due_at <= ?1 AND (key, version) > (?2, ?3) ORDER BY key, version
             LIMIT ?4
             """)
         between = try connection.prepare(

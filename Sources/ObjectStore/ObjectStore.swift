@@ -33,7 +33,7 @@ package protocol ObjectStore: Sendable {
 
     /// Ends the restored copy before its time, and the fee for it (OSS CleanRestoredObject). An object without such a
     /// copy is left as it is. `unsupported` where the dialect cannot; `invalidRequest` (`ArchiveRestoreNotFinished`)
-    /// while the restore is under way.
+    /// while the restore is under way. That OSS takes a version here as everywhere is assumed: no document says so.
     func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError)
 
     /// Whether the bucket serves class Archive without a restore (OSS `bucketArchiveDirectRead`); false for

@@ -107,6 +107,7 @@ extension RestoreEngine {
                         rows = try await writer.claim(lane: name, limit: 1, bytesMax: .max, at: clock.date())
                     }
                     lanes[name]?.count(rows, at: minute)
+                    lanes[name]?.pace.take(rows.count)
                     if !rows.isEmpty { return rows }
                 }
                 let queued = try await writer.queuedLanes().first { $0.lane == name }
@@ -255,8 +256,11 @@ extension RestoreEngine {
         await scheduleLook()
     }
 
-    /// Stores the events, then takes in what was learned, then tells those who wait.
+    /// Takes in what was learned, then stores the events, then tells those who wait: whoever comes in between finds a
+    /// readable object, or one that is in care.
     func apply(_ batch: [Settlement]) async {
+        let news = batch.filter { $0.record != nil || $0.isGone }
+        if !news.isEmpty { await learned(news.map { ($0.row.key, $0.row.version, $0.record) }) }
         let moment = RestoreMoment(context: context, now: clock.date())
         do throws(MetadataError) {
             let changes = try await writer.change(batch.map { ($0.row.id, $0.event) }, at: moment.now) {
@@ -270,8 +274,6 @@ extension RestoreEngine {
         } catch {
             log.error("what became of \(batch.count) restores cannot be stored, they will be looked at again: \(error)")
         }
-        let news = batch.filter { $0.record != nil || $0.isGone }
-        if !news.isEmpty { await learned(news.map { ($0.row.key, $0.row.version, $0.record) }) }
         for settlement in batch {
             // Not before it shows: whoever reads it in the log may open the file at once.
             if case .readable = settlement.event {

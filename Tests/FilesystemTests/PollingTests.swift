@@ -156,6 +156,17 @@ struct PollingTests {
         #expect(file.poll() == .failed)
     }
 
+    @Test("restores that are cancelled with their directory fail their pollers, and no others")
+    func cancelled() async throws {
+        let file = try await OpenFile.waiting()
+        file.fixture.filesystem.restoresCancelled(below: ObjectKey("d/"))
+        #expect(file.told.notices == 0)
+        #expect(file.poll() == .waiting)
+        file.fixture.filesystem.restoresCancelled(below: ObjectKey(""))
+        #expect(file.told.notices == 1)
+        #expect(file.poll() == .failed)
+    }
+
     @Test("after a restore that failed, a read asks anew and its pollers wait anew")
     func again() async throws {
         let file = try await OpenFile.waiting()

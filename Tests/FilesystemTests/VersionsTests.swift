@@ -213,8 +213,7 @@ struct VersionsTests {
         fixture.store.put("d", [7])
         #expect(try await content(fixture, ".versions/a/v6") == "\u{6}")
         #expect(try await fixture.key(".versions", "d") == "d")
-        let file = try await inode(fixture, ".versions/a/v1")
-        try await fixture.filesystem.setAttribute(file, .refresh, value: [], caller: .unknown)
+        try await command(fixture, ".versions/a/v1", .refresh)
         fixture.store.change(ObjectKey("a"), version: "v1") { $0.storageClass = StorageClass("IA") }
         #expect(try await attribute(fixture, ".versions/a/v1", .storageClass) == "IA")
     }
@@ -239,6 +238,22 @@ struct VersionsTests {
         #expect(try await content(fixture, paths[0]) == "\u{1}\u{2}\u{3}")
         #expect(try await attribute(fixture, paths[1], .restoreStatus) == "restored")
         for path in paths[2...] { #expect(try await attribute(fixture, path, .restoreStatus) == "frozen") }
+    }
+
+    @Test("directories of versions are restored neither whole nor by mistake as the objects beside them")
+    func noTrees() async throws {
+        let fixture = try fixture(("a", "one"), ("d/b", "two"))
+        for path in [".versions", ".versions/a", ".versions/d"] {
+            let number = try await inode(fixture, path)
+            await #expect(throws: FileError.unsupported) { try await command(fixture, path, .restore) }
+            await #expect(throws: FileError.unsupported) {
+                try await fixture.filesystem.removeAttribute(number, .restore, caller: .unknown)
+            }
+            await #expect(throws: FileError.noSuchAttribute) {
+                try await fixture.filesystem.attribute(number, .restore)
+            }
+        }
+        #expect(fixture.store.restoredVersions.isEmpty)
     }
 
     @Test("a refresh of a directory of versions forgets what is known of the files in it")

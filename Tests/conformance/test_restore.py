@@ -1,5 +1,7 @@
 """Archives freeze, thaw by the clock, and freeze again, in both dialects."""
 
+import urllib.request
+
 import alibabacloud_oss_v2 as oss
 import botocore.exceptions
 import oss2
@@ -256,9 +258,8 @@ def test_one_version_thaws_alone(emulator):
     assert s3_refused(lambda: client.get_object(Bucket="bkt", Key="k")) == (403, "InvalidObjectState")
 
 
-def clean(emulator, key, version=None):
-    return oss_v2_client(emulator).clean_restored_object(
-        oss.CleanRestoredObjectRequest(bucket="bkt", key=key, version_id=version))
+def clean(emulator, key):
+    return oss_v2_client(emulator).clean_restored_object(oss.CleanRestoredObjectRequest(bucket="bkt", key=key))
 
 
 def clean_refused(call):
@@ -297,7 +298,10 @@ def test_one_version_is_frozen_before_its_time(emulator):
     for version in (first, second):
         bucket.restore_object("k", params={"versionId": version})
     emulator.advance("2m")
-    assert clean(emulator, "k", first).headers["x-oss-version-id"] == first
+    # The SDKs name no version here; the request is OSS's all the same.
+    url = bucket.sign_url("POST", "k", 60, params={"cleanRestoredObject": "", "versionId": first})
+    with urllib.request.urlopen(urllib.request.Request(url, method="POST", headers={"Content-Length": "0"})) as reply:
+        assert reply.headers["x-oss-version-id"] == first
     assert refused(lambda: bucket.get_object("k", params={"versionId": first})) == (403, "InvalidObjectState")
     assert bucket.get_object("k", params={"versionId": second}).read() == b"two"
 

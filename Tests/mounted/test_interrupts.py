@@ -113,6 +113,8 @@ def test_all_readers_of_a_file_die_and_the_restore_goes_on(emulator, archive, tm
     with archive.mount(emulator, tmp_path) as mount:
         with Reader(mount.path / "f") as reader:
             reader.wait_until_blocked()
+            # Killed any sooner, it may never have been heard of.
+            wait_until(lambda: restores(emulator) == 1, "the request")
             reader.signal(signal.SIGKILL)
             assert reader.finish(10)[0] == -signal.SIGKILL
         thaw(emulator, "f", archive.quick_span)

@@ -225,7 +225,7 @@ def test_a_descriptor_may_be_closed_while_it_is_polled(emulator, archive, tmp_pa
 
 
 @pytest.mark.parametrize("end, errors", [
-    ("deleted", {"ENOENT", "ESTALE"}), ("replaced", {"ESTALE"}), ("lost", {"EAGAIN"}),
+    ("deleted", {"ENOENT", "ESTALE"}), ("replaced", {"ESTALE"}), ("lost", {"EAGAIN"}), ("cancelled", {"EAGAIN"}),
 ])
 def test_what_ends_a_restore_otherwise_wakes_whoever_polls(emulator, archive, tmp_path, end, errors):
     put(emulator, "f", CONTENT, archive.quick)
@@ -239,10 +239,12 @@ def test_what_ends_a_restore_otherwise_wakes_whoever_polls(emulator, archive, tm
             s3_client(emulator).delete_object(Bucket="bkt", Key="f")
         elif end == "replaced":
             put(emulator, "f", b"another content")
-        else:
+        elif end == "lost":
             emulator.set_object("bkt", "f", state="frozen")
+        else:
+            assert run("setfattr", "-x", "user.thaw.restore", mount.path / "f").returncode == 0
         assert watcher.line() == str(FAILED)
-        # After a restore that was lost, a read asks for another.
+        # After a restore that was lost or taken back, a read asks for another.
         assert watcher.line() in errors
 
 

@@ -194,6 +194,21 @@ def test_a_version_is_restored_by_name(emulator, client, archive, tmp_path):
             assert read(file) == ("open", "EREMOTE")
 
 
+def test_a_restored_version_is_given_up_alone(emulator, client, tmp_path):
+    versions = put(client, "f", b"the first", b"second")
+    freeze(emulator, "f", versions, "Archive")
+    for version in versions:
+        emulator.set_object("bkt", "f", version=version, state="restored", **{"for": "2d"})
+    with Mount(emulator, "oss://bkt", tmp_path) as mount:
+        first, second = (mount.path / ".versions/f" / version for version in versions)
+        assert [status(first), status(second)] == ["restored", "restored"]
+        assert run("setfattr", "-x", "user.thaw.restore", first).returncode == 0
+        assert [status(first), status(second), status(mount.path / "f")] == ["frozen", "restored", "restored"]
+        assert restore_headers(client, "f", versions)[0] is None
+        done = run("setfattr", "-n", "user.thaw.restore", "-v", "", mount.path / ".versions/f")
+        assert "Operation not supported" in done.stderr
+
+
 def test_a_read_waits_for_the_version_and_restores_no_other(emulator, client, archive, tmp_path):
     versions = put(client, "f", b"the first", b"second")
     freeze(emulator, "f", versions, archive.quick)
