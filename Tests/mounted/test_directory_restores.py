@@ -230,7 +230,7 @@ def test_a_cancelled_directory_stays_cancelled_after_a_crash(emulator, archive, 
 def test_a_cancelled_directory_drops_what_is_being_asked_for_and_refused(emulator, archive, tmp_path):
     emulator.seed("bkt", count=10, size=10, prefix="d/", storage_class=archive.quick)
     put(emulator, "witness/f", CONTENT, archive.quick)
-    emulator.fault({"status": 503, "latency_ms": 1500}, op="RestoreObject")
+    emulator.fault({"status": 503, "latency_ms": 5000}, op="RestoreObject")
     with archive.mount(emulator, tmp_path) as mount:
         restore(mount.path / "d")
         wait_until(lambda: counts(mount.path / "d")["queued"] == 10, "all to be queued")
