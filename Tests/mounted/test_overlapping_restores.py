@@ -72,6 +72,24 @@ def test_more_days_for_a_wider_directory_are_kept_until_the_copies_are_there(emu
         assert restored_keys(emulator) == sorted(KEYS + ["d/e/3"])
 
 
+def test_a_reader_does_not_wait_behind_a_large_directory(emulator, archive, tmp_path):
+    emulator.seed("bkt", count=1000, size=10, prefix="d/", storage_class=archive.quick)
+    emulator.fault({"status": 503, "retry_after": 5}, op="RestoreObject")
+    with archive.mount(emulator, tmp_path) as mount:
+        restore(mount.path / "d", archive.quick_wish)
+        wait_for_counts(mount.path / "d", queued=1000)
+        with Reader(mount.path / "d/00000999") as reader:
+            reader.wait_until_blocked()
+            emulator.clear_faults()
+            emulator.clear_requests()
+            wait_until(lambda: restores(emulator, "d/00000999") == 1, "the reader's request", 60)
+            sent = [line["key"] for line in emulator.requests()["requests"] if line["op"] == "RestoreObject"]
+            assert sent.index("d/00000999") < 100
+            wait_for_counts(mount.path / "d", queued=0, restoring=1000)
+            emulator.advance(archive.quick_span)
+            assert reader.result()[0] == "ok"
+
+
 def test_what_is_overwritten_or_deleted_while_it_is_queued_holds_up_nothing(emulator, archive, tmp_path, tree):
     emulator.fault({"status": 503, "retry_after": 3}, op="RestoreObject")
     with archive.mount(emulator, tmp_path) as mount:
