@@ -39,6 +39,7 @@ let package = Package(
         module("ThawCore", ["CThaw", logging]),
         module("Wire", ["ThawCore", crypto]),
         module("Database", ["ThawCore", "CSQLite"]),
+        module("Control", ["ThawCore", logging]),
         module("HTTP", ["ThawCore", "CCurl", "CThaw"]),
         module("Fuse", ["ThawCore", "CFuse3"]),
         module("ObjectStore", ["ThawCore", "Wire", "HTTP", logging]),
@@ -58,7 +59,7 @@ let package = Package(
             name: "thawfs",
             dependencies: [
                 "ThawCore", "Wire", "HTTP", "ObjectStore", "Metadata", "Content", "Restore", "Filesystem", "Mount",
-                "Emulator", logging,
+                "Control", "Emulator", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings
@@ -71,6 +72,7 @@ let package = Package(
         tests("ThawCoreTests", ["ThawCore", "ThawTesting"]),
         tests("WireTests", ["Wire", "ThawCore"]),
         tests("DatabaseTests", ["Database", "ThawCore"]),
+        tests("ControlTests", ["Control", "ThawCore", "ThawTesting", logging]),
         tests("HTTPTests", ["HTTP", "ThawCore"]),
         tests("ObjectStoreTests", ["ObjectStore", "Wire", "HTTP", "ThawCore", logging]),
         tests("MetadataTests", ["Metadata", "Database", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging]),
@@ -80,6 +82,9 @@ let package = Package(
         ]),
         tests("FilesystemTests", [
             "Filesystem", "Content", "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
+        ]),
+        tests("ThawfsTests", [
+            "thawfs", "Control", "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
         ]),
         tests("EmulatorTests", [
             "Emulator", "Wire", "ThawCore",

@@ -19,6 +19,8 @@ package enum ThawAttribute: String, CaseIterable, Sendable {
     // Commands: written, never listed, so that nothing copies them by accident.
     case restore
     case refresh
+    /// Where the commands of thawfs find this mount's daemon: shown to whoever asks for it by name, on any inode.
+    case control
 
     package static let prefix = "user.thaw."
 
@@ -36,6 +38,9 @@ extension Filesystem {
     /// The value of an extended attribute.
     package func attribute(_ number: UInt64, _ name: ThawAttribute) async throws(FileError) -> [UInt8] {
         if name == .restore, let directory = inodes[number]?.directory { return try await restoreCounts(directory) }
+        if name == .control, let path = configuration.controlPath { return Array(path.utf8) }
+        // Commands ask it of a hundred thousand files, and it is at hand.
+        if name == .key, let inode = inodes[number] { return inode.directory?.prefix.bytes ?? inode.key.bytes }
         if let value = try await shownAttributes(number)[name] { return value }
         // Listings do not tell the version; whoever asks for it by name gets it.
         guard name == .versionID, let inode = inodes[number], let home = inode.home, inode.directory == nil,

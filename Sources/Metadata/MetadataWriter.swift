@@ -65,6 +65,8 @@ package actor MetadataWriter {
             (try? attach.run()) != nil
         else { return 0 }
         defer { try? connection.execute("DETACH damaged") }
+        // Ids go on where they were: news of objects that were dropped may still be on their way.
+        try? connection.execute("INSERT INTO main.sqlite_sequence SELECT name, seq FROM damaged.sqlite_sequence")
         // The order matters: a wish for an object that is there counts as pending.
         for table in ["restore", "spending", "request", "scope"] {
             try? connection.execute("INSERT OR IGNORE INTO main.\(table) SELECT * FROM damaged.\(table)")

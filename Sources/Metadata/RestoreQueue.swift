@@ -23,6 +23,13 @@ package struct Charge: Sendable {
     }
 }
 
+/// Rows to be asked for.
+package struct RestoreClaim: Sendable {
+    package var rows: [RestoreRow]
+    /// More are due, which the bytes do not allow.
+    package var isHeldBack: Bool
+}
+
 /// The durable queue of restores: requests, the objects they want, and how far each is.
 extension MetadataWriter {
     // MARK: Wishing
@@ -103,18 +110,22 @@ extension MetadataWriter {
         case reached(ScopeRow, ObjectKey)
     }
 
-    /// Takes in objects that were found in a request's scopes. With the last scope, all of them are known. Nothing is
-    /// taken into a request that was cancelled meanwhile.
+    /// Takes in objects that were found in a request's scopes. With the last scope, all of them are known. Nil, and
+    /// nothing is taken in, when the scopes were cancelled meanwhile.
     package func collect(
         _ items: [RestoreRow], into request: Int64, _ progress: Progress, charging charge: Charge?, at now: Timestamp,
         merging merge: RestoreMerge
-    ) throws(MetadataError) -> RestoreChanges {
+    ) throws(MetadataError) -> RestoreChanges? {
         try restoring { connection, statements throws(DatabaseError) in
             var changes = RestoreChanges()
-            let isWanted = try !connection.rows(
-                "SELECT 1 FROM request WHERE id = \(request) AND stage = 1") { _ in true }.isEmpty
-            guard isWanted else { return changes }
-            for item in items { _ = try Self.take(item, into: request, connection, statements, merge) }
+            guard try Self.isWanted(progress, request, connection, statements) else { return nil }
+            var isOfObjects = false
+            if case .through(let scopes) = progress { isOfObjects = scopes.first?.kind == .object }
+            for item in items {
+                let scope = ScopeRow(kind: .object, key: item.key, version: item.version)
+                if isOfObjects, try !Self.isThere(scope, of: request, statements) { continue }
+                _ = try Self.take(item, into: request, connection, statements, merge)
+            }
             try Self.bear(charge, at: now, statements)
             switch progress {
             case .through(let scopes):
@@ -156,28 +167,28 @@ extension MetadataWriter {
     /// have no more than `bytesMax` together, and charges the lane for them. They are `asking` from here on.
     package func claim(
         lane: String, limit: Int, bytesMax: UInt64?, at now: Timestamp
-    ) throws(MetadataError) -> [RestoreRow] {
+    ) throws(MetadataError) -> RestoreClaim {
         try restoring { _, statements throws(DatabaseError) in
             try statements.queued.bind(lane, at: 1)
             try statements.queued.bind(now.nanoseconds, at: 2)
             try statements.queued.bind(limit, at: 3)
             var claimed = try statements.queued.all { $0.restoreRow() }
-            var bytes: UInt64 = 0
+            var bytesLeft = bytesMax ?? .max
             let within = claimed.prefix { row in
-                bytes += row.sizeBytes
-                return bytesMax.map { bytes <= $0 } ?? true
+                guard bytesMax != nil else { return true }
+                guard row.sizeBytes <= bytesLeft else { return false }
+                bytesLeft -= row.sizeBytes
+                return true
             }
-            claimed.removeLast(claimed.count - within.count)
+            let isHeldBack = within.count < claimed.count
+            claimed = Array(within)
             for index in claimed.indices {
                 claimed[index].state = .asking
                 try statements.markAsking.bind(claimed[index].id, at: 1)
                 try statements.markAsking.run()
             }
-            if bytesMax != nil, !claimed.isEmpty {
-                let spent = claimed.reduce(0) { $0 + $1.sizeBytes }
-                try Self.bear(Charge(account: lane, bytes: spent), at: now, statements)
-            }
-            return claimed
+            if let bytesMax { try Self.bear(Charge(account: lane, bytes: bytesMax - bytesLeft), at: now, statements) }
+            return RestoreClaim(rows: claimed, isHeldBack: isHeldBack)
         }
     }
 
@@ -221,12 +232,12 @@ extension MetadataWriter {
         }
     }
 
-    /// Current versions that the provider is at work on, or that are being asked for, with keys in this range.
-    package func restoring(after first: ObjectKey, through last: ObjectKey) throws(MetadataError) -> [RestoreRow] {
+    /// Current versions that the provider is at work on, from this key on.
+    package func restoring(from first: ObjectKey, limit: Int) throws(MetadataError) -> [RestoreRow] {
         try restoring { _, statements throws(DatabaseError) in
-            try statements.between.bind(first.bytes, at: 1)
-            try statements.between.bind(last.bytes, at: 2)
-            return try statements.between.all { $0.restoreRow() }
+            try statements.underWay.bind(first.bytes, at: 1)
+            try statements.underWay.bind(limit, at: 2)
+            return try statements.underWay.all { $0.restoreRow() }
         }
     }
 
@@ -245,6 +256,14 @@ extension MetadataWriter {
             try connection.rows("SELECT lane, min(due_at) FROM restore WHERE state = 0 GROUP BY lane") {
                 ($0.text(0), Timestamp(nanoseconds: $0.int64(1)))
             }
+        }
+    }
+
+    /// When the first of a lane's queued rows may be asked for; nil when none is queued.
+    package func nextQueued(lane: String) throws(MetadataError) -> Timestamp? {
+        try restoring { _, statements throws(DatabaseError) in
+            try statements.nextQueued.bind(lane, at: 1)
+            return try statements.nextQueued.first { $0.isNull(0) ? nil : Timestamp(nanoseconds: $0.int64(0)) } ?? nil
         }
     }
 
@@ -346,6 +365,15 @@ extension MetadataWriter {
         }
     }
 
+    /// Takes back a charge that came to nothing.
+    package func refund(_ charge: Charge) throws(MetadataError) {
+        try restoring { _, statements throws(DatabaseError) in
+            try statements.refund.bind(charge.account, at: 1)
+            try statements.refund.bind(Int64(clamping: charge.bytes), at: 2)
+            try statements.refund.run()
+        }
+    }
+
     /// Drops requests that were never committed, and what is kept only for people to look at: finished requests but
     /// the last ones, failures that nobody came back to, charges of long ago.
     package func forgetOldRestores(at now: Timestamp) throws(MetadataError) {
@@ -438,9 +466,30 @@ extension MetadataWriter {
     }
 
     private static func endCollecting(_ request: Int64, _ statements: RestoreStatements) throws(DatabaseError) {
-        try statements.hasScopes.bind(request, at: 1)
-        let hasMore = try statements.hasScopes.first { _ in true } ?? false
-        if !hasMore { try set(.collected, request, statements) }
+        try statements.endCollecting.bind(request, at: 1)
+        try statements.endCollecting.run()
+    }
+
+    /// Whether the request is still looking through these scopes, or any of them.
+    private static func isWanted(
+        _ progress: Progress, _ request: Int64, _ connection: Connection, _ statements: RestoreStatements
+    ) throws(DatabaseError) -> Bool {
+        let isCollecting = try !connection.rows(
+            "SELECT 1 FROM request WHERE id = \(request) AND stage = 1") { _ in true }.isEmpty
+        guard isCollecting else { return false }
+        switch progress {
+        case .reached(let scope, _): return try isThere(scope, of: request, statements)
+        case .through(let scopes):
+            guard let first = scopes.first, first.kind != .object else { return true }
+            return try isThere(first, of: request, statements)
+        }
+    }
+
+    private static func isThere(
+        _ scope: ScopeRow, of request: Int64, _ statements: RestoreStatements
+    ) throws(DatabaseError) -> Bool {
+        try bind(scope, of: request, to: statements.hasScope)
+        return try statements.hasScope.first { _ in true } ?? false
     }
 
     private static func bind(

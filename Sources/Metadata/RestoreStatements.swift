@@ -95,11 +95,13 @@ struct RestoreStatements {
     let addScope: Statement
     let moveCursor: Statement
     let dropScope: Statement
-    let hasScopes: Statement
+    let hasScope: Statement
+    let endCollecting: Statement
     let queued: Statement
     let markAsking: Statement
     let due: Statement
-    let between: Statement
+    let underWay: Statement
+    let nextQueued: Statement
     let noteError: Statement
     let finishable: Statement
     let tallies: Statement
@@ -107,6 +109,7 @@ struct RestoreStatements {
     let dropFinished: Statement
     let dropWishes: Statement
     let charge: Statement
+    let refund: Statement
     let noteCancelled: Statement
     let dropWishesOf: Statement
 
@@ -131,9 +134,17 @@ struct RestoreStatements {
         let isScope = "request = ?1 AND kind = ?2 AND key = ?3 AND version = ?4"
         moveCursor = try connection.prepare("UPDATE scope SET cursor = ?5 WHERE \(isScope)")
         dropScope = try connection.prepare("DELETE FROM scope WHERE \(isScope)")
-        hasScopes = try connection.prepare("SELECT 1 FROM scope WHERE request = ?1 LIMIT 1")
+        hasScope = try connection.prepare("SELECT 1 FROM scope WHERE \(isScope)")
+        endCollecting = try connection.prepare(
+            """
+            UPDATE request SET stage = 2
+            WHERE id = ?1 AND stage = 1 AND NOT EXISTS (SELECT 1 FROM scope WHERE request = ?1)
+            """)
         queued = try connection.prepare(
-            "\(select) WHERE state = 0 AND lane = ?1 AND due_at <= ?2 ORDER BY rank, id LIMIT ?3")
+            """
+            \(select) INDEXED BY restore_queue WHERE state = 0 AND lane = ?1 AND due_at <= ?2 ORDER BY rank, id LIMIT ?3
+            """)
+        nextQueued = try connection.prepare("SELECT min(due_at) FROM restore WHERE state = 0 AND lane = ?1")
         markAsking = try connection.prepare("UPDATE restore SET state = 1 WHERE id = ?1")
         // Walks the keys: by the index of times it would sort all that is due for each page. Hence the pluses.
         due = try connection.prepare(
@@ -141,11 +152,11 @@ struct RestoreStatements {
             \(select) WHERE +state IN (2, 3) AND +due_at <= ?1 AND (key, version) > (?2, ?3) ORDER BY key, version
             LIMIT ?4
             """)
-        between = try connection.prepare(
-            "\(select) WHERE key > ?1 AND key <= ?2 AND version = '' AND state IN (1, 2) ORDER BY key")
+        underWay = try connection.prepare(
+            "\(select) WHERE key >= ?1 AND version = '' AND state = 2 ORDER BY key LIMIT ?2")
         noteError = try connection.prepare(
             "UPDATE request SET error = ?2 WHERE id IN (SELECT request FROM wish WHERE restore = ?1)")
-        finishable = try connection.prepare("SELECT id FROM request WHERE stage < 3 AND stage = 2 AND pending = 0")
+        finishable = try connection.prepare("SELECT id FROM request WHERE stage = 2 AND pending = 0")
         tallies = try connection.prepare(
             """
             SELECT r.state, count(*), sum(r.size) FROM wish w JOIN restore r ON r.id = w.restore WHERE w.request = ?1
@@ -166,6 +177,11 @@ struct RestoreStatements {
             """
             INSERT INTO spending(account, minute, bytes) VALUES(?1, ?2, ?3)
             ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes
+            """)
+        refund = try connection.prepare(
+            """
+            UPDATE spending SET bytes = max(bytes - ?2, 0)
+            WHERE account = ?1 AND minute = (SELECT max(minute) FROM spending WHERE account = ?1)
             """)
         noteCancelled = try connection.prepare(
             """

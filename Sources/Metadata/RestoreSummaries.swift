@@ -31,8 +31,10 @@ extension MetadataReader {
         try guarded { statements throws(DatabaseError) in
             let ids = try statements.connection.rows(
                 """
-                SELECT id FROM request WHERE stage IN (1, 2) OR id IN
-                    (SELECT id FROM request WHERE stage = 3 ORDER BY id DESC LIMIT \(finishedMax)) ORDER BY id DESC
+                SELECT id FROM request WHERE stage < 3 AND stage > 0
+                UNION ALL
+                SELECT id FROM (SELECT id FROM request WHERE stage = 3 ORDER BY id DESC LIMIT \(finishedMax))
+                ORDER BY id DESC
                 """) { $0.int64(0) }
             var counts: [RequestCount] = []
             for id in ids {

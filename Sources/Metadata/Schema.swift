@@ -100,7 +100,9 @@ enum Schema {
             cancelled_bytes INTEGER NOT NULL DEFAULT 0,
             error TEXT
         );
-        CREATE INDEX request_unfinished ON request(id) WHERE stage < 3;
+        CREATE INDEX request_unfinished ON request(stage) WHERE stage < 3;
+        CREATE INDEX request_settled ON request(id) WHERE stage = 2 AND pending = 0;
+        CREATE INDEX request_finished ON request(id) WHERE stage = 3;
         CREATE TABLE scope(
             request INTEGER NOT NULL,
             kind INTEGER NOT NULL,
@@ -131,6 +133,8 @@ enum Schema {
             UNIQUE(key, version)
         );
         CREATE INDEX restore_queue ON restore(lane, rank, id) WHERE state = 0;
+        CREATE INDEX restore_later ON restore(lane, due_at) WHERE state = 0;
+        CREATE INDEX restore_under_way ON restore(key) WHERE state = 2 AND version = '';
         CREATE INDEX restore_due ON restore(due_at) WHERE state IN (2, 3);
         CREATE INDEX restore_asking ON restore(id) WHERE state = 1;
         CREATE TABLE wish(

@@ -31,15 +31,21 @@ final class BulkHead: Sendable {
         listsRestoreState = Mutex(store.dialect == .oss ? true : nil)
     }
 
-    /// What the store says of these objects, which are in key order, in the same order.
-    func look(at names: [Name]) async -> [Sighting] {
+    /// What the store says of these objects, which are in key order, in the same order. Those in `along` cost no
+    /// request: they are seen on the pages that the others need, or not asked for (`failed`).
+    func look(at names: [Name], along: Set<Name> = []) async -> [Sighting] {
         var sightings = [Sighting](repeating: .failed(Self.notAsked), count: names.count)
         var single: [Int] = []
         var unsure: [Int] = []
         var next = 0
-        // After a page that had none but the first, so many are asked one by one before the next page is tried.
-        var patience = 0
+        // After a page that had none but the first, some are asked one by one before the next page is tried: more
+        // each time.
+        var (patience, setback) = (0, 0)
         while next < names.count {
+            if along.contains(names[next]) {
+                next += 1
+                continue
+            }
             let isListed = next + 1 < names.count && names[next].version == nil && patience == 0
             guard isListed, listsRestoreState.withLock({ $0 }) != false else {
                 single.append(next)
@@ -54,16 +60,12 @@ final class BulkHead: Sendable {
                 for index in next..<names.count { sightings[index] = .failed(error) }
                 break
             }
-            if covered < 2 {
-                patience = min(single.count, 64)
-                if covered == 0 {
-                    single.append(next)
-                    next += 1
-                }
-            }
-            next += covered
+            setback = covered < 2 ? min(max(setback * 2, 1), 64) : 0
+            patience = setback
+            if covered == 0 { single.append(next) }
+            next += max(covered, 1)
         }
-        await head(single + unsure, of: names, &sightings)
+        await head((single + unsure).filter { !along.contains(names[$0]) }, of: names, &sightings)
         for index in unsure {
             // The listing kept silent about it.
             if case .found(let record) = sightings[index], record.restore != nil {

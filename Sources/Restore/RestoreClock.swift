@@ -42,6 +42,11 @@ struct Alarm {
         }
     }
 
+    mutating func cancel() {
+        task?.cancel()
+        clear()
+    }
+
     mutating func clear() {
         task = nil
         time = nil

@@ -103,6 +103,8 @@ extension RestoreEngine {
         while !Task.isCancelled {
             do throws(CollectingError) {
                 while let scopes = try await nextScopes(request.id) { try await collect(scopes, request) }
+                // It may never have had any.
+                _ = try await take([], .through([]), request)
                 return
             } catch {
                 switch error {
@@ -147,7 +149,8 @@ extension RestoreEngine {
                 case .failed(let error): throw CollectingError(error)
                 }
             }
-            return try await take(found, .through(scopes), request)
+            _ = try await take(found, .through(scopes), request)
+            return
         }
         let scope = scopes[0]
         var listing = Listing(
@@ -157,17 +160,21 @@ extension RestoreEngine {
         while true {
             let page: ListPage?
             do throws(StoreError) { page = try await listing.next() } catch { throw CollectingError(error) }
-            guard let page else { return try await take([], .through([scope]), request) }
+            guard let page else { return }
             let found = page.objects.map { (Identity(key: $0.key, version: nil), $0.record) }
-            if page.continuationToken == nil { return try await take(found, .through([scope]), request) }
-            guard let last = page.objects.last?.key else { continue }
-            try await take(found, .reached(scope, last), request)
+            var progress = MetadataWriter.Progress.through([scope])
+            if page.continuationToken != nil {
+                guard let last = page.objects.last?.key else { continue }
+                progress = .reached(scope, last)
+            }
+            guard try await take(found, progress, request) else { return }
         }
     }
 
+    /// Answers whether the request still wants what is in these scopes.
     private func take(
         _ found: [(Identity, ObjectRecord)], _ progress: MetadataWriter.Progress, _ request: RequestRow
-    ) async throws(CollectingError) {
+    ) async throws(CollectingError) -> Bool {
         let now = clock.date()
         var items: [RestoreRow] = []
         var bytes: UInt64 = 0
@@ -190,6 +197,10 @@ extension RestoreEngine {
             let changes = try await writer.collect(items, into: request.id, progress, charging: charge, at: now) {
                 RestoreRow.merge($0, $1, isNamed: isNamed)
             }
+            guard let changes else {
+                spentByReads.refund(bytes)
+                return false
+            }
             await note(changes.finished)
             for lane in Set(items.map(\.lane)) { pump(lane) }
             if items.contains(where: { $0.state == .restoring }) { await scheduleLook() }
@@ -198,6 +209,7 @@ extension RestoreEngine {
             throw CollectingError(error)
         }
         if isOverBudget { throw .final("restore_budget is used up") }
+        return true
     }
 
     /// Which of these, found in key order, are in care and not settled: a read was charged for them already.

@@ -10,11 +10,14 @@ struct Hold {
     var users = 0
     let target: RestoreTarget
     var until: Timestamp
+    /// When it is asked for again.
+    var renewAt: Timestamp
     var alarm = Alarm()
 
-    init(target: RestoreTarget, until: Timestamp) {
+    init(target: RestoreTarget, until: Timestamp, at now: Timestamp) {
         self.target = target
         self.until = until
+        renewAt = PollSchedule.renewal(until: until, at: now)
     }
 }
 
@@ -29,7 +32,7 @@ extension RestoreEngine {
         let next: Timestamp?
         do throws(MetadataError) { next = try await writer.nextDue() } catch {
             log.error("cannot tell which restores are to be looked at, will try again: \(error)")
-            return lookAlarm.set(clock.now() + .seconds(5), clock) { await self.look() }
+            return lookAlarm.set(clock.now() + Self.pauseOfStorage, clock) { await self.look() }
         }
         guard let next, !isLooking else { return }
         let time = clock.instant(of: min(next, clock.date() + .seconds(86400)))
@@ -65,40 +68,43 @@ extension RestoreEngine {
                 position = (last.key, last.version)
                 let (copies, awaited) = (rows.filter { $0.state == .restored }, rows.filter { $0.state == .restoring })
                 if !copies.isEmpty { await apply(copies.map { Settlement(row: $0, event: .renew) }) }
-                await look(at: try await widened(awaited))
+                if !awaited.isEmpty { await look(at: awaited, along: try await neighbours(of: awaited)) }
             }
         } catch {
             log.error("restores that are under way cannot be looked at, will try again: \(error)")
+            looksNotBefore = clock.now() + Self.pauseOfStorage
         }
         isLooking = false
-        looksNotBefore = clock.now() + max(.milliseconds(500), clock.now() - started)
+        looksNotBefore = max(looksNotBefore, clock.now() + max(.milliseconds(500), clock.now() - started))
         await scheduleLook()
     }
 
-    /// What is not due yet but stands among them comes with the same listings, and is then due with them.
-    private func widened(_ rows: [RestoreRow]) async throws(MetadataError) -> [RestoreRow] {
-        guard rows.count > 1, let first = rows.first, let last = rows.last, let start = first.key.predecessor else {
-            return rows
-        }
-        let between = try await writer.restoring(after: start, through: last.key).filter { $0.state == .restoring }
-        guard between.count > rows.count, between.count <= 2 * Self.rowsAtOnce else { return rows }
-        return (between + rows.filter { $0.version != nil }).sorted {
-            ($0.key, $0.version ?? "") < ($1.key, $1.version ?? "")
-        }
+    /// What is not due yet but stands behind the first of them: it comes with the same listings, and is then due with
+    /// them.
+    private func neighbours(of rows: [RestoreRow]) async throws(MetadataError) -> [RestoreRow] {
+        guard let first = rows.first(where: { $0.version == nil })?.key else { return [] }
+        let due = Set(rows.map(\.id))
+        return try await writer.restoring(from: first, limit: 2 * Self.rowsAtOnce).filter { !due.contains($0.id) }
     }
 
-    private func look(at rows: [RestoreRow]) async {
-        guard !rows.isEmpty else { return }
-        let sightings = await bulkHead.look(at: rows.map { Identity(key: $0.key, version: $0.version) })
+    private func look(at due: [RestoreRow], along others: [RestoreRow]) async {
+        let along = Set(others.map { Identity(key: $0.key, version: $0.version) })
+        var rows = due + others
+        if !others.isEmpty { rows.sort { ($0.key, $0.version ?? "") < ($1.key, $1.version ?? "") } }
+        let seen = await bulkHead.look(at: rows.map { Identity(key: $0.key, version: $0.version) }, along: along)
+        let sightings = zip(rows, seen).filter { row, sighting in
+            if case .failed = sighting { return !along.contains(Identity(key: row.key, version: row.version)) }
+            return true
+        }
         var (failures, lastFailure) = (0, "")
         var settlements: [Settlement] = []
-        for (row, sighting) in zip(rows, sightings) {
+        for (row, sighting) in sightings {
             if case .failed(let error) = sighting { (failures, lastFailure) = (failures + 1, "\(error)") }
             settlements.append(settlement(of: row, sighting))
         }
         if failures > 0 {
-            let first = rows.count == 1 ? "the restore of \(rows[0].key)" : "\(failures) restores"
-            log.warning("cannot ask about \(first), will again: \(lastFailure)")
+            let what = due.count == 1 ? "the restore of \(due[0].key)" : "\(failures) restores"
+            log.warning("cannot ask about \(what), will again: \(lastFailure)")
         }
         await apply(settlements)
     }
@@ -134,12 +140,14 @@ extension RestoreEngine {
     func settleByLooking(_ row: RestoreRow, insisting refusal: StoreError? = nil) async {
         let sighting = await bulkHead.head(Identity(key: row.key, version: row.version))
         var settlement = settlement(of: row, sighting)
-        if case .failed(let error) = sighting {
+        if refusal == nil, case .failed(let error) = sighting {
             settlement = Settlement(row: row, event: .extended, outcome: .readable)
             log.warning("\(row.key) is restored, until when could not be asked: \(error)")
+        } else if refusal == nil, case .frozen = settlement.event {
+            // Said to be restored, and not seen to be: asking again would tell no more.
+            settlement = Settlement(row: row, event: .extended)
         } else if case .readable = settlement.event {
-            // The command named an object that needs no restore.
-            if let refusal, !row.isOneOfMany { settlement.outcome = .failed(.store(refusal)) }
+            if let refusal { settlement.outcome = .needless(refusal) }
         } else if let refusal {
             settlement = Settlement(row: row, event: .failed("\(refusal)"), outcome: .failed(.store(refusal)))
             log.warning("restore of \(row.key) failed: \(refusal)")
@@ -154,10 +162,20 @@ extension RestoreEngine {
             let sightings = await bulkHead.look(at: batch.map { Identity(key: $0.key, version: $0.version) })
             var settlements: [Settlement] = []
             for (row, sighting) in zip(batch, sightings) {
+                var settlement = settlement(of: row, sighting)
+                switch settlement.event {
                 // Asking again is right even if it reached the provider: better twice than never.
-                if case .failed = sighting { settlements.append(Settlement(row: row, event: .frozen)) } else {
-                    settlements.append(settlement(of: row, sighting))
+                case .unseen: settlement = Settlement(row: row, event: .frozen)
+                // The provider was at work before this was asked for: a faster tier.
+                case .ongoing where row.slowTier != nil: settlement = Settlement(row: row, event: .frozen)
+                case .ongoing: settlement.outcome = .underWay
+                // A copy was there before this was asked for: more days.
+                case .readable(let until)
+                where row.copyUntil != nil && row.order.isLonger(than: until, at: clock.date()):
+                    settlement = Settlement(row: row, event: .frozen)
+                default: break
                 }
+                settlements.append(settlement)
             }
             await apply(settlements)
         }
@@ -170,7 +188,7 @@ extension RestoreEngine {
     package nonisolated func hold(_ target: RestoreTarget, until: Timestamp) {
         let identity = Identity(key: target.key, version: target.version)
         let isFirst = holds.withLock { holds in
-            holds[identity, default: Hold(target: target, until: until)].users += 1
+            holds[identity, default: Hold(target: target, until: until, at: clock.date())].users += 1
             return holds[identity]?.users == 1
         }
         if isFirst { scheduleRenewal(identity) }
@@ -180,25 +198,31 @@ extension RestoreEngine {
         let identity = Identity(key: key, version: version)
         holds.withLock { holds in
             guard let users = holds[identity]?.users else { return }
-            if users > 1 { holds[identity]?.users = users - 1 } else { holds[identity] = nil }
+            if users > 1 {
+                holds[identity]?.users = users - 1
+            } else {
+                holds[identity]?.alarm.cancel()
+                holds[identity] = nil
+            }
         }
     }
 
     private nonisolated func scheduleRenewal(_ identity: Identity) {
         holds.withLock { holds in
-            guard let until = holds[identity]?.until else { return }
-            let time = clock.instant(of: PollSchedule.renewal(until: until, at: clock.date()))
-            holds[identity]?.alarm.set(time, clock) { await self.renew(identity) }
+            guard let time = holds[identity]?.renewAt else { return }
+            holds[identity]?.alarm.set(clock.instant(of: time), clock) { await self.renew(identity) }
         }
     }
 
     private func renew(_ identity: Identity) async {
         let held = holds.withLock { holds in
             holds[identity]?.alarm.clear()
-            return holds[identity].map { ($0.target, $0.until) }
+            return holds[identity].map { ($0.target, $0.until, $0.renewAt) }
         }
         // Closed since.
-        guard let (target, until) = held else { return }
+        guard let (target, until, renewAt) = held else { return }
+        // Somebody else has had it last longer since.
+        guard renewAt <= clock.date() else { return scheduleRenewal(identity) }
         log.info("\(identity.key) is open and its copy lapses at \(WireDate.iso8601(until)): it is asked for again")
         let order = RestoreOrder(days: target.rules.days.lowerBound, tier: target.rules.defaultTier)
         do throws(RestoreError) {
@@ -216,6 +240,9 @@ extension RestoreEngine {
         let before: Timestamp? = holds.withLock { holds in
             guard let before = holds[identity]?.until else { return nil }
             holds[identity]?.until = until
+            if until > before + .seconds(60) {
+                holds[identity]?.renewAt = PollSchedule.renewal(until: until, at: clock.date())
+            }
             return before
         }
         guard let before else { return }

@@ -10,12 +10,14 @@ struct Lane {
     var pace: SubmissionPace
     /// Bytes of the last day, where the provider has a ceiling.
     var spent: Spending
+    /// Requests that are on their way.
+    var underWay = 0
     var isRunning = false
     /// Something was queued since the lane last looked.
     var isNudged = false
     var alarm = Alarm()
-    /// Why it pauses, for people.
-    var pauseReason: String?
+    /// When the day's bytes allow the next object.
+    var heldBackUntil: Timestamp?
 }
 
 extension RestoreEngine {
@@ -56,86 +58,80 @@ extension RestoreEngine {
             spent: Spending(window: Self.dailyWindow))
     }
 
+    private enum Step {
+        case submit([RestoreRow])
+        /// The pace allows nothing before then.
+        case pause(until: ContinuousClock.Instant)
+        /// Nothing can be asked for before then; nil: before something is queued or has come back.
+        case rest(until: ContinuousClock.Instant?)
+    }
+
     private func run(_ name: String) async {
         await loadSpent(name)
-        await withTaskGroup(of: Void.self) { group in
-            var underWay = 0
-            while !Task.isCancelled {
-                lanes[name]?.isNudged = false
-                let rows = await claim(name, atMost: Self.submissionsAtOnce - underWay)
-                for row in rows {
-                    underWay += 1
-                    group.addTask { await self.submit(row) }
-                }
-                if underWay >= Self.submissionsAtOnce || rows.isEmpty && underWay > 0 {
-                    await group.next()
-                    underWay -= 1
-                } else if rows.isEmpty, lanes[name]?.isNudged != true {
-                    break
-                }
+        while true {
+            lanes[name]?.isNudged = false
+            switch await step(name) {
+            case .submit(let rows):
+                lanes[name]?.underWay += rows.count
+                for row in rows { Task { await self.submit(row) } }
+            case .pause(let time):
+                // Nobody cancels this task.
+                try? await clock.sleep(time)
+            case .rest(let time):
+                guard lanes[name]?.isNudged == false else { continue }
+                lanes[name]?.isRunning = false
+                if let time { lanes[name]?.alarm.set(time, clock) { await self.alarmRang(name) } }
+                return
             }
         }
-        lanes[name]?.isRunning = false
-        if lanes[name]?.isNudged ?? false { return pump(name) }
+    }
+
+    /// Claims what the lane may send now, or says when it may send more.
+    private func step(_ name: String) async -> Step {
+        guard let free = lanes[name].map({ Self.submissionsAtOnce - $0.underWay }), free > 0 else {
+            return .rest(until: nil)
+        }
+        let (now, date) = (clock.now(), clock.date())
+        let allowance = min(lanes[name]?.pace.allowance(at: now) ?? 0, free)
         do throws(MetadataError) {
-            // What was put off until later.
-            let next = try await writer.queuedLanes().first { $0.lane == name }
-            if let next { pump(name, from: next.from) }
+            if allowance > 0 {
+                let claim = try await claim(name, atMost: allowance, at: date)
+                if !claim.rows.isEmpty { return .submit(claim.rows) }
+                if claim.isHeldBack, let relief = heldBack(name) { return .rest(until: relief) }
+            }
+            guard let next = try await writer.nextQueued(lane: name) else { return .rest(until: nil) }
+            if next > date { return .rest(until: clock.instant(of: next)) }
+            return .pause(until: lanes[name]?.pace.nextAllowance(after: now) ?? now)
         } catch {
-            unreadable(name, error)
+            log.error("restores of \(name) are held up, will try again: \(error)")
+            return .rest(until: clock.now() + Self.pauseOfStorage)
         }
     }
 
-    /// Claims what the lane may send now; sleeps until it may send anything. Empty when nothing is queued.
-    private func claim(_ name: String, atMost limit: Int) async -> [RestoreRow] {
-        while limit > 0, !Task.isCancelled {
-            let now = clock.now()
-            guard var lane = lanes[name] else { return [] }
-            let allowance = min(lane.pace.allowance(at: now), limit)
-            let minute = clock.date().minute
-            let bytesLeft = lane.bytesLeft(at: minute)
-            let isUnspent = lane.spent.total(at: minute) == 0
-            lanes[name]?.pace = lane.pace
-            lanes[name]?.spent = lane.spent
-            do throws(MetadataError) {
-                // With no allowance nothing is taken, but it shows whether anything is there to wait for.
-                if allowance > 0 {
-                    var rows = try await writer.claim(
-                        lane: name, limit: allowance, bytesMax: bytesLeft, at: clock.date())
-                    if rows.isEmpty, isUnspent, bytesLeft != nil {
-                        // One object that is larger than a whole day's bytes goes alone.
-                        rows = try await writer.claim(lane: name, limit: 1, bytesMax: .max, at: clock.date())
-                    }
-                    lanes[name]?.count(rows, at: minute)
-                    lanes[name]?.pace.take(rows.count)
-                    if !rows.isEmpty { return rows }
-                }
-                let queued = try await writer.queuedLanes().first { $0.lane == name }
-                guard let queued, queued.from <= clock.date() else { return [] }
-            } catch {
-                unreadable(name, error)
-                return []
-            }
-            guard await sleep(name, isOverCeiling: allowance > 0) else { return [] }
+    private func claim(
+        _ name: String, atMost limit: Int, at date: Timestamp
+    ) async throws(MetadataError) -> RestoreClaim {
+        let bytesLeft = lanes[name]?.bytesLeft(at: date.minute)
+        let isUnspent = bytesLeft == lanes[name]?.limits.bytesPerDay
+        var claim = try await writer.claim(lane: name, limit: limit, bytesMax: bytesLeft, at: date)
+        if claim.rows.isEmpty, claim.isHeldBack, isUnspent {
+            // One object that is larger than a whole day's bytes goes alone.
+            claim = try await writer.claim(lane: name, limit: 1, bytesMax: .max, at: date)
         }
-        return []
+        lanes[name]?.take(claim.rows, at: date.minute)
+        return claim
     }
 
-    private func sleep(_ name: String, isOverCeiling: Bool) async -> Bool {
-        guard let lane = lanes[name] else { return false }
-        var wakeup = lane.pace.nextAllowance(after: clock.now())
-        if isOverCeiling, let relief = lane.spent.nextRelief {
-            let date = Timestamp(seconds: relief * 60)
-            wakeup = max(wakeup, clock.instant(of: date))
-            if lane.pauseReason == nil {
-                log.notice(
-                    "the provider restores no more than \(lane.limits.bytesPerDay ?? 0) bytes a day of \(name): the next are asked for from \(WireDate.iso8601(date)) on")
-            }
-            lanes[name]?.pauseReason = "the provider's bytes of a day are used up"
+    /// When the day's bytes are fewer.
+    private func heldBack(_ name: String) -> ContinuousClock.Instant? {
+        guard let lane = lanes[name], let relief = lane.spent.nextRelief else { return nil }
+        let date = Timestamp(seconds: relief * 60)
+        if lane.heldBackUntil == nil {
+            log.notice(
+                "the provider restores no more than \(lane.limits.bytesPerDay ?? 0) bytes a day of \(name): the next are asked for from \(WireDate.iso8601(date)) on")
         }
-        do { try await clock.sleep(wakeup) } catch { return false }
-        lanes[name]?.pauseReason = nil
-        return true
+        lanes[name]?.heldBackUntil = date
+        return clock.instant(of: date)
     }
 
     private func loadSpent(_ name: String) async {
@@ -147,13 +143,8 @@ extension RestoreEngine {
             }
             lanes[name]?.spent = lane.spent
         } catch {
-            unreadable(name, error)
+            log.error("how many bytes of \(name) were asked for today is not known: \(error)")
         }
-    }
-
-    private func unreadable(_ name: String, _ error: MetadataError) {
-        log.error("restores of \(name) are held up, will try again: \(error)")
-        lanes[name]?.alarm.set(clock.now() + .seconds(5), clock) { await self.alarmRang(name) }
     }
 
     // MARK: One object
@@ -164,12 +155,29 @@ extension RestoreEngine {
             lanes[row.lane]?.pace.accepted()
             await accepted(row, reply)
         } catch {
+            await giveBack(row)
             await refused(row, error)
+        }
+        let wasFull = lanes[row.lane]?.underWay == Self.submissionsAtOnce
+        lanes[row.lane]?.underWay -= 1
+        if wasFull { pump(row.lane) }
+    }
+
+    /// Nothing is restored for this one, so that the day's bytes are for others.
+    private func giveBack(_ row: RestoreRow) async {
+        guard lanes[row.lane]?.limits.bytesPerDay != nil else { return }
+        lanes[row.lane]?.spent.refund(row.sizeBytes)
+        if lanes[row.lane]?.heldBackUntil != nil { pump(row.lane) }
+        do throws(MetadataError) {
+            try await writer.refund(Charge(account: row.lane, bytes: row.sizeBytes))
+        } catch {
+            log.warning("\(row.sizeBytes) bytes of \(row.lane) count as asked for, and were not: \(error)")
         }
     }
 
     private func accepted(_ row: RestoreRow, _ reply: RestoreReply) async {
         if reply == .alreadyRestored {
+            await giveBack(row)
             // Nobody waits for one of many: until when it lasts, the next listing tells.
             if row.isOneOfMany { return await settle(Settlement(row: row, event: .extended, outcome: .readable)) }
             return await settleByLooking(row)
@@ -196,7 +204,9 @@ extension RestoreEngine {
                 let rate = Int(lanes[row.lane]?.pace.perSecond ?? 1)
                 log.notice("the store asks to slow down (\(error)): restores of \(row.lane) go at \(rate)/s now")
             }
-            await settle(Settlement(row: row, event: .later(now, reason: "\(error)", isStrike: false)))
+            // It may take long, and nothing is lost: nobody is made to wait for the provider's answer.
+            let event = RestoreEvent.later(now, reason: "\(error)", isStrike: false)
+            await settle(Settlement(row: row, event: event, outcome: .underWay))
         case .cancelled:
             await settle(Settlement(row: row, event: .later(now, reason: "\(error)", isStrike: false)))
         default:
@@ -250,15 +260,25 @@ extension RestoreEngine {
         while !outbox.isEmpty {
             let batch = outbox
             outbox = []
-            await apply(batch)
+            if await !apply(batch) { settleLater(batch) }
         }
         isFlushing = false
         await scheduleLook()
     }
 
+    /// What became of a request is known only here: it is stored as soon as that is possible.
+    private func settleLater(_ batch: [Settlement]) {
+        Task {
+            do { try await clock.sleep(clock.now() + Self.pauseOfStorage) } catch { return }
+            for settlement in batch { await settle(Settlement(row: settlement.row, event: settlement.event)) }
+        }
+    }
+
     /// Takes in what was learned, then stores the events, then tells those who wait: whoever comes in between finds a
-    /// readable object, or one that is in care.
-    func apply(_ batch: [Settlement]) async {
+    /// readable object, or one that is in care. False when the events were not stored.
+    @discardableResult
+    func apply(_ batch: [Settlement]) async -> Bool {
+        var isStored = true
         let news = batch.filter { $0.record != nil || $0.isGone }
         if !news.isEmpty { await learned(news.map { ($0.row.key, $0.row.version, $0.record) }) }
         let moment = RestoreMoment(context: context, now: clock.date())
@@ -272,7 +292,9 @@ extension RestoreEngine {
             }
             await note(changes.finished)
         } catch {
-            log.error("what became of \(batch.count) restores cannot be stored, they will be looked at again: \(error)")
+            log.error("what became of \(batch.count) restores cannot be stored, will try again: \(error)")
+            isStored = false
+            looksNotBefore = clock.now() + Self.pauseOfStorage
         }
         for settlement in batch {
             // Not before it shows: whoever reads it in the log may open the file at once.
@@ -283,6 +305,7 @@ extension RestoreEngine {
             guard let outcome = settlement.outcome else { continue }
             tell(Identity(key: settlement.row.key, version: settlement.row.version), outcome)
         }
+        return isStored
     }
 }
 
@@ -292,7 +315,9 @@ extension Lane {
         limits.bytesPerDay.map { $0 - min(spent.total(at: minute), $0) }
     }
 
-    mutating func count(_ rows: [RestoreRow], at minute: Int64) {
+    mutating func take(_ rows: [RestoreRow], at minute: Int64) {
+        pace.take(rows.count)
+        if !rows.isEmpty { heldBackUntil = nil }
         guard limits.bytesPerDay != nil else { return }
         for row in rows { spent.charge(row.sizeBytes, at: minute) }
     }

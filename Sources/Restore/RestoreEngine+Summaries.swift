@@ -39,10 +39,12 @@ extension RestoreEngine {
         return lanes.values.map { lane in
             var lane = lane
             let isPaused = lane.pace.pausedUntil.map { $0 > clock.now() } ?? false
+            let isHeldBack = lane.heldBackUntil.map { $0 > clock.date() } ?? false
             return LaneSummary(
                 name: lane.limits.lane, perSecond: lane.pace.perSecond, perSecondMax: lane.limits.objectsPerSecond,
                 bytesToday: lane.spent.total(at: minute), bytesPerDay: lane.limits.bytesPerDay,
-                pauseReason: lane.pauseReason ?? (isPaused ? "the store asked to slow down" : nil))
+                pauseReason: isHeldBack
+                    ? "the provider's bytes of a day are used up" : isPaused ? "the store asked to slow down" : nil)
         }.sorted { $0.name < $1.name }
     }
 

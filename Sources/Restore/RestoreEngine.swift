@@ -62,6 +62,8 @@ package actor RestoreEngine {
         /// The provider has taken the request.
         case underWay
         case readable
+        /// It is readable, and the store took no request for it: whoever named it is told why.
+        case needless(StoreError)
         case failed(RestoreError)
     }
 
@@ -115,6 +117,8 @@ package actor RestoreEngine {
     }
 
     static let readsAccount = "reads"
+    /// When the queue cannot be read or written, this long passes before it is tried again.
+    static let pauseOfStorage = Duration.seconds(5)
 
     /// Takes up what an earlier mount left under way. Returns once that is known; the work goes on.
     package func resume() async throws(MetadataError) {
@@ -162,6 +166,9 @@ package actor RestoreEngine {
         switch await outcome(identity, waiter) {
         case .underWay: return .underWay
         case .readable: return .readable
+        case .needless(let refusal):
+            if requester.origin == .command { throw .store(refusal) }
+            return .readable
         case .failed(let error): throw error
         }
     }
@@ -179,8 +186,8 @@ package actor RestoreEngine {
             return try result.get()
         }
         var row = try await remember(target, order, requester)
-        // What is on its way was somebody else's order: this one is looked at again after it.
-        while row.state == .asking, row.order != order {
+        // What is on its way asks for a slower tier: this one is asked for after it.
+        while row.state == .asking, RestoreRow.isFaster(order.tier, than: row.order.tier) {
             let waiter = arrive(identity, requester, .submission)
             if case .failed(let error) = await outcome(identity, waiter) { throw error }
             row = try await remember(target, order, requester)
@@ -193,8 +200,13 @@ package actor RestoreEngine {
     ) async -> Result<RestoreRow, RestoreError> {
         do throws(RestoreError) {
             if let row = try await inCare(target.key, version: target.version), row.state.isPending {
-                return .success(row)
+                // One of many that somebody waits for goes before the others.
+                guard row.state == .queued, row.isOneOfMany else { return .success(row) }
+                return .success(try await remember(target, order, requester))
             }
+            // All who came for it were told meanwhile that it was cancelled.
+            let identity = Identity(key: target.key, version: target.version)
+            guard waiters[identity]?.values.contains(where: { $0.outcome == nil }) ?? false else { throw .interrupted }
             let bytes = target.record.sizeBytes
             guard mayRead(bytes) else { throw .overBudget }
             spend(bytes)
@@ -307,7 +319,7 @@ package actor RestoreEngine {
         }
         switch outcome {
         case .underWay: break
-        case .readable: ended(identity.key, identity.version, nil)
+        case .readable, .needless: ended(identity.key, identity.version, nil)
         case .failed(let error): ended(identity.key, identity.version, error)
         }
     }
@@ -361,7 +373,9 @@ package actor RestoreEngine {
             // A request for more than this directory that is still being collected would bring it back.
             for request in try await writer.collecting() {
                 let scopes = try await writer.scopes(of: request.id, limit: 1000)
-                let isWider = scopes.contains { $0.kind != .object && prefix != $0.key && prefix.hasPrefix($0.key) }
+                let isWider = scopes.contains {
+                    $0.kind != .object && prefix != $0.key && prefix.hasPrefix($0.key)
+                }
                 if isWider { await collectors[request.id]?.value }
             }
             let cancelled = try await writer.cancelQueued(below: prefix, at: clock.date())

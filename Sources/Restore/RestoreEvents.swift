@@ -47,6 +47,12 @@ extension RestoreRow {
         var row = self
         let rules = moment.context.rules(of: row)
         switch event {
+        // Seen before a faster tier was wished for: that still waits to be asked for.
+        case .ongoing where state == .queued, .unseen where state == .queued, .frozen where state == .queued:
+            return row
+        // Wished for anew since it was due.
+        case .renew where state != .restored:
+            return row
         case .accepted:
             row.state = .restoring
             row.askedAt = moment.now

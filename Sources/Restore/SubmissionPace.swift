@@ -30,7 +30,8 @@ package struct SubmissionPace: Sendable {
         let elapsed = max((now - refilledAt) / .seconds(1), 0)
         tokens = min(tokens + elapsed * perSecond * 0.95, burst)
         refilledAt = now
-        return Int(tokens)
+        // What is a rounding short of a whole one is one.
+        return Int(tokens + 0.001)
     }
 
     package mutating func take(_ count: Int) { tokens -= Double(count) }
@@ -68,9 +69,9 @@ package struct Spending: Sendable {
     package func firstMinute(at minute: Int64) -> Int64 { minute - windowMinutes + 1 }
 
     package mutating func charge(_ bytes: UInt64, at minute: Int64) {
-        sum += bytes
+        sum &+= bytes
         if let last = minutes.last, last.minute >= minute {
-            minutes[minutes.count - 1].bytes += bytes
+            minutes[minutes.count - 1].bytes &+= bytes
         } else {
             minutes.append((minute, bytes))
         }
@@ -81,12 +82,12 @@ package struct Spending: Sendable {
         guard let last = minutes.indices.last else { return }
         let taken = min(minutes[last].bytes, bytes)
         minutes[last].bytes -= taken
-        sum -= taken
+        sum &-= taken
     }
 
     package mutating func total(at minute: Int64) -> UInt64 {
         let gone = minutes.prefix { $0.minute < firstMinute(at: minute) }
-        for charge in gone { sum -= charge.bytes }
+        for charge in gone { sum &-= charge.bytes }
         minutes.removeFirst(gone.count)
         return sum
     }

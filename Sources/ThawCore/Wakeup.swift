@@ -3,7 +3,8 @@ internal import Glibc
 
 /// A thread's doorbell: any thread rings, one waits. Rings while nobody waits are remembered as one.
 package final class Wakeup: Sendable {
-    private let descriptor: Int32
+    /// Readable once it has rung, for threads that wait for other things besides; then `drain`.
+    package let descriptor: Int32
 
     package init() throws(Thread.Failure) {
         descriptor = eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
@@ -21,6 +22,11 @@ package final class Wakeup: Sendable {
     package func wait(timeoutMilliseconds: Int32 = -1) {
         var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         while poll(&poller, 1, timeoutMilliseconds) == -1 && errno == EINTR {}
+        drain()
+    }
+
+    /// Forgets the rings so far.
+    package func drain() {
         var count: UInt64 = 0
         _ = read(descriptor, &count, 8)
     }

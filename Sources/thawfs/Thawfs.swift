@@ -6,7 +6,9 @@ struct Thawfs: AsyncParsableCommand {
         commandName: "thawfs",
         abstract: "Mount object-storage buckets as directories; archived objects thaw when they are read.",
         version: "0.1.0",
-        subcommands: [MountCommand.self, UmountCommand.self, EmulateCommand.self]
+        subcommands: [
+            MountCommand.self, UmountCommand.self, RestoreCommand.self, StatusCommand.self, EmulateCommand.self,
+        ]
     )
 }
 
@@ -18,7 +20,11 @@ enum Main {
         let name = arguments.removeFirst()
         if name.hasSuffix("/mount.thawfs") || name == "mount.thawfs" { arguments.insert("mount", at: 0) }
         // Other commands have options of the same names.
-        if arguments.first == "mount" { arguments = MountOption.rewritten(arguments) }
+        switch arguments.first {
+        case "mount": arguments = MountOption.rewritten(arguments)
+        case "restore": arguments = RestoreCommand.rewritten(arguments)
+        default: break
+        }
         await Thawfs.main(arguments)
     }
 }

@@ -1,6 +1,9 @@
+import Database
+import Glibc
 import Logging
 import Metadata
 import ObjectStore
+import Testing
 import ThawCore
 import ThawTesting
 import Wire
@@ -70,3 +73,22 @@ func restoreRow(
 let wishOfATest = RequestRow(
     origin: .command, requester: "a test", target: "a key", days: 3, tier: .bulk, createdAt: Timestamp(seconds: 7),
     stage: .collected)
+
+func overwrite(_ path: String, at offset: Int, _ bytes: [UInt8]) throws {
+    let descriptor = open(path, O_RDWR | O_CREAT, 0o600)
+    try #require(descriptor >= 0)
+    defer { close(descriptor) }
+    #expect(pwrite(descriptor, bytes, bytes.count, off_t(offset)) == bytes.count)
+}
+
+/// Makes the table unreadable. Nobody may have the file open.
+func damage(_ path: String, table: String) throws {
+    let page: Int64 = try {
+        let connection = try Connection(.file(path))
+        try connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        let root = try connection.prepare("SELECT rootpage FROM sqlite_schema WHERE name = '\(table)'")
+        #expect(try root.step())
+        return root.int64(0)
+    }()
+    try overwrite(path, at: Int((page - 1) * 4096), Array(repeating: 0xA5, count: 4096))
+}

@@ -44,14 +44,7 @@ struct StoreFileTests {
             _ = try await fixture.writer.wish(restoreRow("kept"), by: wishOfATest, at: .now()) { $0 ?? $1 }
             try await fixture.record((0..<500).map { "name-\($0)" }, at: 100, listing: 0)
         }
-        let page: Int64 = try {
-            let connection = try Connection(.file(path))
-            try connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            let root = try connection.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'entry'")
-            #expect(try root.step())
-            return root.int64(0)
-        }()
-        try overwrite(path, at: Int((page - 1) * 4096), Array(repeating: 0xA5, count: 4096))
+        try damage(path, table: "entry")
 
         let fixture = try Fixture(in: directory)
         // The reader has the file open that is about to be set aside.
@@ -65,13 +58,6 @@ struct StoreFileTests {
         try await fixture.record(["x"], at: 102, listing: 0)
         #expect(try await fixture.names() == ["x"])
         #expect(try await fixture.reader.restore(of: ObjectKey("kept"), version: nil)?.order == restoreRow("kept").order)
-    }
-
-    private func overwrite(_ path: String, at offset: Int, _ bytes: [UInt8]) throws {
-        let descriptor = open(path, O_RDWR | O_CREAT, 0o600)
-        try #require(descriptor >= 0)
-        defer { close(descriptor) }
-        #expect(pwrite(descriptor, bytes, bytes.count, off_t(offset)) == bytes.count)
     }
 }
 

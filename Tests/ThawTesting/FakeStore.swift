@@ -19,6 +19,9 @@ package final class FakeStore: ObjectStore {
         case listVersions(VersionListRequest)
     }
 
+    /// What a restore request does to the object, and the reply.
+    package typealias Provider = @Sendable (ObjectKey, inout ObjectRecord, RestoreOrder) -> RestoreReply
+
     /// What to do with a call before it is answered; throws to fail it. Cancellation reaches it.
     package typealias Script = @Sendable (Call) async throws(StoreError) -> Void
 
@@ -37,6 +40,7 @@ package final class FakeStore: ObjectStore {
         var puts = 0
         var calls: [Call] = []
         var replies: [RestoreReply] = []
+        var provider: Provider?
         var script: Script = { _ in }
         var pieceBytes = Int.max
         var keysMax = 1000
@@ -110,6 +114,9 @@ package final class FakeStore: ObjectStore {
 
     /// Replies to coming restore requests, in order; without one, `started`.
     package func replyToRestores(_ replies: RestoreReply...) { state.withLock { $0.replies = replies } }
+
+    /// Restore requests change their objects from here on.
+    package func provide(_ provider: @escaping Provider) { state.withLock { $0.provider = provider } }
 
     package func script(_ script: @escaping Script) { state.withLock { $0.script = script } }
 
@@ -188,7 +195,14 @@ package final class FakeStore: ObjectStore {
         try await note(.restore(key, order))
         _ = try found(key, version)
         state.withLock { $0.restoredVersions.append(version) }
-        return state.withLock { $0.replies.isEmpty ? .started : $0.replies.removeFirst() }
+        return state.withLock { state in
+            if !state.replies.isEmpty { return state.replies.removeFirst() }
+            guard let provider = state.provider else { return .started }
+            let index = state.history[key]?.firstIndex { version == nil || $0.id == version }
+            guard let index, var object = state.history[key]?[index].object else { return .started }
+            defer { state.history[key]?[index].object = object }
+            return provider(key, &object.record, order)
+        }
     }
 
     package func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError) {

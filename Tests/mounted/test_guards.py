@@ -66,6 +66,16 @@ def test_restores_by_name_are_not_charged(emulator, archive, frugal):
         assert restored_keys(emulator) == ["a", "b"]
 
 
+def test_readers_at_once_share_the_budget(emulator, archive, frugal):
+    put_sizes(emulator, archive, **{f"f{number}": BUDGET // 8 for number in range(40)})
+    with frugal as mount:
+        done = run("sh", "-c", 'ls "$1"/f* | xargs -P 8 -n 1 cat', "sh", mount.path)
+        assert done.returncode != 0
+        assert done.stderr.count("Resource temporarily unavailable") == 8
+        assert done.stderr.count("Disk quota exceeded") == 32
+        assert restores(emulator) == 8
+
+
 @pytest.mark.parametrize("end", ["unmounted", "killed"])
 def test_what_was_spent_is_remembered(emulator, archive, frugal, end):
     put_sizes(emulator, archive, a=BUDGET - 10, b=11, c=10)

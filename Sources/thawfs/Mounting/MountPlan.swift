@@ -1,5 +1,6 @@
 import ArgumentParser
 import Content
+import Control
 import Filesystem
 import Glibc
 import HTTP
@@ -66,11 +67,16 @@ struct MountPlan {
         let writer = try MetadataWriter(
             path: state.databasePath, executor: ThreadExecutor(name: "db-writer"), log: log)
         let reader = MetadataReader(path: state.databasePath, executor: try ThreadExecutor(name: "db-reader"))
+        let socket = ControlSocket(directory: state.path)
+        var configuration = configurationWithinKernelLimits(log)
+        configuration.controlPath = socket.path
         let filesystem = Filesystem(
-            configuration: configurationWithinKernelLimits(log), store: store, context: context,
+            configuration: configuration, store: store, context: context,
             contents: ContentCache(store: store, bytesMax: memoryBytes / 2), writer: writer, reader: reader,
             log: log)
         try await filesystem.resumeRestores()
+        let control = openControl(socket, filesystem.restores, log)
+        defer { control?.stop() }
 
         let (initializations, initialized) = AsyncStream.makeStream(of: Void.self)
         let mount = try mount(filesystem, log, onInitialized: { initialized.yield() }, onEnded: { initialized.finish() })
@@ -181,6 +187,17 @@ struct MountPlan {
                 log: log, onInitialized: onInitialized, onEnded: onEnded)
         } catch {
             throw UsageError("cannot mount on \(mountpoint.path): \(error)")
+        }
+    }
+
+    /// A mount whose commands cannot be answered is still a mount.
+    private func openControl(_ socket: ControlSocket, _ restores: RestoreEngine, _ log: Logger) -> ControlServer? {
+        let service = ControlService(source: source.text, mountpoint: mountpoint.path, restores: restores)
+        do throws(ControlError) {
+            return try ControlServer(at: socket, log: log) { await service.serve($0) }
+        } catch {
+            log.warning("thawfs restore and thawfs status cannot ask this mount: \(error)")
+            return nil
         }
     }
 

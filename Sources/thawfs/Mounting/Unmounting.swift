@@ -5,8 +5,14 @@ import ThawCore
 func unmount(_ given: String) throws {
     let path = try resolvedParent(of: given)
     guard MountTable.entry(at: path) != nil else { throw UsageError("nothing is mounted on \(path)") }
-    if umount2(path, 0) == 0 { return }
-    let code = errno
+    var code: Int32 = 0
+    // A look that somebody takes meanwhile (df, thawfs status, an indexer) makes it busy for a moment.
+    for attempt in 0..<10 {
+        if attempt > 0 { usleep(50_000) }
+        if umount2(path, 0) == 0 { return }
+        code = errno
+        if code != EBUSY { break }
+    }
     if code == EPERM {
         guard let status = spawnAndWait(["fusermount3", "-u", "--", path]) else {
             throw UsageError("fusermount3 cannot be run; install the package fuse3")

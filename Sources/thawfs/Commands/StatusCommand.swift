@@ -1,0 +1,104 @@
+import ArgumentParser
+import Glibc
+import Restore
+import ThawCore
+
+/// `thawfs status`: what the daemons know of restores.
+struct StatusCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "Show restores, who waits on what, and how fast they go.",
+        usage: "thawfs status [MOUNTPOINT|PATH|REQUEST] [--json]",
+        discussion: """
+            Of every mount without an argument; of one mount by its mountpoint; of a file or directory by its path; of \
+            one request by its number (./17 is a path).
+            """)
+
+    @Argument(help: "A mountpoint, a path on a mount, or the number of a request.")
+    var subject: String?
+
+    @Flag(help: "Print one JSON document.")
+    var json = false
+
+    func run() throws {
+        guard let subject else { return try showAll() }
+        if let id = Int64(subject) { return try show(request: id) }
+        let path = Path(argument: subject)
+        let absolute = path.absolute
+        if let entry = MountTable.entry(at: absolute), entry.isThawfs {
+            return try show(try Daemon(servingPath: path))
+        }
+        let status = try pathStatus(path)
+        if json { print(status.json.text) } else { printLines(status.lines) }
+    }
+
+    private func pathStatus(_ path: Path) throws -> PathStatus {
+        // Says in its own words why it cannot be asked, if it cannot: no such path, not a mount of ours, not yours.
+        let daemon = try Daemon(servingPath: path)
+        return try PathStatus(path, on: daemon.mountpoint)
+    }
+
+    // MARK: Mounts
+
+    private func showAll() throws {
+        let survey = Self.askEveryone(["command": "status"])
+        if json {
+            print(JSON.object(["mounts": .array(survey.replies.map(\.reply)), "unreachable": survey.unreachable]).text)
+            return
+        }
+        for (daemon, reply) in survey.replies { printLines(try status(daemon, reply).lines(at: .now())) }
+        for (_, complaint) in survey.complaints { print(complaint) }
+        if survey.replies.isEmpty, survey.complaints.isEmpty { print("no mounts of thawfs") }
+    }
+
+    private func show(_ daemon: Daemon) throws {
+        let reply = try daemon.ask(["command": "status"])
+        if json { return print(JSON.object(["mounts": [reply], "unreachable": []]).text) }
+        printLines(try status(daemon, reply).lines(at: .now()))
+    }
+
+    private func status(_ daemon: Daemon, _ reply: JSON) throws -> MountStatus {
+        try daemon.expect(MountStatus(reply), in: reply)
+    }
+
+    // MARK: Requests
+
+    private func show(request id: Int64) throws {
+        let survey = Self.askEveryone(["command": "request", "id": JSON(id)])
+        let found = survey.replies.filter { $0.reply["request"] ?? .null != .null }
+        guard !found.isEmpty else {
+            for (_, complaint) in survey.complaints { printError(complaint) }
+            throw UsageError("no mount that you may ask knows a request \(id)")
+        }
+        if json { return print(JSON.object(["requests": .array(found.map(\.reply))]).text) }
+        for (daemon, reply) in found {
+            let request = try daemon.expect(reply["request"].flatMap { RequestSummary($0) }, in: reply)
+            printLines(request.lines(on: daemon.mountpoint, at: .now()))
+        }
+    }
+
+    // MARK: Asking
+
+    private struct Answers {
+        var replies: [(daemon: Daemon, reply: JSON)] = []
+        var complaints: [(mountpoint: String, text: String)] = []
+
+        var unreachable: JSON {
+            .array(complaints.map { ["mountpoint": .string($0.mountpoint), "error": .string($0.text)] })
+        }
+    }
+
+    /// Asks the daemon of every mount, each once, wherever it is mounted besides.
+    private static func askEveryone(_ command: JSON) -> Answers {
+        var answers = Answers()
+        var seen: Set<String> = []
+        for entry in MountTable.entries() where entry.isThawfs && seen.insert(entry.device).inserted {
+            do {
+                let daemon = try Daemon(servingPath: Path(bytes: entry.mountpoint.utf8))
+                answers.replies.append((daemon, try daemon.ask(command)))
+            } catch {
+                answers.complaints.append((entry.mountpoint, "\(error)"))
+            }
+        }
+        return answers
+    }
+}

@@ -1,0 +1,165 @@
+import Metadata
+import ObjectStore
+import Testing
+import ThawCore
+import ThawTesting
+import Wire
+
+@testable import Restore
+
+private let key = ObjectKey("dir/file")
+
+@Suite("waiting for a copy")
+struct WaitingTests {
+    private func fixture() throws -> EngineFixture {
+        let fixture = try EngineFixture()
+        fixture.store.put(key, [1], class: "ColdArchive")
+        return fixture
+    }
+
+    private func waiting(_ fixture: EngineFixture, _ count: Int) async -> Bool {
+        await eventually { await fixture.engine.whoWaits().count == count }
+    }
+
+    @Test("an object that is deleted while it is being restored ends the wait")
+    func deleted() async throws {
+        let fixture = try fixture()
+        try await fixture.ask(key)
+        let waiter = fixture.read(key)
+        #expect(await waiting(fixture, 1))
+        fixture.store.remove(key)
+        #expect(await fixture.passTime { await fixture.engine.whoWaits().isEmpty })
+        let error = await #expect(throws: RestoreError.self) { try await waiter.value }
+        #expect(isCase(error, "gone") && fixture.learned.goneCount == 1)
+        #expect(try await fixture.row(key)?.state == .failed)
+    }
+
+    @Test("a restore that the provider dropped is believed lost at the third look only, and may be asked for again")
+    func lost() async throws {
+        let fixture = try fixture()
+        try await fixture.ask(key)
+        fixture.store.change(key) { $0.restore = nil }
+        let waiter = fixture.read(key)
+        #expect(await waiting(fixture, 1))
+        #expect(await fixture.passTime { await fixture.engine.whoWaits().isEmpty })
+        let error = await #expect(throws: RestoreError.self) { try await waiter.value }
+        #expect(isCase(error, "failed") && fixture.store.heads == 3)
+        #expect(try await fixture.ask(key) == .underWay)
+        #expect(fixture.store.orders.count == 2)
+    }
+
+    @Test("a store that is late to show the restore loses it nothing")
+    func inconsistent() async throws {
+        let fixture = try fixture()
+        try await fixture.ask(key)
+        for _ in 0..<4 {
+            let heads = fixture.store.heads
+            fixture.store.change(key) { $0.restore = nil }
+            await fixture.engine.hasten(key, version: nil)
+            #expect(await fixture.passTime { fixture.store.heads > heads })
+            fixture.store.change(key) { $0.restore = .ongoing }
+            #expect(await fixture.passTime { fixture.store.heads > heads + 1 })
+        }
+        #expect(try await fixture.row(key)?.state == .restoring)
+    }
+
+    @Test("a look that fails is no end: it is had again")
+    func failingLook() async throws {
+        let fixture = try fixture()
+        try await fixture.ask(key)
+        fixture.store.script { _ throws(StoreError) in
+            throw StoreError(.unavailable, status: 500, code: "InternalError", message: "")
+        }
+        #expect(await fixture.passTime { fixture.store.heads >= 4 })
+        #expect(try await fixture.row(key)?.state == .restoring)
+        fixture.store.script { _ throws(StoreError) in }
+        fixture.archive.finish(key)
+        #expect(try await fixture.passTime { try await fixture.row(key) == nil })
+    }
+
+    @Test("a wait that runs out ends alone, at its time: the restore goes on")
+    func timeout() async throws {
+        let fixture = try fixture()
+        try await fixture.ask(key)
+        let (short, long) = (fixture.read(key, atMost: .seconds(300)), fixture.read(key))
+        #expect(await waiting(fixture, 2))
+        let before = fixture.clock.elapsed
+        #expect(await fixture.passTime { await fixture.engine.whoWaits().count == 1 })
+        #expect(fixture.clock.elapsed - before == .seconds(300))
+        let error = await #expect(throws: RestoreError.self) { try await short.value }
+        #expect(isCase(error, "timedOut"))
+        fixture.archive.finish(key)
+        #expect(await fixture.passTime { await fixture.engine.whoWaits().isEmpty })
+        #expect(try await long.value == .readable)
+    }
+
+    @Test("an interrupted wait ends at once, and the others go on")
+    func interrupted() async throws {
+        let fixture = try fixture()
+        try await fixture.ask(key)
+        let (impatient, patient) = (fixture.read(key), fixture.read(key))
+        #expect(await waiting(fixture, 2))
+        impatient.cancel()
+        let error = await #expect(throws: RestoreError.self) { try await impatient.value }
+        #expect(isCase(error, "interrupted"))
+        #expect(await fixture.engine.whoWaits().count == 1)
+        fixture.archive.finish(key)
+        #expect(await fixture.passTime { await fixture.engine.whoWaits().isEmpty })
+        #expect(try await patient.value == .readable)
+    }
+
+    @Test("who is interrupted while the request is on its way returns at once; it is sent all the same")
+    func interruptedAsking() async throws {
+        let fixture = try fixture()
+        let gate = Gate()
+        fixture.store.script { call throws(StoreError) in if case .restore = call { await gate.pass() } }
+        let impatient = Task { try await fixture.ask(key) }
+        #expect(await eventually { gate.waiting == 1 })
+        let patient = Task { try await fixture.ask(key) }
+        impatient.cancel()
+        let error = await #expect(throws: RestoreError.self) { try await impatient.value }
+        #expect(isCase(error, "interrupted") && gate.waiting == 1)
+        gate.open()
+        #expect(try await patient.value == .underWay)
+        #expect(fixture.store.orders.count == 1)
+    }
+
+    @Test("a request that is held up is under way for who only asks, after half a minute")
+    func heldUp() async throws {
+        let fixture = try fixture()
+        fixture.store.script { call throws(StoreError) in
+            guard case .restore = call else { return }
+            throw StoreError(.throttled, status: 503, code: "SlowDown", message: "", retryAfter: .seconds(3600))
+        }
+        let asker = Task { try await fixture.ask(key) }
+        #expect(await fixture.passTime { fixture.clock.elapsed >= .seconds(30) })
+        #expect(try await asker.value == .underWay)
+        #expect(try await fixture.row(key)?.state == .queued)
+    }
+
+    @Test("who comes to read is a reason to look at once")
+    func hastened() async throws {
+        let fixture = try fixture()
+        try await fixture.ask(key, tier: .bulk)
+        await fixture.pass(.seconds(60))
+        fixture.archive.finish(key)
+        let before = fixture.clock.elapsed
+        let reader = fixture.read(key)
+        #expect(await waiting(fixture, 1))
+        #expect(await fixture.passTime(atMost: .seconds(3)) { await fixture.engine.whoWaits().isEmpty })
+        #expect(try await reader.value == .readable)
+        #expect(fixture.clock.elapsed - before <= .seconds(1))
+    }
+
+    @Test("an Archive restore of a minute is noticed within three seconds")
+    func minute() async throws {
+        let fixture = try EngineFixture()
+        fixture.store.put(key, class: "Archive")
+        fixture.archive.takes = .seconds(60)
+        let reader = fixture.read(key)
+        #expect(await fixture.passTime { await fixture.engine.whoWaits().isEmpty && !fixture.store.orders.isEmpty })
+        #expect(try await reader.value == .readable)
+        print("an Archive restore of 60 s was noticed after \(fixture.clock.elapsed), with \(fixture.store.heads) HEADs")
+        #expect(fixture.clock.elapsed >= .seconds(60) && fixture.clock.elapsed <= .seconds(63))
+    }
+}

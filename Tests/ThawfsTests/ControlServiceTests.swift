@@ -1,0 +1,183 @@
+import Glibc
+import Logging
+import Metadata
+import Restore
+import Synchronization
+import Testing
+import ThawCore
+import ThawTesting
+
+@testable import Control
+@testable import thawfs
+
+/// Notes what is asked of it.
+private final class FakeDesk: RestoreDesk {
+    struct State: Equatable {
+        var batches: [Int] = []
+        var committed: [Int64] = []
+        var abandoned: [Int64] = []
+        var surveyed: [Int] = []
+    }
+
+    let state = Mutex(State())
+    let failure: RestoreError?
+    /// Holds surveys back.
+    let gate: Gate?
+
+    init(failure: RestoreError? = nil, gate: Gate? = nil) {
+        self.failure = failure
+        self.gate = gate
+    }
+
+    func begin(_ wish: RestoreWish, target: String, for requester: Requester) -> Int64 { 17 }
+
+    func add(_ scopes: [RestoreScope], to request: Int64) throws(RestoreError) {
+        if let failure { throw failure }
+        state.withLock { $0.batches.append(scopes.count) }
+    }
+
+    func commit(_ request: Int64) { state.withLock { $0.committed.append(request) } }
+    func abandon(_ request: Int64) { state.withLock { $0.abandoned.append(request) } }
+
+    func survey(_ wish: RestoreWish, _ scopes: [RestoreScope]) async -> Survey {
+        await gate?.pass()
+        state.withLock { $0.surveyed.append(scopes.count) }
+        var survey = Survey()
+        survey.online = Tally(objects: scopes.count, bytes: 0)
+        return survey
+    }
+
+    func requests() -> [RequestSummary] { [] }
+    func request(_ id: Int64) -> RequestSummary? { nil }
+    func whoWaits() -> [WaiterSummary] { [] }
+    func laneSummaries() -> [LaneSummary] { [] }
+}
+
+@Suite("what a daemon answers")
+struct ControlServiceTests {
+    private static let restore: JSON = ["command": "restore", "requester": "me", "target": "files"]
+    private static let end: JSON = ["end": true]
+
+    private static func files(_ count: Int) -> [JSON] {
+        (0..<count).map { RestoreScope(.object, ObjectKey("file \($0)")).json }
+    }
+
+    @Test("files come in batches of a thousand, and the end makes them a request")
+    func batches() async throws {
+        let desk = FakeDesk()
+        let answer = try await ask(desk, [Self.restore] + Self.files(2500) + [Self.end])
+        #expect(answer["id"] == 17)
+        #expect(desk.state.withLock { $0 } == .init(batches: [1000, 1000, 500], committed: [17]))
+    }
+
+    @Test("a survey adds up its batches, and makes no request")
+    func survey() async throws {
+        let desk = FakeDesk()
+        let answer = try await ask(desk, [["command": "survey"]] + Self.files(1500) + [Self.end])
+        #expect(answer["survey"]?["online"]?["objects"] == 1500)
+        #expect(desk.state.withLock { $0 } == .init(surveyed: [1000, 500]))
+    }
+
+    @Test("whoever waits long for an answer is told that it is being worked on")
+    func patience() async throws {
+        let gate = Gate()
+        let lines = try await serving(FakeDesk(gate: gate), patience: .milliseconds(1)) { socket in
+            let descriptor = try socket.connect(timeout: .seconds(30))
+            defer { close(descriptor) }
+            let command = Array("{\"command\":\"survey\"}\n{\"key\":\"k\"}\n{\"end\":true}\n".utf8)
+            #expect(send(descriptor, command, command.count, 0) == command.count)
+            var lines: [[UInt8]] = []
+            var buffer = LineBuffer(bytesMax: 4096)
+            var piece = [UInt8](repeating: 0, count: 4096)
+            while JSON(lines.last ?? [])?["survey"] == nil {
+                let count = recv(descriptor, &piece, piece.count, 0)
+                guard count > 0 else { break }
+                lines += try buffer.append(piece[..<count])
+                if !lines.isEmpty { gate.open() }
+            }
+            return lines
+        }
+        #expect(lines.count > 1)
+        #expect(lines.dropLast().allSatisfy { JSON($0) == ["working": true] })
+        #expect(JSON(lines.last ?? [])?["survey"]?["online"]?["objects"] == 1)
+    }
+
+    @Test("whoever hangs up before the end has asked for nothing")
+    func hangUp() async throws {
+        let desk = FakeDesk()
+        _ = try? await ask(desk, [Self.restore] + Self.files(1500), hangingUp: true)
+        #expect(await eventually { desk.state.withLock { $0.abandoned == [17] } })
+        #expect(desk.state.withLock { $0.committed.isEmpty })
+    }
+
+    @Test("a line that names no key ends the request, which is given up")
+    func badScope() async throws {
+        let desk = FakeDesk()
+        await #expect(throws: ControlError.refused("a line names no key: {\"key\":\"%zz\"}")) {
+            try await ask(desk, [Self.restore, ["key": "%zz"]] + Self.files(100_000) + [Self.end])
+        }
+        #expect(desk.state.withLock { $0 } == .init(abandoned: [17]))
+    }
+
+    @Test("what the engine refuses is told in its words, also in the middle of many lines")
+    func refusal() async throws {
+        let desk = FakeDesk(failure: .notRemembered("the disk is full"))
+        await #expect(throws: ControlError.refused("the queue cannot be written: the disk is full")) {
+            try await ask(desk, [Self.restore] + Self.files(100_000) + [Self.end])
+        }
+        #expect(desk.state.withLock { $0 } == .init(abandoned: [17]))
+    }
+
+    @Test(
+        "what is no command is refused",
+        arguments: [
+            ["command": "dance"], ["command": "request"], ["no": "command"], "text",
+            ["command": "restore", "days": 0], ["command": "survey", "days": "many"],
+            ["command": "survey", "tier": "Slow"],
+        ] as [JSON])
+    func nonsense(line: JSON) async throws {
+        let error = await #expect(throws: ControlError.self) { try await ask(FakeDesk(), [line]) }
+        guard case .refused = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+    }
+
+    @Test("a request that is not known is null, and the status has all its parts")
+    func shape() async throws {
+        let request = try await ask(FakeDesk(), [["command": "request", "id": 5]])
+        #expect(request["request"] == .null)
+        let status = try await ask(FakeDesk(), [["command": "status"]])
+        #expect(status["mount"]?["source"] == "oss://bkt")
+        for name in ["requests", "waiters", "lanes"] { #expect(status[name] == []) }
+        #expect(MountStatus(status) != nil)
+    }
+}
+
+/// Sends lines to a service with this desk, and answers the reply.
+private func ask(_ desk: FakeDesk, _ lines: [JSON], hangingUp: Bool = false) async throws -> JSON {
+    try await serving(desk) { socket in
+        var client = try ControlClient(connectingTo: socket, timeout: .seconds(hangingUp ? 1 : 30))
+        for line in lines { try client.send(line) }
+        return try client.receive()
+    }
+}
+
+/// Runs `talk` on a thread of its own, beside a service: a client blocks, and the service needs the pool's threads.
+private func serving<Answer: Sendable>(
+    _ desk: FakeDesk, patience: Duration = .seconds(5), _ talk: @escaping @Sendable (ControlSocket) throws -> Answer
+) async throws -> Answer {
+    let directory = try TemporaryDirectory()
+    let socket = ControlSocket(directory: directory.path)
+    let service = ControlService(source: "oss://bkt", mountpoint: "/mnt", restores: desk, patience: patience)
+    let server = try ControlServer(at: socket, log: Logger(label: "test")) { await service.serve($0) }
+    defer { server.stop() }
+    let result: Result<Answer, any Error> = await withCheckedContinuation { continuation in
+        do {
+            _ = try Thread(name: "client") { continuation.resume(returning: Result { try talk(socket) }) }
+        } catch {
+            continuation.resume(returning: .failure(error))
+        }
+    }
+    return try result.get()
+}
