@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import os
 import signal
+import sys
 
 import botocore.exceptions
 import pytest
@@ -60,6 +61,34 @@ def test_two_hundred_readers_of_one_file_share_one_restore_and_its_bytes(emulato
         # Each byte once; some slack for a reader that comes back to what has made room.
         fetched = sum(line["bytes_out"] for line in emulator.requests()["requests"] if line["op"] == "GetObject")
         assert len(content) <= fetched <= 2 * len(content)
+
+
+# Opens and reads a file again and again until it works, as fast as it can.
+TRY = """
+import os, sys
+while True:
+    try:
+        descriptor = os.open(sys.argv[1], os.O_RDONLY)
+        os.read(descriptor, 100)
+        break
+    except BlockingIOError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("eagain_at", ["open", "read"])
+def test_programs_that_try_until_it_works_restore_a_file_once(emulator, archive, tmp_path, eagain_at):
+    keys = [str(number) for number in range(8)]
+    for key in keys:
+        put(emulator, key, CONTENT, archive.quick)
+    with archive.mount(emulator, tmp_path, on_frozen="eagain", eagain_at=eagain_at) as mount:
+        for key in keys:
+            with contextlib.ExitStack() as stack:
+                command = [sys.executable, "-I", "-S", "-c", TRY, mount.path / key]
+                programs = [stack.enter_context(Program(*command)) for _ in range(3)]
+                thaw(emulator, key, archive.quick_span)
+                assert [program.finish()[0] for program in programs] == [0, 0, 0]
+        assert {key: restores(emulator, key) for key in keys} == dict.fromkeys(keys, 1)
 
 
 def test_two_mounts_of_one_bucket_restore_the_same_object(emulator, archive, tmp_path):

@@ -227,6 +227,23 @@ def test_a_cancelled_directory_stays_cancelled_after_a_crash(emulator, archive, 
         wait_for_restores(emulator, ["witness/f"])
 
 
+def test_a_cancelled_directory_drops_what_is_being_asked_for_and_refused(emulator, archive, tmp_path):
+    emulator.seed("bkt", count=10, size=10, prefix="d/", storage_class=archive.quick)
+    put(emulator, "witness/f", CONTENT, archive.quick)
+    emulator.fault({"status": 503, "latency_ms": 5000}, op="RestoreObject")
+    with archive.mount(emulator, tmp_path) as mount:
+        restore(mount.path / "d")
+        wait_until(lambda: counts(mount.path / "d")["queued"] == 10, "all to be queued")
+        assert restores(emulator) == 0, "refused already"
+        assert remove_attribute(mount.path / "d", "restore") is None
+        # At once: what the command did shows.
+        assert counts(mount.path / "d") == NOTHING | {"objects": 10, "bytes": 100, "frozen": 10}
+        wait_until(lambda: restores(emulator) > 0, "the refusals")
+        emulator.clear_faults()
+        restore(mount.path / "witness")
+        wait_for_restores(emulator, ["witness/f"])
+
+
 def wait_for_each_once(emulator, directory, expected):
     """Waits until the provider works on every object, and none was asked for twice."""
     wait_until(lambda: counts(directory)["restoring"] == expected, f"{expected} to be restoring", 60)

@@ -143,22 +143,15 @@ def test_what_is_restored_ahead_keeps_within_the_budget(emulator, archive, tmp_p
         assert "d/5" in restored_keys(emulator) and len(restored_keys(emulator)) == 3
 
 
-# Waits for what the class's own tier takes.
-PATIENT = {"restore_tier": "Standard", "restore_wait": "forever"}
-
-
 def test_with_restore_ahead_tar_waits_once(emulator, archive, tmp_path):
     contents = {f"d/{number}": os.urandom(50_000) for number in range(6)}
     for key, content in contents.items():
         put(emulator, key, content, archive.quick)
     tarball = tmp_path / "out.tar"
-    with archive.mount(emulator, tmp_path, restore_ahead="dir", **PATIENT) as mount:
+    with archive.mount(emulator, tmp_path, restore_ahead="dir") as mount:
         with Program("tar", "-C", mount.path, "-cf", tarball, "d") as program:
             wait_until(lambda: restored_keys(emulator) == sorted(contents), "all to be asked for before one is there")
-            emulator.advance("5h")
-            # By itself the mount looks at restores of hours now and then.
-            for key in contents:
-                assert set_attribute(mount.path / key, "refresh") is None
+            emulator.advance(archive.quick_span)
             status, _, errors = program.finish()
             assert status == 0, errors
         assert restores(emulator) == len(contents)

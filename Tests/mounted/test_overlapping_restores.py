@@ -124,3 +124,14 @@ def test_what_is_overwritten_while_it_is_restored_holds_up_nothing(emulator, arc
             wait_until(lambda: restores(emulator, "d/1") == 2, "the new version's restore")
             emulator.advance(archive.quick_span)
             assert reader.result() == ("ok", sha256(b"new"))
+
+
+def test_a_store_that_goes_on_refusing_is_told_of_once(emulator, archive, tmp_path):
+    emulator.seed("bkt", count=200, size=10, prefix="d/", storage_class=archive.quick)
+    emulator.fault({"status": 503}, op="RestoreObject")
+    with archive.mount(emulator, tmp_path) as mount:
+        restore(mount.path / "d")
+        wait_until(lambda: "slow down" in mount.log(), "the first refusals")
+        before = restores(emulator)
+        wait_until(lambda: restores(emulator) >= before + 40, "many more refusals", 60)
+        assert mount.log().count("slow down") == 1, mount.log()
