@@ -29,11 +29,12 @@ extension Filesystem {
 
     /// Opens the file; a frozen one as the mount's `on_frozen` says.
     package func open(_ number: UInt64, caller: Caller) async throws(FileError) -> OpenedFile {
+        let seenAt = ContinuousClock.now
         let record = try await freshRecord(number)
         guard let inode = inodes[number] else { throw .stale }
         let isReadable = !inode.isKnownFrozen && context.state(of: record, at: .now()).isReadable
         if isReadable { return opened(number, inode, record, isFrozen: false) }
-        if try await mayOpenFrozen(inode, record, caller) {
+        if try await mayOpenFrozen(inode, record, seenAt: seenAt, caller) {
             return opened(number, inode, record, isFrozen: true)
         }
         // The request found a restored copy.

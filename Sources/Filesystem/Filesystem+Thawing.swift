@@ -11,7 +11,7 @@ extension Filesystem {
     /// What `open` does with a frozen object: true to open it (its reads will wait), false when it turned out to be
     /// restored; else the error that `on_frozen` says.
     func mayOpenFrozen(
-        _ inode: Inode, _ record: ObjectRecord, _ caller: Caller
+        _ inode: Inode, _ record: ObjectRecord, seenAt: ContinuousClock.Instant, _ caller: Caller
     ) async throws(FileError) -> Bool {
         let (policy, key) = (configuration.frozen, inode.key)
         if policy.behaviour == .refuse { throw refused(key, record) }
@@ -20,7 +20,8 @@ extension Filesystem {
         let rules = rules(record)
         if policy.isWorthWaiting(rules) { return true }
         let requester = Requester(.reader, "\(caller)")
-        let target = RestoreTarget(key: key, version: inode.version, record: record, rules: rules)
+        let target = RestoreTarget(
+            key: key, version: inode.version, record: record, rules: rules, seenAt: seenAt)
         if case .readable = try await obtain(target, policy.order(rules), requester, until: .submission) {
             return false
         }
@@ -32,19 +33,19 @@ extension Filesystem {
     func thaw(_ file: FileHandle, _ caller: Caller) async throws(FileError) {
         // Before anything is looked at: if the answer is EAGAIN, what happens from here on is news.
         pollers.owe(file.inode)
-        let policy = configuration.frozen
-        let key = file.content.key
-        if policy.behaviour == .refuse { throw refused(key, file.record) }
+        let (policy, key, seenAt) = (configuration.frozen, file.content.key, ContinuousClock.now)
         // It may have been restored since the open, by a request that has ended.
         if let inode = inodes[file.inode], !inode.isKnownFrozen,
             context.state(of: try await freshRecord(file.inode), at: .now()).isReadable
         {
             return
         }
+        if policy.behaviour == .refuse { throw refused(key, file.record) }
         try refuseDenied("read", of: key, caller)
         let record = try await recordOfFrozen(file)
         let rules = rules(record)
-        let target = RestoreTarget(key: key, version: file.content.version, record: record, rules: rules)
+        let target = RestoreTarget(
+            key: key, version: file.content.version, record: record, rules: rules, seenAt: seenAt)
         let order = policy.order(rules)
         let requester = Requester(.reader, "\(caller)")
         guard policy.isWorthWaiting(rules) else {
@@ -87,6 +88,7 @@ extension Filesystem {
         do throws(RestoreError) {
             let wish = try RestoreWish(parsing: wish)
             _ = try await restores.restore(below: directory.prefix, wish, for: Requester(.command, "\(caller)"))
+            forgetCounts(from: directory)
         } catch {
             throw failedRestore(directory.prefix, error)
         }
@@ -100,9 +102,11 @@ extension Filesystem {
         do throws(RestoreError) {
             if let directory = inode.directory {
                 try await restores.cancelQueued(below: directory.prefix)
+                forgetCounts(from: directory)
                 return restoresCancelled(below: directory.prefix)
             }
-            return try await restores.cancel(inode.key, version: inode.version)
+            try await restores.cancel(inode.key, version: inode.version)
+            return forgetCounts(from: inode.home)
         } catch {
             guard case .nothingToCancel = error, inode.directory == nil else {
                 throw failedRestore(inode.key, error)
@@ -118,6 +122,16 @@ extension Filesystem {
         }
         log.notice("the restored copy of \(inode.key) is given up: it is frozen again")
         _ = try await head(inode.segment, in: home)
+        forgetCounts(from: home)
+    }
+
+    /// What somebody just did shows in the counts at once.
+    private func forgetCounts(from directory: Directory?) {
+        var next = directory
+        while let directory = next {
+            directory.progress.withLock { $0.counts = nil }
+            next = directory.parent
+        }
     }
 
     /// How all that is below a directory stands.

@@ -16,8 +16,8 @@ extension MetadataWriter {
         }
     }
 
-    /// Takes out of care what is below the prefix and has not been asked for; requests look no further there. Answers
-    /// how much that was.
+    /// Takes out of care what is below the prefix and is not known to be asked for; requests look no further there.
+    /// Answers how much that was.
     package func cancelQueued(
         below prefix: ObjectKey, at now: Timestamp
     ) throws(MetadataError) -> (tally: Tally, changes: RestoreChanges) {
@@ -46,7 +46,7 @@ extension MetadataWriter {
                 try statements.addScope.run()
                 changes.isCutShort = true
             }
-            let queued = "restore WHERE state = 0 AND slow_tier IS NULL"
+            let queued = "restore WHERE state IN (0, 1) AND slow_tier IS NULL"
             let rows = try select(restoreColumns, queued).all { $0.restoreRow() }
             var tally = Tally()
             for row in rows {

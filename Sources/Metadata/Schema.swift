@@ -58,8 +58,8 @@ enum Schema {
     ///   error       the last failure of one of its objects
     ///
     /// scope: what a request is about and has not been looked through yet.
-    ///   kind        0 one object, 1 a directory's own objects, 2 a whole tree, 3 nothing below: it was cancelled. Of all
-    ///               but 0 key is a prefix
+    ///   kind        0 one object, 1 a directory's own objects, 2 a whole tree, 3 nothing below: it was cancelled; of
+    ///               all but 0 key is a prefix
     ///   cursor      the last key of the tree that has been taken in; resumed after it
     ///
     /// restore: an object under care, once, however many requests want it.

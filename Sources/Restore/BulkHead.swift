@@ -33,7 +33,13 @@ final class BulkHead: Sendable {
 
     /// What the store says of these objects, which are in key order, in the same order. Those in `along` cost no
     /// request: they are seen on the pages that the others need, or not asked for (`failed`).
-    func look(at names: [Name], along: Set<Name> = []) async -> [Sighting] {
+    ///
+    /// With `believingSilence`, an object of which a listing tells no restore state has none, though it is not known
+    /// whether this store's listings tell any. Right for objects that are about to be asked for: the store says then
+    /// that one is restored or restoring already.
+    func look(
+        at names: [Name], along: Set<Name> = [], believingSilence: Bool = false
+    ) async -> [Sighting] {
         var sightings = [Sighting](repeating: .failed(Self.notAsked), count: names.count)
         var single: [Int] = []
         var unsure: [Int] = []
@@ -55,7 +61,7 @@ final class BulkHead: Sendable {
             }
             let covered: Int
             do throws(StoreError) {
-                covered = try await list(names[next...], &sightings, &single, &unsure)
+                covered = try await list(names[next...], believingSilence, &sightings, &single, &unsure)
             } catch {
                 for index in next..<names.count { sightings[index] = .failed(error) }
                 break
@@ -77,14 +83,15 @@ final class BulkHead: Sendable {
 
     /// Lists a page that begins with the first of these. Answers how many of them it covers.
     private func list(
-        _ names: ArraySlice<Name>, _ sightings: inout [Sighting], _ single: inout [Int], _ unsure: inout [Int]
+        _ names: ArraySlice<Name>, _ believesSilence: Bool, _ sightings: inout [Sighting], _ single: inout [Int],
+        _ unsure: inout [Int]
     ) async throws(StoreError) -> Int {
         guard let first = names.first?.key, let last = names.last?.key else { return 0 }
         let page = try await store.list(
             ListRequest(prefix: first.commonPrefix(with: last), delimiter: nil, startAfter: first.predecessor))
         let tellsState = listsRestoreState.withLock { tells in
             if page.objects.contains(where: { $0.record.restore != nil }) { tells = true }
-            return tells ?? false
+            return tells ?? believesSilence
         }
         var covered = 0
         var objects = page.objects[...]

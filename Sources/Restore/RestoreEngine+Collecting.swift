@@ -56,7 +56,7 @@ extension RestoreEngine {
     // MARK: Ahead of reads
 
     /// Restores the neighbours of what a read restores, if the mount says so: those of one directory once.
-    func goAhead(of target: RestoreTarget) {
+    func goAhead(of target: RestoreTarget, _ order: RestoreOrder) {
         guard ahead != .off, target.version == nil else { return }
         let slash = UInt8(ascii: "/")
         let directory = ObjectKey(target.key.bytes[..<(target.key.bytes.lastIndex(of: slash).map { $0 + 1 } ?? 0)])
@@ -68,7 +68,8 @@ extension RestoreEngine {
             do throws(RestoreError) {
                 let requester = Requester(.ahead, "restore_ahead, for a read of \(target.key)")
                 let name = directory.isEmpty ? "/" : "\(directory)"
-                let request = try await self.begin(RestoreWish(), target: name, for: requester)
+                let request = try await self.begin(
+                    RestoreWish(days: order.days, tier: order.tier), target: name, for: requester)
                 try await self.add([RestoreScope(self.ahead == .tree ? .tree : .directory, directory)], to: request)
                 try await self.commit(request)
             } catch {
@@ -140,7 +141,8 @@ extension RestoreEngine {
 
     private func collect(_ scopes: [ScopeRow], _ request: RequestRow) async throws(CollectingError) {
         if scopes[0].kind == .object {
-            let sightings = await bulkHead.look(at: scopes.map { Identity(key: $0.key, version: $0.version) })
+            let names = scopes.map { Identity(key: $0.key, version: $0.version) }
+            let sightings = await bulkHead.look(at: names, believingSilence: true)
             var found: [(Identity, ObjectRecord)] = []
             for (scope, sighting) in zip(scopes, sightings) {
                 switch sighting {

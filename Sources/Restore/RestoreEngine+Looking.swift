@@ -12,6 +12,8 @@ struct Hold {
     var until: Timestamp
     /// When it is asked for again.
     var renewAt: Timestamp
+    /// It was asked for again.
+    var isRenewing = false
     var alarm = Alarm()
 
     init(target: RestoreTarget, until: Timestamp, at now: Timestamp) {
@@ -223,6 +225,7 @@ extension RestoreEngine {
         guard let (target, until, renewAt) = held else { return }
         // Somebody else has had it last longer since.
         guard renewAt <= clock.date() else { return scheduleRenewal(identity) }
+        holds.withLock { $0[identity]?.isRenewing = true }
         log.info("\(identity.key) is open and its copy lapses at \(WireDate.iso8601(until)): it is asked for again")
         let order = RestoreOrder(days: target.rules.days.lowerBound, tier: target.rules.defaultTier)
         do throws(RestoreError) {
@@ -237,16 +240,19 @@ extension RestoreEngine {
     func holdOn(_ row: RestoreRow) {
         let identity = Identity(key: row.key, version: row.version)
         guard row.state == .restored, let until = row.copyUntil, until > .epoch else { return }
-        let before: Timestamp? = holds.withLock { holds in
-            guard let before = holds[identity]?.until else { return nil }
-            holds[identity]?.until = until
-            if until > before + .seconds(60) {
-                holds[identity]?.renewAt = PollSchedule.renewal(until: until, at: clock.date())
-            }
-            return before
+        let (lastsLonger, isAtItsEnd) = holds.withLock { holds in
+            guard var hold = holds[identity] else { return (false, false) }
+            let lastsLonger = until > hold.until + .seconds(60)
+            let isAtItsEnd = hold.isRenewing && !lastsLonger
+            hold.until = until
+            hold.isRenewing = false
+            if lastsLonger { hold.renewAt = PollSchedule.renewal(until: until, at: clock.date()) }
+            holds[identity] = hold
+            return (lastsLonger, isAtItsEnd)
         }
-        guard let before else { return }
-        if until > before + .seconds(60) { return scheduleRenewal(identity) }
-        log.notice("\(row.key) is open, and its copy cannot last longer than \(WireDate.iso8601(until))")
+        if lastsLonger { scheduleRenewal(identity) }
+        if isAtItsEnd {
+            log.notice("\(row.key) is open, and its copy cannot last longer than \(WireDate.iso8601(until))")
+        }
     }
 }

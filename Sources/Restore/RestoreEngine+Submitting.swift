@@ -201,8 +201,8 @@ extension RestoreEngine {
             await tierRefused(row, error)
         case .throttled:
             if lanes[row.lane]?.pace.throttled(retryAfter: error.retryAfter, at: clock.now()) ?? false {
-                let rate = Int(lanes[row.lane]?.pace.perSecond ?? 1)
-                log.notice("the store asks to slow down (\(error)): restores of \(row.lane) go at \(rate)/s now")
+                log.notice(
+                    "the store asks to slow down (\(error)): restores of \(row.lane) go as fast as it takes them; thawfs status tells the rate")
             }
             // It may take long, and nothing is lost: nobody is made to wait for the provider's answer.
             let event = RestoreEvent.later(now, reason: "\(error)", isStrike: false)

@@ -56,7 +56,8 @@ extension RestoreEngine {
         }
         for start in stride(from: 0, to: objects.count, by: 1000) {
             let batch = objects[start..<min(start + 1000, objects.count)]
-            let sightings = await bulkHead.look(at: batch.map { Identity(key: $0.key, version: $0.version) })
+            let names = batch.map { Identity(key: $0.key, version: $0.version) }
+            let sightings = await bulkHead.look(at: names, believingSilence: true)
             for (scope, sighting) in zip(batch, sightings) {
                 switch sighting {
                 case .found(let record): survey.add(record, wish, days: days, context, at: clock.date())

@@ -37,6 +37,11 @@ package actor RestoreEngine {
     /// Reads of an object that nobody had in care, while the first of them is being remembered.
     private var readerWishes: [Identity: Task<Result<RestoreRow, RestoreError>, Never>] = [:]
 
+    /// When objects became readable, of late.
+    private var lately: [Identity: ContinuousClock.Instant] = [:]
+    private var latelyBefore: [Identity: ContinuousClock.Instant] = [:]
+    private var latelySince: ContinuousClock.Instant
+
     var lanes: [String: Lane] = [:]
     var outbox: [Settlement] = []
     var isFlushing = false
@@ -117,6 +122,7 @@ package actor RestoreEngine {
         spentByReads = Spending(window: settings.budget?.window ?? .seconds(60))
         looksNotBefore = clock.now()
         tidiedAt = clock.now()
+        latelySince = clock.now()
     }
 
     static let readsAccount = "reads"
@@ -208,15 +214,23 @@ package actor RestoreEngine {
                 guard row.state == .queued, row.isOneOfMany else { return .success(row) }
                 return .success(try await remember(target, order, requester))
             }
-            // All who came for it were told meanwhile that it was cancelled.
             let identity = Identity(key: target.key, version: target.version)
+            // The copy came while the reader was on its way here.
+            if let seenAt = target.seenAt, let readableAt = lately[identity] ?? latelyBefore[identity],
+                readableAt > seenAt
+            {
+                var row = newRow(target, order)
+                row.state = .restored
+                return .success(row)
+            }
+            // All who came for it were told meanwhile that it was cancelled.
             guard waiters[identity]?.values.contains(where: { $0.outcome == nil }) ?? false else { throw .interrupted }
             let bytes = target.record.sizeBytes
             guard mayRead(bytes) else { throw .overBudget }
             spend(bytes)
             do throws(RestoreError) {
                 let row = try await remember(target, order, requester, charging: bytes)
-                goAhead(of: target)
+                goAhead(of: target, order)
                 return .success(row)
             } catch {
                 // It was not charged in the store either.
@@ -232,10 +246,7 @@ package actor RestoreEngine {
         _ target: RestoreTarget, _ order: RestoreOrder, _ requester: Requester, charging bytes: UInt64 = 0
     ) async throws(RestoreError) -> RestoreRow {
         let now = clock.date()
-        var row = RestoreRow(
-            key: target.key, version: target.version, state: .queued, storageClass: target.record.storageClass,
-            lane: target.rules.limits.lane, order: order, sizeBytes: target.record.sizeBytes, etag: target.record.etag,
-            isOneOfMany: false)
+        var row = newRow(target, order)
         if case .restored(let until) = context.state(of: target.record, at: now) { row.copyUntil = until ?? .epoch }
         let request = RequestRow(
             origin: requester.origin, requester: requester.name, target: "\(target.key)", days: order.days,
@@ -251,6 +262,13 @@ package actor RestoreEngine {
         } catch {
             throw .notRemembered("\(error)")
         }
+    }
+
+    private func newRow(_ target: RestoreTarget, _ order: RestoreOrder) -> RestoreRow {
+        RestoreRow(
+            key: target.key, version: target.version, state: .queued, storageClass: target.record.storageClass,
+            lane: target.rules.limits.lane, order: order, sizeBytes: target.record.sizeBytes, etag: target.record.etag,
+            isOneOfMany: false)
     }
 
     func inCare(_ key: ObjectKey, version: String?) async throws(RestoreError) -> RestoreRow? {
@@ -321,11 +339,20 @@ package actor RestoreEngine {
             if case .underWay = outcome, waiter.waitsForCopy { continue }
             tell(identity, id, outcome)
         }
+        if case .readable = outcome { noteReadable(identity) }
         switch outcome {
         case .underWay: break
         case .readable, .needless: ended(identity.key, identity.version, nil)
         case .failed(let error): ended(identity.key, identity.version, error)
         }
+    }
+
+    /// For readers that are on their way with an older record. A few seconds are enough for that, and of very many the
+    /// first: a second request would do no harm.
+    private func noteReadable(_ identity: Identity) {
+        let now = clock.now()
+        if now - latelySince > .seconds(10) { (latelyBefore, lately, latelySince) = (lately, [:], now) }
+        if lately.count < 10_000 { lately[identity] = now }
     }
 
     private func expireWaiters() {

@@ -9,8 +9,14 @@ package struct RestoreTarget: Sendable {
     package var version: String?
     package var record: ObjectRecord
     package var rules: ArchiveRules
+    /// The record is no older than this: what was learned since may be unknown to it. Nil: it is the latest.
+    package var seenAt: ContinuousClock.Instant?
 
-    package init(key: ObjectKey, version: String?, record: ObjectRecord, rules: ArchiveRules) {
+    package init(
+        key: ObjectKey, version: String?, record: ObjectRecord, rules: ArchiveRules,
+        seenAt: ContinuousClock.Instant? = nil
+    ) {
+        self.seenAt = seenAt
         self.key = key
         self.version = version
         self.record = record

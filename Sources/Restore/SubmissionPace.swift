@@ -43,15 +43,17 @@ package struct SubmissionPace: Sendable {
         return now + .seconds(max(missing, 0.1) / (perSecond * 0.95))
     }
 
-    /// The provider asks for less haste. True when this changed the rate: worth a line in the log.
+    /// The provider asks for less haste. True when it has not before, or the full rate was reached since: worth a line
+    /// in the log.
     package mutating func throttled(retryAfter: Duration?, at now: ContinuousClock.Instant) -> Bool {
+        let isNews = perSecond == perSecondMax
         let pause = now + max(retryAfter ?? .zero, .seconds(1))
         pausedUntil = max(pausedUntil ?? pause, pause)
         if let slowedAt, now - slowedAt < .seconds(1) { return false }
         slowedAt = now
         perSecond = max(perSecond / 2, 1)
         tokens = 0
-        return true
+        return isNews
     }
 
     package mutating func accepted() { perSecond = min(perSecond + perSecondMax / 10 / perSecond, perSecondMax) }

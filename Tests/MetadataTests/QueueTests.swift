@@ -40,7 +40,7 @@ struct QueueTests {
         let scope = ScopeRow(kind: .tree, key: ObjectKey("a/"), version: nil)
         let (idle, kept) = (try await fixture.open(scopes: [scope]), try await fixture.open(scopes: [scope]))
         try await fixture.writer.commit(kept)
-        try await fixture.writer.forgetOldRestores(at: now)
+        try await fixture.writer.forgetUncommitted()
         #expect(try await fixture.reader.request(idle) == nil)
         #expect(try await fixture.writer.scopes(of: idle, limit: 9).isEmpty)
         #expect(try await fixture.writer.collecting().map(\.id) == [kept])

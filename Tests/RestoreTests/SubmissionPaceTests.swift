@@ -46,7 +46,7 @@ struct SubmissionPaceTests {
         #expect(allowance <= 25)
     }
 
-    @Test("a refusal for haste halves the rate once a second and pauses, for as long as the store names")
+    @Test("a refusal for haste halves the rate once a second and pauses, as the store names; the first is news")
     func throttled() {
         var pace = SubmissionPace(perSecondMax: 400, at: start)
         let (first, second) = (
@@ -58,7 +58,7 @@ struct SubmissionPaceTests {
         #expect(allowance == 0)
         #expect(pace.nextAllowance(after: start + .seconds(1)) == start + .milliseconds(1900))
         let third = pace.throttled(retryAfter: .seconds(30), at: start + .seconds(2))
-        #expect(third && pace.perSecond == 100)
+        #expect(!third && pace.perSecond == 100)
         let fourth = pace.throttled(retryAfter: .seconds(1), at: start + .milliseconds(2500))
         #expect(!fourth)
         #expect(pace.pausedUntil == start + .seconds(32))

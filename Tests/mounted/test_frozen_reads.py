@@ -34,7 +34,7 @@ def test_a_restore_too_slow_to_wait_for_is_started_and_the_open_fails(emulator, 
         assert [read(mount.path / "f") for _ in range(3)] == [("open", "EAGAIN")] * 3
         assert restores(emulator) == 1
         assert attribute(mount.path / "f", "restore_status") == "restoring"
-        thaw(emulator, "f", archive.slow_span)
+        thaw(emulator, "f", archive.slow_span, mount.path / "f")
         wait_until(lambda: attribute(mount.path / "f", "restore_status") == "restored", "the restore to be noticed")
         assert read(mount.path / "f") == READ_BACK
         assert restores(emulator) == 1
