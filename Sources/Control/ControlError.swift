@@ -6,6 +6,8 @@ package enum ControlError: Error, Sendable, Equatable {
     case notListening(path: String)
     /// The socket is somebody else's.
     case denied(path: String)
+    /// It is served by a user who has nothing to do with the mount.
+    case untrusted(path: String, uid: UInt32)
     /// Nothing came, or nothing was taken, in the time that was given.
     case noAnswer
     /// The other end closed the connection in the middle.
@@ -24,6 +26,7 @@ extension ControlError: CustomStringConvertible {
         switch self {
         case .notListening(let path): "no daemon listens on \(path)"
         case .denied(let path): "\(path) is for its owner only"
+        case .untrusted(let path, let uid): "\(path) is served by uid \(uid), who is neither root nor the mount's owner"
         case .noAnswer: "the daemon does not answer; its log may say why"
         case .ended: "the daemon closed the connection"
         case .refused(let text): text

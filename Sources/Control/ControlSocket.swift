@@ -39,23 +39,38 @@ package struct ControlSocket: Sendable {
 
     func remove() { unlink(path) }
 
-    /// A connected socket whose every call fails with `EAGAIN` after `timeout`.
-    func connect(timeout: Duration) throws(ControlError) -> Int32 {
+    /// A connected socket, to a daemon of a user who is trusted: whoever made the path known may have named any socket.
+    func connect(timeout: Duration, isTrusted: (UInt32) -> Bool) throws(ControlError) -> Int32 {
         let place = try openDirectory()
         defer { close(place) }
         let descriptor = try makeSocket(0)
+        // Connecting waits where more do than the daemon has room for.
         var limit = timeval(
             tv_sec: Int(timeout.components.seconds),
             tv_usec: Int(timeout.components.attoseconds / 1_000_000_000_000))
-        let size = socklen_t(MemoryLayout<timeval>.size)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
-        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
-        guard withAddress(in: place, { Glibc.connect(descriptor, $0, $1) }) == 0 else {
-            let code = errno
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        do throws(ControlError) {
+            guard withAddress(in: place, { Glibc.connect(descriptor, $0, $1) }) == 0 else {
+                throw Self.failure(path, errno)
+            }
+            let user = try peer(of: descriptor)
+            guard isTrusted(user) else { throw .untrusted(path: path, uid: user) }
+        } catch {
             close(descriptor)
-            throw Self.failure(path, code)
+            throw error
         }
         return descriptor
+    }
+
+    /// Who listens: the kernel's word, of when they began to.
+    private func peer(of descriptor: Int32) throws(ControlError) -> UInt32 {
+        // `struct ucred`, which Glibc shows to GNU sources only: pid, uid, gid.
+        var credentials: [UInt32] = [0, 0, 0]
+        var size = socklen_t(credentials.count * MemoryLayout<UInt32>.size)
+        guard getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 else {
+            throw .socket(path: path, errno: errno)
+        }
+        return credentials[1]
     }
 
     private func openDirectory() throws(ControlError) -> Int32 {

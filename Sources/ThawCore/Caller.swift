@@ -49,9 +49,6 @@ package struct Caller: Sendable, Equatable {
 extension Caller: CustomStringConvertible {
     /// `cat[123] uid 0`; a name's control characters, which any program may give itself, become question marks.
     package var description: String {
-        let name = (name ?? "unknown").unicodeScalars.map { scalar in
-            scalar.value < 0x20 || (0x7f..<0xa0).contains(scalar.value) ? "?" : String(Character(scalar))
-        }
-        return "\(name.joined())[\(thread)] uid \(uid)"
+        "\((name ?? "unknown").printable)[\(thread)] uid \(uid)"
     }
 }

@@ -2,7 +2,7 @@ internal import Glibc
 package import Logging
 
 /// Log lines on one descriptor, one `write` each, so that lines of several threads never mix:
-/// `2026-11-21T03:04:05Z warning restore: message key=value`.
+/// `2026-11-21T03:04:05Z warning restore: message key=value`. Control characters become question marks.
 package struct LogLine: LogHandler {
     package var logLevel: Logger.Level
     package var metadata: Logger.Metadata = [:]
@@ -24,8 +24,7 @@ package struct LogLine: LogHandler {
         var line = timestamp() + " \(event.level) \(label): \(event.message)"
         let all = event.metadata.map { metadata.merging($0) { $1 } } ?? metadata
         for (key, value) in all.sorted(by: { $0.key < $1.key }) { line += " \(key)=\(value)" }
-        var bytes = Array(line.utf8.map { $0 == UInt8(ascii: "\n") ? UInt8(ascii: " ") : $0 })
-        bytes.append(UInt8(ascii: "\n"))
+        let bytes = Array((line.printable + "\n").utf8)
         // A log that cannot be written has nowhere to say so.
         _ = write(descriptor, bytes, bytes.count)
     }

@@ -11,7 +11,7 @@ struct ServerTests {
     @Test("a line is answered by a line, as often as one is sent")
     func answers() async throws {
         try await withServer { socket in
-            var client = try ControlClient(connectingTo: socket, timeout: .seconds(30))
+            var client = try ControlClient(connectingTo: socket, timeout: .seconds(30), isTrusted: isOurs)
             for number in 1...3 {
                 try client.send(["say": .init("line \(number)")])
                 #expect(try client.receive() == ["said": .init("line \(number)")])
@@ -22,7 +22,7 @@ struct ServerTests {
     @Test("an answer that is an error is thrown with the daemon's words")
     func refusals() async throws {
         try await withServer { socket in
-            var client = try ControlClient(connectingTo: socket, timeout: .seconds(30))
+            var client = try ControlClient(connectingTo: socket, timeout: .seconds(30), isTrusted: isOurs)
             try client.send("no object")
             let failure = error { () throws(ControlError) in try client.receive() }
             #expect(failure == .refused("expected a line with say"))
@@ -32,9 +32,57 @@ struct ServerTests {
     @Test("an answer that takes long is announced, and waited for")
     func working() async throws {
         try await withServer { socket in
-            var client = try ControlClient(connectingTo: socket, timeout: .seconds(30))
+            var client = try ControlClient(connectingTo: socket, timeout: .seconds(30), isTrusted: isOurs)
             try client.send(["say": "late", "working": 3])
             #expect(try client.receive() == ["said": "late"])
+        }
+    }
+
+    @Test("a daemon at work that takes nothing more is sent the rest when it does, as long as it says that it works")
+    func sendingToTheBusy() async throws {
+        let directory = try TemporaryDirectory()
+        let socket = ControlSocket(directory: directory.path)
+        // More of both than the sockets hold: neither end gets on unless the client listens while it sends.
+        let server = try ControlServer(at: socket, log: Logger(label: "test")) { peer in
+            for _ in 0..<50_000 { await peer.send("{\"working\":true}") }
+            var count = 0
+            while let line = try? await peer.nextLine(), JSON(line)?["end"] == nil { count += 1 }
+            await peer.send(JSON.object(["count": JSON(count)]).text)
+        }
+        defer { server.stop() }
+        try await onThread {
+            var client = try ControlClient(connectingTo: socket, timeout: .seconds(10), isTrusted: isOurs)
+            let filler = String(repeating: "x", count: 60_000)
+            for _ in 0..<100 { try client.send(["say": .init(filler)]) }
+            try client.send(["end": true])
+            #expect(try client.receive() == ["count": 100])
+        }
+    }
+
+    @Test("a command that is refused before all of it was sent has its answer")
+    func earlyRefusal() async throws {
+        let directory = try TemporaryDirectory()
+        let socket = ControlSocket(directory: directory.path)
+        let server = try ControlServer(at: socket, log: Logger(label: "test")) { peer in
+            _ = try? await peer.nextLine()
+            await peer.send("{\"error\":\"no\"}")
+        }
+        defer { server.stop() }
+        try await onThread {
+            var client = try ControlClient(connectingTo: socket, timeout: .seconds(10), isTrusted: isOurs)
+            for _ in 0..<100 { try client.send(["say": .init(String(repeating: "x", count: 60_000))]) }
+            let failure = error { () throws(ControlError) in try client.receive() }
+            #expect(failure == .refused("no"))
+        }
+    }
+
+    @Test("whoever answers in another's name is sent nothing")
+    func impostors() async throws {
+        try await withServer { socket in
+            let failure = error { () throws(ControlError) in
+                _ = try ControlClient(connectingTo: socket, timeout: .seconds(30)) { $0 == geteuid() + 1 }
+            }
+            #expect(failure == .untrusted(path: socket.path, uid: geteuid()))
         }
     }
 
@@ -181,7 +229,7 @@ struct ServerTests {
         }
         defer { server.stop() }
         try await onThread {
-            var client = try ControlClient(connectingTo: socket, timeout: .milliseconds(50))
+            var client = try ControlClient(connectingTo: socket, timeout: .milliseconds(50), isTrusted: isOurs)
             try client.send(["say": "something"])
             let failure = error { () throws(ControlError) in try client.receive() }
             #expect(failure == .noAnswer)
@@ -242,8 +290,10 @@ private func error<Value>(_ body: () throws(ControlError) -> Value) -> ControlEr
     return nil
 }
 
+private func isOurs(_ user: UInt32) -> Bool { user == geteuid() }
+
 private func ask(_ socket: ControlSocket, _ text: String) throws -> String {
-    var client = try ControlClient(connectingTo: socket, timeout: .seconds(30))
+    var client = try ControlClient(connectingTo: socket, timeout: .seconds(30), isTrusted: isOurs)
     try client.send(["say": .init(text)])
     return try client.receive()["said"]?.string ?? ""
 }

@@ -82,7 +82,7 @@ struct ControlServiceTests {
     func patience() async throws {
         let gate = Gate()
         let lines = try await serving(FakeDesk(gate: gate), patience: .milliseconds(1)) { socket in
-            let descriptor = try socket.connect(timeout: .seconds(30))
+            let descriptor = try socket.connect(timeout: .seconds(30)) { $0 == geteuid() }
             defer { close(descriptor) }
             let command = Array("{\"command\":\"survey\"}\n{\"key\":\"k\"}\n{\"end\":true}\n".utf8)
             #expect(send(descriptor, command, command.count, 0) == command.count)
@@ -157,7 +157,7 @@ struct ControlServiceTests {
 /// Sends lines to a service with this desk, and answers the reply.
 private func ask(_ desk: FakeDesk, _ lines: [JSON], hangingUp: Bool = false) async throws -> JSON {
     try await serving(desk) { socket in
-        var client = try ControlClient(connectingTo: socket, timeout: .seconds(hangingUp ? 1 : 30))
+        var client = try ControlClient(connectingTo: socket, timeout: .seconds(hangingUp ? 1 : 30)) { $0 == geteuid() }
         for line in lines { try client.send(line) }
         return try client.receive()
     }

@@ -18,12 +18,14 @@ struct Daemon {
         do throws(ExtendedAttribute.Failure) { value = try path.attribute("control") } catch {
             throw Self.explanation(path, entry, error.errno)
         }
+        // Anybody may give a file of theirs an attribute of this name.
+        guard let entry, entry.isThawfs else { throw Self.explanation(path, entry, ENODATA) }
         guard let socket = ControlSocket(path: String(decoding: value, as: UTF8.self)) else {
             throw Self.explanation(path, entry, ENODATA)
         }
         self.socket = socket
-        mountpoint = entry?.mountpoint ?? path.absolute
-        ownerID = entry?.ownerID
+        mountpoint = entry.mountpoint
+        ownerID = entry.ownerID
     }
 
     private static func explanation(_ path: Path, _ entry: MountTable.Entry?, _ code: Int32) -> UsageError {
@@ -47,7 +49,9 @@ struct Daemon {
         _ command: JSON, followedBy lines: some Sequence<JSON> = EmptyCollection(), and end: JSON? = nil
     ) throws -> JSON {
         do throws(ControlError) {
-            var client = try ControlClient(connectingTo: socket, timeout: Self.timeout)
+            var client = try ControlClient(connectingTo: socket, timeout: Self.timeout) { [ownerID] user in
+                user == 0 || user == ownerID
+            }
             try client.send(command)
             for line in lines { try client.send(line) }
             if let end { try client.send(end) }

@@ -8,15 +8,6 @@ struct Path: CustomStringConvertible {
 
     init(bytes: some Sequence<UInt8>) { self.bytes = bytes.map { CChar(bitPattern: $0) } + [0] }
 
-    /// What the user typed: an argument that is no text has come to us as something that looks like it.
-    init(argument: String) {
-        let typed = (0..<Int(CommandLine.argc)).lazy.compactMap { CommandLine.unsafeArgv[$0] }
-        let original = typed.first { String(cString: $0) == argument }
-        bytes =
-            original.map { Array(UnsafeBufferPointer(start: $0, count: strlen($0) + 1)) }
-            ?? Array(argument.utf8CString)
-    }
-
     var description: String { bytes.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" } }
 
     /// Without symbolic links where that can be had, and from the root in any case.

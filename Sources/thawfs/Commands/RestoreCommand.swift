@@ -96,7 +96,8 @@ struct RestoreCommand: AsyncParsableCommand {
     /// What the paths name. When any is bad, all the bad ones are named and nothing is done.
     private func selection() throws -> [PathSelection.Group] {
         var selection = PathSelection(isRecursive: recursive)
-        for path in paths { selection.add(Path(argument: path)) }
+        var typed = CommandLineBytes.ofProcess()
+        for path in paths { selection.add(typed.path(path)) }
         if let filesFrom {
             for path in try readPaths(filesFrom, isNullSeparated: isNullSeparated) { selection.add(path) }
         }

@@ -22,7 +22,8 @@ struct StatusCommand: ParsableCommand {
     func run() throws {
         guard let subject else { return try showAll() }
         if let id = Int64(subject) { return try show(request: id) }
-        let path = Path(argument: subject)
+        var typed = CommandLineBytes.ofProcess()
+        let path = typed.path(subject)
         let absolute = path.absolute
         if let entry = MountTable.entry(at: absolute), entry.isThawfs {
             return try show(try Daemon(servingPath: path))
