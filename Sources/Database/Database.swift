@@ -7,6 +7,7 @@
 // Swift pool. No other module may import CSQLite.
 
 internal import CSQLite
+internal import ThawCore
 
 /// What SQLite answered instead of doing it.
 package struct DatabaseError: Error, Equatable, Sendable {
@@ -37,7 +38,13 @@ package struct DatabaseError: Error, Equatable, Sendable {
     /// The error that `handle` reports for its latest call, or the code's standard words without a handle.
     init(code: Int32, handle: OpaquePointer?, sql: String?) {
         let words = handle.flatMap { sqlite3_errmsg($0) } ?? sqlite3_errstr(code)
-        self.init(code: code, message: words.map { String(cString: $0) } ?? "unknown error", sql: sql)
+        var message = words.map { String(cString: $0) } ?? "unknown error"
+        // “disk I/O error” alone tells nobody what to do.
+        let system = handle.map { sqlite3_system_errno($0) } ?? 0
+        if [SQLITE_IOERR, SQLITE_CANTOPEN, SQLITE_FULL].contains(code & 0xFF), system != 0 {
+            message += " (\(errorText(system)))"
+        }
+        self.init(code: code, message: message, sql: sql)
     }
 }
 

@@ -54,7 +54,8 @@ extension RequestSummary {
             "id": JSON(id), "origin": JSON(Self.origins.first { $0.origin == origin }?.name),
             "requester": JSON(requester), "target": JSON(target), "days": JSON(wish.days),
             "tier": JSON(wish.tier?.rawValue), "created": JSON(createdAt), "finished": JSON(finishedAt),
-            "collecting": .bool(isCollecting), "incomplete": .bool(isIncomplete), "objects": JSON(total.objects), "bytes": JSON(total.bytes),
+            "collecting": .bool(isCollecting), "incomplete": .bool(isIncomplete),
+            "objects": JSON(total.objects), "bytes": JSON(total.bytes),
             "eta": JSON(eta), "error": JSON(error),
             "stages": .object(
                 Dictionary(uniqueKeysWithValues: RestoreStage.allCases.map { ($0.rawValue, self[$0].json) })),
