@@ -200,7 +200,7 @@ func count(_ connection: Connection, _ table: String = "t") throws -> Int64 {
         let error = #expect(throws: DatabaseError.self) {
             _ = try Connection(.file("/nonexistent/thawfs/db"))
         }
-        #expect(error?.message == "unable to open database file")
+        #expect(error?.message == "unable to open database file (No such file or directory)")
         #expect(error?.isCorrupt == false)
     }
 
