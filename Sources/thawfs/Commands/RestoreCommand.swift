@@ -95,12 +95,17 @@ struct RestoreCommand: AsyncParsableCommand {
 
     /// What the paths name. When any is bad, all the bad ones are named and nothing is done.
     private func selection() throws -> [PathSelection.Group] {
-        var selection = PathSelection(isRecursive: recursive)
         var typed = CommandLineBytes.ofProcess()
-        for path in paths { selection.add(typed.path(path)) }
-        if let filesFrom {
-            for path in try readPaths(filesFrom, isNullSeparated: isNullSeparated) { selection.add(path) }
-        }
+        var named = paths.map { typed.path($0) }
+        if let filesFrom { named += try readPaths(filesFrom, isNullSeparated: isNullSeparated) }
+        let selection = try Patience(with: "") { [recursive, named] next in
+            var selection = PathSelection(isRecursive: recursive)
+            for path in named {
+                next("\(path)")
+                selection.add(path)
+            }
+            return selection
+        }.value()
         for complaint in selection.complaints.dropLast() { printError(complaint) }
         if let last = selection.complaints.last { throw UsageError("\(last)\nnothing was restored") }
         return selection.selected

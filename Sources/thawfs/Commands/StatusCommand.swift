@@ -24,18 +24,22 @@ struct StatusCommand: ParsableCommand {
         if let id = Int64(subject) { return try show(request: id) }
         var typed = CommandLineBytes.ofProcess()
         let path = typed.path(subject)
-        let absolute = path.absolute
-        if let entry = MountTable.entry(at: absolute), entry.isThawfs {
-            return try show(try Daemon(servingPath: path))
+        switch try Patience(with: "\(path)", { _ in try Self.look(at: path) }).value() {
+        case .mount(let daemon): try show(daemon)
+        case .file(let status): if json { print(status.json.text) } else { printLines(status.lines) }
         }
-        let status = try pathStatus(path)
-        if json { print(status.json.text) } else { printLines(status.lines) }
     }
 
-    private func pathStatus(_ path: Path) throws -> PathStatus {
+    private enum Found {
+        case mount(Daemon)
+        case file(PathStatus)
+    }
+
+    private static func look(at path: Path) throws -> Found {
         // Says in its own words why it cannot be asked, if it cannot: no such path, not a mount of ours, not yours.
         let daemon = try Daemon(servingPath: path)
-        return try PathStatus(path, on: daemon.mountpoint)
+        if daemon.mountpoint == path.absolute { return .mount(daemon) }
+        return .file(try PathStatus(path, on: daemon.mountpoint))
     }
 
     // MARK: Mounts
@@ -92,12 +96,20 @@ struct StatusCommand: ParsableCommand {
     private static func askEveryone(_ command: JSON) -> Answers {
         var answers = Answers()
         var seen: Set<String> = []
-        for entry in MountTable.entries() where entry.isThawfs && seen.insert(entry.device).inserted {
+        let entries = MountTable.entries().filter { $0.isThawfs && seen.insert($0.device).inserted }
+        let mountpoints = entries.map(\.mountpoint)
+        // All at once, so that several that do not answer cost no more time than one.
+        let found = mountpoints.map { mountpoint in
+            Result {
+                try Patience(with: mountpoint) { _ in try Daemon(servingPath: Path(bytes: mountpoint.utf8)) }
+            }
+        }
+        for (mountpoint, daemon) in zip(mountpoints, found) {
             do {
-                let daemon = try Daemon(servingPath: Path(bytes: entry.mountpoint.utf8))
+                let daemon = try daemon.get().value()
                 answers.replies.append((daemon, try daemon.ask(command)))
             } catch {
-                answers.complaints.append((entry.mountpoint, "\(error)"))
+                answers.complaints.append((mountpoint, "\(error)"))
             }
         }
         return answers
