@@ -222,6 +222,20 @@ def test_a_directory_is_shown_by_its_counts(emulator, archive, mount):
     assert restores(emulator) == 1
 
 
+def test_a_name_does_not_steer_the_terminal(emulator, archive, mount):
+    put(emulator, "quick/\x1b[2J\r\x9b2Jx", b"content", archive.quick)
+    file, = (path for path in (mount.path / "quick").iterdir() if path.name.endswith("x"))
+    assert request_id(thawfs("restore", file)) == 1
+    wait_until_taken(mount, 1)
+    missing = file.with_name("\x1bmissing")
+    for arguments in (["status", file], ["status", mount.path], ["status", "1"], ["status", file, "--json"],
+                      ["status", missing], ["restore", missing]):
+        done = thawfs(*arguments)
+        written = (done.stdout + done.stderr).replace("\n", "")
+        assert written and not [sign for sign in written if sign < " " or "\x7f" <= sign < "\xa0"], written
+    assert thawfs_json("status", file)["file"]["path"] == str(file)
+
+
 # -- The socket
 
 

@@ -87,7 +87,7 @@ struct RestoreCommand: AsyncParsableCommand {
         if !dryRun { try plan.send(&parts, quietly: json) }
         let requests = parts.compactMap { part in part.request.map { (daemon: part.group.daemon, id: $0) } }
         guard let wait, !requests.isEmpty else {
-            if json { print(plan.json(parts).text) }
+            if json { printDocument(plan.json(parts)) }
             return
         }
         try await watch(requests, wait == "forever" ? nil : Units.duration(wait), plan, parts)
@@ -129,7 +129,7 @@ struct RestoreCommand: AsyncParsableCommand {
             throw ExitCode.failure
         case .finished(let summaries):
             let progress = RestoreProgress(summaries)
-            print(json ? plan.json(parts, summaries).text : progress.line(at: .now()))
+            if json { printDocument(plan.json(parts, summaries)) } else { printLines([progress.line(at: .now())]) }
             guard progress.hasFailures else { return }
             printError(progress.error.map { "not all was restored: \($0)" } ?? "not all was restored")
             throw ExitCode.failure
@@ -137,8 +137,8 @@ struct RestoreCommand: AsyncParsableCommand {
     }
 }
 
-/// Writes a line to the standard error, as the parser writes its own.
+/// Writes lines to the standard error, as the parser writes its own; without control characters.
 func printError(_ text: String) {
-    let bytes = Array("Error: \(text)\n".utf8)
+    let bytes = Array("Error: \(text.printableLines)\n".utf8)
     _ = write(STDERR_FILENO, bytes, bytes.count)
 }

@@ -26,7 +26,7 @@ struct StatusCommand: ParsableCommand {
         let path = typed.path(subject)
         switch try Patience(with: "\(path)", { _ in try Self.look(at: path) }).value() {
         case .mount(let daemon): try show(daemon)
-        case .file(let status): if json { print(status.json.text) } else { printLines(status.lines) }
+        case .file(let status): if json { printDocument(status.json) } else { printLines(status.lines) }
         }
     }
 
@@ -47,17 +47,17 @@ struct StatusCommand: ParsableCommand {
     private func showAll() throws {
         let survey = Self.askEveryone(["command": "status"])
         if json {
-            print(JSON.object(["mounts": .array(survey.replies.map(\.reply)), "unreachable": survey.unreachable]).text)
+            printDocument(["mounts": .array(survey.replies.map(\.reply)), "unreachable": survey.unreachable])
             return
         }
         for (daemon, reply) in survey.replies { printLines(try status(daemon, reply).lines(at: .now())) }
-        for (_, complaint) in survey.complaints { print(complaint) }
-        if survey.replies.isEmpty, survey.complaints.isEmpty { print("no mounts of thawfs") }
+        printLines(survey.complaints.map(\.text))
+        if survey.replies.isEmpty, survey.complaints.isEmpty { printLines(["no mounts of thawfs"]) }
     }
 
     private func show(_ daemon: Daemon) throws {
         let reply = try daemon.ask(["command": "status"])
-        if json { return print(JSON.object(["mounts": [reply], "unreachable": []]).text) }
+        if json { return printDocument(["mounts": [reply], "unreachable": []]) }
         printLines(try status(daemon, reply).lines(at: .now()))
     }
 
@@ -74,7 +74,7 @@ struct StatusCommand: ParsableCommand {
             for (_, complaint) in survey.complaints { printError(complaint) }
             throw UsageError("no mount that you may ask knows a request \(id)")
         }
-        if json { return print(JSON.object(["requests": .array(found.map(\.reply))]).text) }
+        if json { return printDocument(["requests": .array(found.map(\.reply))]) }
         for (daemon, reply) in found {
             let request = try daemon.expect(reply["request"].flatMap { RequestSummary($0) }, in: reply)
             printLines(request.lines(on: daemon.mountpoint, at: .now()))
