@@ -66,9 +66,11 @@ extension Filesystem {
 
     /// What was queued there is not; whoever polls one of the others that are under way finds out by a read.
     func restoresCancelled(below prefix: ObjectKey) {
-        for number in pollers.inodes {
-            guard let inode = inodes[number], inode.key.hasPrefix(prefix) else { continue }
-            restoreEnded(inode.key, version: inode.version, .cancelled)
+        let cancelled = inodes.withLock { inodes in
+            inodes.values.filter { $0.restore == .underWay && $0.version == nil && $0.key.hasPrefix(prefix) }
+        }
+        for inode in cancelled {
+            restoreEnded(inode.key, version: nil, .cancelled)
         }
     }
 

@@ -77,6 +77,11 @@ extension Filesystem {
             }
             throw FileError(error)
         }
+        if case .restored(let until) = context.state(of: record, at: .now()), !inode.isKnownFrozen,
+            !order.isLonger(than: until, at: .now())
+        {
+            return log.info("\(inode.key) is restored for as long as is asked for, or longer")
+        }
         let target = RestoreTarget(key: inode.key, version: inode.version, record: record, rules: rules)
         _ = try await obtain(target, order, Requester(.command, "\(caller)"), until: .submission)
     }
@@ -120,6 +125,7 @@ extension Filesystem {
             report("refreezing", inode.key, error)
             throw FileError(error)
         }
+        await restores.forgetCopy(of: inode.key, version: inode.version)
         log.notice("the restored copy of \(inode.key) is given up: it is frozen again")
         _ = try await head(inode.segment, in: home)
         forgetCounts(from: home)
@@ -174,7 +180,7 @@ extension Filesystem {
             log.error("restore of \(key) was not sent, because it cannot be remembered: \(cause)")
         case .invalidOrder(let reason): log.notice("restore of \(key) refused: \(reason)")
         case .timedOut: log.notice("read of \(key) gave up waiting after restore_wait; the restore goes on")
-        case .overBudget:
+        case .overBudget where isNews("restore_budget"):
             log.notice(
                 "read of \(key) refused: reads have had restored what restore_budget allows; restore it with setfattr -n user.thaw.restore"
             )

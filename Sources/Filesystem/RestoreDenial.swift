@@ -55,17 +55,21 @@ extension Filesystem {
     func refuseDenied(_ operation: String, of key: ObjectKey, _ caller: Caller) throws(FileError) {
         guard let name = configuration.frozen.denied.match(caller) else { return }
         // An indexer meets a million files: one line a minute for each name says it.
-        let now = Timestamp.now()
-        let isNews = denials.withLock { denials in
-            if let last = denials[name], last <= now, now < last + .seconds(60) { return false }
-            denials[name] = now
-            return true
-        }
-        if isNews {
+        if isNews(name) {
             log.notice(
                 "\(operation) of \(key) by \(caller) refused, and others of this process: it is frozen, and restore_deny has “\(name)”; restore it with setfattr -n user.thaw.restore, or name others in restore_deny"
             )
         }
         throw .restoreRefused
+    }
+
+    /// Whether a refusal for this reason was not told of in the last minute.
+    func isNews(_ reason: String) -> Bool {
+        let now = Timestamp.now()
+        return denials.withLock { denials in
+            if let last = denials[reason], last <= now, now < last + .seconds(60) { return false }
+            denials[reason] = now
+            return true
+        }
     }
 }

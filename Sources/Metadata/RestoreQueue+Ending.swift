@@ -1,16 +1,20 @@
 internal import Database
+internal import ObjectStore
 package import ThawCore
 
 /// What is cancelled, counted and forgotten.
 extension MetadataWriter {
-    /// Takes an object out of care whatever its state; nil when it was in none.
+    /// Takes an object that is not settled, or one in whatever state, out of care; nil when there is none.
     package func cancel(
-        _ key: ObjectKey, version: String?, at now: Timestamp
+        _ key: ObjectKey, version: String?, evenSettled: Bool = false, at now: Timestamp
     ) throws(MetadataError) -> (row: RestoreRow, changes: RestoreChanges)? {
         try durably { connection, statements throws(DatabaseError) in
             var changes = RestoreChanges()
-            guard let row = try Self.find(key, version, statements) else { return nil }
+            guard let row = try Self.find(key, version, statements), row.state.isPending || evenSettled else {
+                return nil
+            }
             try Self.cancel(row, statements)
+            if row.state == .queued { try Self.refund(row, statements, &changes) }
             changes.finished = try Self.finish(at: now, connection, statements)
             return (row, changes)
         }
@@ -46,12 +50,20 @@ extension MetadataWriter {
                 try statements.addScope.run()
                 changes.isCutShort = true
             }
-            let queued = "restore WHERE state IN (0, 1) AND slow_tier IS NULL"
+            let queued = "restore WHERE state IN (0, 1) AND version = ''"
             let rows = try select(restoreColumns, queued).all { $0.restoreRow() }
             var tally = Tally()
             for row in rows {
-                try Self.cancel(row, statements)
                 tally.add(row.sizeBytes)
+                if let slowTier = row.slowTier {
+                    // What is dropped is the faster tier.
+                    var slow = row
+                    (slow.state, slow.order.tier, slow.slowTier) = (.restoring, slowTier, nil)
+                    try Self.store(slow, before: row, statements)
+                    continue
+                }
+                try Self.cancel(row, statements)
+                if row.state == .queued { try Self.refund(row, statements, &changes) }
             }
             changes.finished = try Self.finish(at: now, connection, statements)
             return (tally, changes)
@@ -85,11 +97,7 @@ extension MetadataWriter {
 
     /// Takes back a charge that came to nothing.
     package func refund(_ charge: Charge) throws(MetadataError) {
-        try restoring { _, statements throws(DatabaseError) in
-            try statements.refund.bind(charge.account, at: 1)
-            try statements.refund.bind(Int64(clamping: charge.bytes), at: 2)
-            try statements.refund.run()
-        }
+        try restoring { _, statements throws(DatabaseError) in try Self.refund(charge, statements) }
     }
 
     /// Drops requests that were never committed: whoever described them is gone.

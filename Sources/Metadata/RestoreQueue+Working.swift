@@ -16,8 +16,8 @@ extension MetadataWriter {
             var bytesLeft = bytesMax ?? .max
             let within = claimed.prefix { row in
                 guard bytesMax != nil else { return true }
-                guard row.sizeBytes <= bytesLeft else { return false }
-                bytesLeft -= row.sizeBytes
+                guard row.retrievedBytes <= bytesLeft else { return false }
+                bytesLeft -= row.retrievedBytes
                 return true
             }
             let isHeldBack = within.count < claimed.count
@@ -43,6 +43,7 @@ extension MetadataWriter {
                 guard let row = try statements.byID.first({ $0.restoreRow() }) else { continue }
                 let changed = apply(row, event)
                 if changed != row { try Self.store(changed, before: row, statements) }
+                if changed.state == .failed, row.state.isPending { try Self.refund(changed, statements, &changes) }
                 changes.rows.append(changed)
             }
             changes.finished = try Self.finish(at: now, connection, statements)
@@ -55,6 +56,16 @@ extension MetadataWriter {
         by time: Timestamp, after position: (key: ObjectKey, version: String?), limit: Int
     ) throws(MetadataError) -> [RestoreRow] {
         try restoring { _, statements throws(DatabaseError) in
+            // Few are due as a rule: found by their time, and sorted here.
+            try statements.dueByTime.bind(time.nanoseconds, at: 1)
+            try statements.dueByTime.bind(limit, at: 2)
+            let some = try statements.dueByTime.all { $0.restoreRow() }
+            if some.count < limit {
+                let after = (position.key, position.version ?? "")
+                return some.filter { ($0.key, $0.version ?? "") > after }.sorted {
+                    ($0.key, $0.version ?? "") < ($1.key, $1.version ?? "")
+                }
+            }
             try statements.due.bind(time.nanoseconds, at: 1)
             try statements.due.bind(position.key.bytes, at: 2)
             try statements.due.bind(position.version ?? "", at: 3)

@@ -7,6 +7,9 @@ package struct RestoreChanges: Sendable {
     /// As they are now; a row that was cancelled meanwhile is missing.
     package var rows: [RestoreRow] = []
     package var finished: [RequestCount] = []
+    /// What the reads' budget was charged, and given back.
+    package var chargedBytes: UInt64 = 0
+    package var refundedBytes: UInt64 = 0
     /// Requests look through less than they were asked to.
     package var isCutShort = false
 }
@@ -34,19 +37,20 @@ package struct RestoreClaim: Sendable {
 
 /// The durable queue of restores: requests, the objects they want, and how far each is.
 extension MetadataWriter {
+    /// The account that bears what reads have restored.
+    package static let readsAccount = "reads"
+
     // MARK: Wishing
 
     /// Takes in a request for one object, all at once; on the disk when this returns. Answers the object as it stands
     /// then, and the requests that this finished.
     package func wish(
-        _ item: RestoreRow, by request: RequestRow, charging charge: Charge? = nil, at now: Timestamp,
-        merging merge: RestoreMerge
+        _ item: RestoreRow, by request: RequestRow, at now: Timestamp, merging merge: RestoreMerge
     ) throws(MetadataError) -> RestoreChanges {
         try durably { connection, statements throws(DatabaseError) in
             let id = try Self.open(request, connection, statements)
             var changes = RestoreChanges()
-            changes.rows = try [Self.take(item, into: id, connection, statements, merge)]
-            try Self.bear(charge, at: now, statements)
+            try Self.take(item, into: id, at: now, connection, statements, merge, &changes)
             changes.finished = try Self.finish(at: now, connection, statements)
             return changes
         }
@@ -115,7 +119,7 @@ extension MetadataWriter {
     /// Takes in objects that were found in a request's scopes. With the last scope, all of them are known. Nil, and
     /// nothing is taken in, when the scopes were cancelled meanwhile.
     package func collect(
-        _ items: [RestoreRow], into request: Int64, _ progress: Progress, charging charge: Charge?, at now: Timestamp,
+        _ items: [RestoreRow], into request: Int64, _ progress: Progress, at now: Timestamp,
         merging merge: RestoreMerge
     ) throws(MetadataError) -> RestoreChanges? {
         try restoring { connection, statements throws(DatabaseError) in
@@ -127,9 +131,9 @@ extension MetadataWriter {
             for item in items where !excepted.contains(where: { item.key.hasPrefix($0) }) {
                 let scope = ScopeRow(kind: .object, key: item.key, version: item.version)
                 if isOfObjects, try !Self.isThere(scope, of: request, statements) { continue }
-                _ = try Self.take(item, into: request, connection, statements, merge)
+                try Self.take(item, into: request, at: now, connection, statements, merge, &changes)
             }
-            try Self.bear(charge, at: now, statements)
+            changes.rows = []
             switch progress {
             case .through(let scopes):
                 for scope in scopes {
@@ -152,7 +156,7 @@ extension MetadataWriter {
         _ request: Int64, because reason: String, at now: Timestamp
     ) throws(MetadataError) -> RestoreChanges {
         try restoring { connection, statements throws(DatabaseError) in
-            let note = try connection.prepare("UPDATE request SET error = ?2 WHERE id = ?1")
+            let note = try connection.prepare("UPDATE request SET error = ?2, incomplete = 1 WHERE id = ?1")
             try note.bind(request, at: 1)
             try note.bind(reason, at: 2)
             try note.run()

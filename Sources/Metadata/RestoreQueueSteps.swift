@@ -19,9 +19,9 @@ extension MetadataWriter {
     }
 
     static func take(
-        _ item: RestoreRow, into request: Int64, _ connection: Connection, _ statements: RestoreStatements,
-        _ merge: RestoreMerge
-    ) throws(DatabaseError) -> RestoreRow {
+        _ item: RestoreRow, into request: Int64, at now: Timestamp, _ connection: Connection,
+        _ statements: RestoreStatements, _ merge: RestoreMerge, _ changes: inout RestoreChanges
+    ) throws(DatabaseError) {
         let known = try find(item.key, item.version, statements)
         var row = merge(known, item) ?? known ?? item
         if let known {
@@ -34,7 +34,33 @@ extension MetadataWriter {
         try statements.wish.bind(request, at: 1)
         try statements.wish.bind(row.id, at: 2)
         try statements.wish.run()
-        return row
+        changes.rows.append(row)
+        if row.state == .failed, let error = row.error { try note(error, of: row, statements) }
+        // What is under way already was charged to whoever began it.
+        guard !(known?.state.isPending ?? false), row.chargedBytes > 0 else { return }
+        try bear(Charge(account: readsAccount, bytes: row.chargedBytes), at: now, statements)
+        changes.chargedBytes += row.chargedBytes
+    }
+
+    static func note(_ error: String, of row: RestoreRow, _ statements: RestoreStatements) throws(DatabaseError) {
+        try statements.noteError.bind(row.id, at: 1)
+        try statements.noteError.bind(error, at: 2)
+        try statements.noteError.run()
+    }
+
+    /// Gives back what the reads' budget bears for an object that the provider never took.
+    static func refund(
+        _ row: RestoreRow, _ statements: RestoreStatements, _ changes: inout RestoreChanges
+    ) throws(DatabaseError) {
+        guard row.chargedBytes > 0, row.askedAt == nil else { return }
+        try refund(Charge(account: readsAccount, bytes: row.chargedBytes), statements)
+        changes.refundedBytes += row.chargedBytes
+    }
+
+    static func refund(_ charge: Charge, _ statements: RestoreStatements) throws(DatabaseError) {
+        try statements.refund.bind(charge.account, at: 1)
+        try statements.refund.bind(Int64(clamping: charge.bytes), at: 2)
+        try statements.refund.run()
     }
 
     static func find(
@@ -51,10 +77,7 @@ extension MetadataWriter {
         try statements.update.bind(row.id, at: 1)
         try statements.update.bindRestore(row)
         try statements.update.run()
-        guard let error = row.error, error != before.error else { return }
-        try statements.noteError.bind(row.id, at: 1)
-        try statements.noteError.bind(error, at: 2)
-        try statements.noteError.run()
+        if let error = row.error, error != before.error { try note(error, of: row, statements) }
     }
 
     static func bear(

@@ -32,8 +32,13 @@ package struct RestoreRow: Sendable, Equatable {
     package var dueAt: Timestamp = .epoch
     /// A readable copy is there until then; `.epoch` when no date was given, nil when there is none.
     package var copyUntil: Timestamp?
+    /// What the reads' budget bears for it.
+    package var chargedBytes: UInt64 = 0
     package var strikes = 0
     package var error: String?
+
+    /// What asking for it retrieves: nothing of a copy that is to last longer.
+    package var retrievedBytes: UInt64 { copyUntil == nil ? sizeBytes : 0 }
 
     package init(
         key: ObjectKey, version: String?, state: State, storageClass: StorageClass, lane: String, order: RestoreOrder,
@@ -102,6 +107,8 @@ package struct RequestRow: Sendable {
     package var finishedAt: Timestamp?
     package var stage: Stage
     package var error: String?
+    /// Its scopes could not be looked through to the end.
+    package var isIncomplete = false
 
     package init(
         origin: RestoreOrigin, requester: String, target: String, days: Int?, tier: RestoreTier?, createdAt: Timestamp,

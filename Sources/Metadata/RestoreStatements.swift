@@ -6,7 +6,7 @@ internal import Wire
 /// Column order of every query that reads restores.
 let restoreColumns = """
     id, key, version, state, class, lane, tier, days, more_days, slow_tier, size, etag, rank, asked_at, due_at, \
-    strikes, error, copy_until
+    strikes, error, copy_until, charged
     """
 
 extension Statement {
@@ -24,11 +24,12 @@ extension Statement {
         row.dueAt = Timestamp(nanoseconds: int64(14))
         row.strikes = Int(int64(15))
         row.error = optionalText(16)
+        row.chargedBytes = uint64(18)
         row.copyUntil = isNull(17) ? nil : Timestamp(nanoseconds: int64(17))
         return row
     }
 
-    /// Binds everything but the id, to `?2…?18`.
+    /// Binds everything but the id, to `?2…?19`.
     func bindRestore(_ row: RestoreRow) throws(DatabaseError) {
         try bind(row.key.bytes, at: 2)
         try bind(row.version ?? "", at: 3)
@@ -47,9 +48,10 @@ extension Statement {
         try bind(row.strikes, at: 16)
         try bind(row.error, at: 17)
         try bind(row.copyUntil?.nanoseconds, at: 18)
+        try bind(Int64(clamping: row.chargedBytes), at: 19)
     }
 
-    /// Reads `id, origin, requester, target, days, tier, created_at, finished_at, stage, error`.
+    /// Reads `requestColumns`.
     func requestRow() -> RequestRow {
         var row = RequestRow(
             origin: RestoreOrigin(rawValue: int64(1)) ?? .command, requester: text(2), target: text(3),
@@ -58,6 +60,7 @@ extension Statement {
         row.id = int64(0)
         row.finishedAt = isNull(7) ? nil : Timestamp(nanoseconds: int64(7))
         row.error = optionalText(9)
+        row.isIncomplete = int64(10) != 0
         return row
     }
 
@@ -80,7 +83,7 @@ extension Statement {
     private func optionalInt(_ column: Int) -> Int? { isNull(column) ? nil : Int(int64(column)) }
 }
 
-let requestColumns = "id, origin, requester, target, days, tier, created_at, finished_at, stage, error"
+let requestColumns = "id, origin, requester, target, days, tier, created_at, finished_at, stage, error, incomplete"
 
 /// The statements that keep restores, compiled once.
 struct RestoreStatements {
@@ -99,6 +102,7 @@ struct RestoreStatements {
     let endCollecting: Statement
     let queued: Statement
     let markAsking: Statement
+    let dueByTime: Statement
     let due: Statement
     let underWay: Statement
     let nextQueued: Statement
@@ -117,7 +121,7 @@ struct RestoreStatements {
         let select = "SELECT \(restoreColumns) FROM restore"
         find = try connection.prepare("\(select) WHERE key = ?1 AND version = ?2")
         byID = try connection.prepare("\(select) WHERE id = ?1")
-        let values = (2...18).map { "?\($0)" }.joined(separator: ", ")
+        let values = (2...19).map { "?\($0)" }.joined(separator: ", ")
         let columns = restoreColumns.dropFirst("id, ".count)
         insert = try connection.prepare("INSERT INTO restore(\(columns)) VALUES(\(values))")
         update = try connection.prepare("UPDATE restore SET (\(columns)) = (\(values)) WHERE id = ?1")
@@ -146,7 +150,10 @@ struct RestoreStatements {
             """)
         nextQueued = try connection.prepare("SELECT min(due_at) FROM restore WHERE state = 0 AND lane = ?1")
         markAsking = try connection.prepare("UPDATE restore SET state = 1 WHERE id = ?1")
-        // Walks the keys: by the index of times it would sort all that is due for each page. Hence the pluses.
+        dueByTime = try connection.prepare(
+            "\(select) INDEXED BY restore_due WHERE state IN (2, 3) AND due_at <= ?1 LIMIT ?2")
+        // For very many: walks the keys. By the index of times it would sort all that is due for each page; hence the
+        // pluses.
         due = try connection.prepare(
             """
             \(select) WHERE +state IN (2, 3) AND +due_at <= ?1 AND (key, version) > (?2, ?3) ORDER BY key, version

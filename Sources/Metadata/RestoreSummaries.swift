@@ -44,6 +44,14 @@ extension MetadataReader {
         }
     }
 
+    package func unfinishedRequests() throws(MetadataError) -> Int {
+        try guarded { statements throws(DatabaseError) in
+            try statements.connection.rows("SELECT count(*) FROM request WHERE stage < 3 AND stage > 0") {
+                Int($0.int64(0))
+            }.first ?? 0
+        }
+    }
+
     package func request(_ id: Int64) throws(MetadataError) -> RequestCount? {
         try guarded { statements throws(DatabaseError) in try RequestCount.read(id, statements.connection) }
     }
@@ -55,7 +63,7 @@ extension RequestCount {
             """
             SELECT \(requestColumns), restored, restored_bytes, failed, failed_bytes, cancelled, cancelled_bytes
             FROM request WHERE id = \(id)
-            """) { ($0.requestRow(), $0.tally(10), $0.tally(12), $0.tally(14)) }
+            """) { ($0.requestRow(), $0.tally(11), $0.tally(13), $0.tally(15)) }
         guard let (request, restored, failed, cancelled) = head.first else { return nil }
         var count = RequestCount(request: request, states: [:], cancelled: cancelled, pending: [])
         guard request.stage != .finished else {

@@ -56,6 +56,7 @@ enum Schema {
     ///   pending     its wishes whose object is not settled; the triggers below keep it
     ///   restored, failed, cancelled   objects and bytes, counted for good when it is finished (cancelled: at once)
     ///   error       the last failure of one of its objects
+    ///   incomplete  its scopes could not be looked through to the end
     ///
     /// scope: what a request is about and has not been looked through yet.
     ///   kind        0 one object, 1 a directory's own objects, 2 a whole tree, 3 nothing below: it was cancelled; of
@@ -76,6 +77,7 @@ enum Schema {
     ///   due_at      state 0: not before; 2: when to look; 3: when to renew. ns since the epoch
     ///   copy_until  a readable copy is there until then; 0 = no date was given, NULL = none is there. Queued with one:
     ///               it is to last longer
+    ///   charged     bytes that the reads' budget bears for it, given back if the provider never takes the request
     ///   strikes     failures in a row
     ///
     /// wish: this request wants this object. An object that nobody wants leaves the table, unless it failed.
@@ -99,7 +101,8 @@ enum Schema {
             failed_bytes INTEGER NOT NULL DEFAULT 0,
             cancelled INTEGER NOT NULL DEFAULT 0,
             cancelled_bytes INTEGER NOT NULL DEFAULT 0,
-            error TEXT
+            error TEXT,
+            incomplete INTEGER NOT NULL DEFAULT 0
         );
         CREATE INDEX request_unfinished ON request(stage) WHERE stage < 3;
         CREATE INDEX request_settled ON request(id) WHERE stage = 2 AND pending = 0;
@@ -129,6 +132,7 @@ enum Schema {
             asked_at INTEGER NOT NULL DEFAULT 0,
             due_at INTEGER NOT NULL DEFAULT 0,
             copy_until INTEGER,
+            charged INTEGER NOT NULL DEFAULT 0,
             strikes INTEGER NOT NULL DEFAULT 0,
             error TEXT,
             UNIQUE(key, version)

@@ -6,6 +6,7 @@ internal import Wire
 
 extension RestoreEngine {
     private static let scopesAtOnce = 1000
+    private static let collectorsMax = 8
 
     // MARK: Describing a request
 
@@ -93,9 +94,25 @@ extension RestoreEngine {
 
     func startCollecting(_ request: RequestRow) {
         guard collectors[request.id] == nil else { return }
+        guard collectors.count < Self.collectorsMax else {
+            hasMoreToCollect = true
+            return
+        }
         collectors[request.id] = Task {
             await self.collect(request)
             self.collectors[request.id] = nil
+            await self.collectMore()
+        }
+    }
+
+    /// Those for which there was no room.
+    private func collectMore() async {
+        guard hasMoreToCollect else { return }
+        hasMoreToCollect = false
+        do throws(MetadataError) {
+            for request in try await writer.collecting() { startCollecting(request) }
+        } catch {
+            log.error("requests wait for the next mount: \(error)")
         }
     }
 
@@ -105,10 +122,11 @@ extension RestoreEngine {
             do throws(CollectingError) {
                 while let scopes = try await nextScopes(request.id) { try await collect(scopes, request) }
                 // It may never have had any.
-                _ = try await take([], .through([]), request)
+                _ = try await take([], [], .through([]), request)
                 return
             } catch {
                 switch error {
+                case .stopped: return
                 case .final(let reason): return await giveUp(request, reason)
                 case .later(let reason):
                     if !isReported {
@@ -124,9 +142,19 @@ extension RestoreEngine {
     private enum CollectingError: Error {
         case later(String)
         case final(String)
+        /// The mount ends; the next one goes on.
+        case stopped
 
         init(_ error: MetadataError) { self = .later("\(error)") }
-        init(_ error: StoreError) { self = error.isTransient ? .later("\(error)") : .final("\(error)") }
+
+        /// Credentials come back, and a promise outlives them.
+        init(_ error: StoreError) {
+            switch error.kind {
+            case .cancelled: self = .stopped
+            case .denied: self = .later("\(error)")
+            default: self = error.isTransient ? .later("\(error)") : .final("\(error)")
+            }
+        }
     }
 
     /// Objects that stand together, or one prefix; nil when there is nothing left.
@@ -144,14 +172,18 @@ extension RestoreEngine {
             let names = scopes.map { Identity(key: $0.key, version: $0.version) }
             let sightings = await bulkHead.look(at: names, believingSilence: true)
             var found: [(Identity, ObjectRecord)] = []
-            for (scope, sighting) in zip(scopes, sightings) {
+            var failed: [RestoreRow] = []
+            for (name, sighting) in zip(names, sightings) {
                 switch sighting {
-                case .found(let record): found.append((Identity(key: scope.key, version: scope.version), record))
-                case .gone: log.notice("request \(request.id): there is no \(scope.key) any more")
-                case .failed(let error): throw CollectingError(error)
+                case .found(let record): found.append((name, record))
+                case .gone: failed.append(failure(name, "there is no such object"))
+                // One of a list that may not be looked at does not hold up the others.
+                case .failed(let error) where error.kind == .cancelled || error.isTransient:
+                    throw CollectingError(error)
+                case .failed(let error): failed.append(failure(name, "\(error)"))
                 }
             }
-            _ = try await take(found, .through(scopes), request)
+            _ = try await take(found, failed, .through(scopes), request)
             return
         }
         let scope = scopes[0]
@@ -169,44 +201,46 @@ extension RestoreEngine {
                 guard let last = page.objects.last?.key else { continue }
                 progress = .reached(scope, last)
             }
-            guard try await take(found, progress, request) else { return }
+            guard try await take(found, [], progress, request) else { return }
         }
     }
 
     /// Answers whether the request still wants what is in these scopes.
     private func take(
-        _ found: [(Identity, ObjectRecord)], _ progress: MetadataWriter.Progress, _ request: RequestRow
+        _ found: [(Identity, ObjectRecord)], _ failed: [RestoreRow], _ progress: MetadataWriter.Progress,
+        _ request: RequestRow
     ) async throws(CollectingError) -> Bool {
         let now = clock.date()
-        var items: [RestoreRow] = []
+        var items = failed
         var bytes: UInt64 = 0
         var isOverBudget = false
         let inCare = request.origin == .ahead ? try await keysInCare(found) : []
         let settled: [(Identity, ObjectRecord)]
         do throws(StoreError) { settled = try await self.settled(found) } catch { throw CollectingError(error) }
         for (identity, record) in settled {
-            guard let item = item(identity, record, request, at: now) else { continue }
+            guard var item = item(identity, record, request, at: now) else { continue }
             if request.origin == .ahead {
                 guard item.state == .queued, !inCare.contains(identity.key) else { continue }
                 isOverBudget = !mayRead(item.sizeBytes)
                 if isOverBudget { break }
                 spend(item.sizeBytes)
-                bytes += item.sizeBytes
+                item.chargedBytes = budget == nil ? 0 : item.sizeBytes
+                bytes += item.chargedBytes
             }
             items.append(item)
         }
-        let charge = Charge(account: Self.readsAccount, bytes: budget == nil ? 0 : bytes)
         do throws(MetadataError) {
             let isNamed = request.origin == .command
-            let changes = try await writer.collect(items, into: request.id, progress, charging: charge, at: now) {
+            let changes = try await writer.collect(items, into: request.id, progress, at: now) {
                 RestoreRow.merge($0, $1, isNamed: isNamed)
             }
             guard let changes else {
                 spentByReads.refund(bytes)
                 return false
             }
+            if bytes > changes.chargedBytes { spentByReads.refund(bytes - changes.chargedBytes) }
             await note(changes.finished)
-            for lane in Set(items.map(\.lane)) { pump(lane) }
+            for lane in Set(items.map(\.lane)) where !lane.isEmpty { pump(lane) }
             if items.contains(where: { $0.state == .restoring }) { await scheduleLook() }
         } catch {
             spentByReads.refund(bytes)
@@ -225,6 +259,15 @@ extension RestoreEngine {
         } catch {
             throw CollectingError(error)
         }
+    }
+
+    private func failure(_ name: Identity, _ reason: String) -> RestoreRow {
+        var row = RestoreRow(
+            key: name.key, version: name.version, state: .failed, storageClass: StorageClass(""), lane: "",
+            order: RestoreOrder(days: nil, tier: nil), sizeBytes: 0, etag: "", isOneOfMany: true)
+        row.error = "\(name.key): \(reason)"
+        row.dueAt = clock.date()
+        return row
     }
 
     private func giveUp(_ request: RequestRow, _ reason: String) async {
@@ -269,16 +312,19 @@ extension RestoreEngine {
         var row = RestoreRow(
             key: identity.key, version: identity.version, state: .queued, storageClass: record.storageClass,
             lane: rules.limits.lane, order: order, sizeBytes: record.sizeBytes, etag: record.etag, isOneOfMany: true)
+        if request.origin == .command { row.moreDays = order.days }
         switch context.state(of: record, at: now) {
         case .online: return nil
         case .frozen: break
         case .restoring:
             row.state = .restoring
+            row.askedAt = now
             row.dueAt = rules.nextLook(tier: order.tier, askedAt: now, now: now, jitter: 1)
         case .restored(let until):
             row.copyUntil = until ?? .epoch
             if order.isLonger(than: until, at: now) { break }
             row.state = .restored
+            row.moreDays = nil
             row.dueAt = until.map { PollSchedule.renewal(until: $0, at: now) } ?? .distantFuture
         }
         return row

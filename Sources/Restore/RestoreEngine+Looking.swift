@@ -94,9 +94,11 @@ extension RestoreEngine {
         var rows = due + others
         if !others.isEmpty { rows.sort { ($0.key, $0.version ?? "") < ($1.key, $1.version ?? "") } }
         let seen = await bulkHead.look(at: rows.map { Identity(key: $0.key, version: $0.version) }, along: along)
+        // Of those that were not due only good news counts: two looks at a lost restore stand some time apart.
         let sightings = zip(rows, seen).filter { row, sighting in
-            if case .failed = sighting { return !along.contains(Identity(key: row.key, version: row.version)) }
-            return true
+            guard along.contains(Identity(key: row.key, version: row.version)) else { return true }
+            guard case .found(let record) = sighting else { return false }
+            return context.state(of: record, at: clock.date()) != .frozen
         }
         var (failures, lastFailure) = (0, "")
         var settlements: [Settlement] = []
@@ -128,6 +130,12 @@ extension RestoreEngine {
             case .restoring:
                 return Settlement(row: row, event: .ongoing, record: row.state == .asking ? record : nil)
             case .frozen:
+                if row.state == .restoring, !row.etag.isEmpty, record.etag != row.etag {
+                    let reason = "replaced while it was being restored"
+                    say(.warning, reason, of: row, "\(row.key) was \(reason), by an object that is frozen")
+                    return Settlement(
+                        row: row, event: .failed(reason), outcome: .failed(.failed(reason)), record: record)
+                }
                 guard row.state == .restoring, row.strikes + 1 >= RestoreRow.strikesMax else {
                     return Settlement(row: row, event: .frozen)
                 }
@@ -179,9 +187,8 @@ extension RestoreEngine {
                 }
                 settlements.append(settlement)
             }
-            await apply(settlements)
+            await settle(settlements)
         }
-        await scheduleLook()
     }
 
     // MARK: Copies in use
@@ -225,21 +232,51 @@ extension RestoreEngine {
         guard let (target, until, renewAt) = held else { return }
         // Somebody else has had it last longer since.
         guard renewAt <= clock.date() else { return scheduleRenewal(identity) }
-        holds.withLock { $0[identity]?.isRenewing = true }
+        // Others may have made it last longer, or given it up: that is neither shortened nor retrieved again.
+        switch await bulkHead.head(identity) {
+        case .failed(let error): return renewLater(identity, "\(error)")
+        case .gone: return
+        case .found(let record):
+            await learned([(identity.key, identity.version, record)])
+            guard case .restored(let lasting?) = context.state(of: record, at: clock.date()) else { return }
+            if lasting > until + .seconds(60) { return keepHolding(identity, until: lasting) }
+        }
         log.info("\(identity.key) is open and its copy lapses at \(WireDate.iso8601(until)): it is asked for again")
+        holds.withLock { $0[identity]?.isRenewing = true }
         let order = RestoreOrder(days: target.rules.days.lowerBound, tier: target.rules.defaultTier)
         do throws(RestoreError) {
             let requester = Requester(.command, "thawfs, for whoever has it open")
             _ = try await obtain(target, order, for: requester, until: .submission)
         } catch {
-            log.warning("the copy of \(identity.key), which is open, lapses at \(WireDate.iso8601(until)): \(error)")
+            renewLater(identity, "\(error)")
         }
+    }
+
+    /// Tries again half-way to the copy's end, as long as that makes sense.
+    private func renewLater(_ identity: Identity, _ reason: String) {
+        let now = clock.date()
+        let rest: Duration? = holds.withLock { holds in
+            guard let until = holds[identity]?.until, until > now + .seconds(1) else { return nil }
+            holds[identity]?.isRenewing = false
+            holds[identity]?.renewAt = now + (until - now) / 2
+            return until - now
+        }
+        log.warning("the copy of \(identity.key), which is open, cannot be asked for again: \(reason)")
+        if rest != nil { scheduleRenewal(identity) }
+    }
+
+    private func keepHolding(_ identity: Identity, until: Timestamp) {
+        holds.withLock { holds in
+            holds[identity]?.until = until
+            holds[identity]?.renewAt = PollSchedule.renewal(until: until, at: clock.date())
+        }
+        scheduleRenewal(identity)
     }
 
     /// What a look said of a copy in use.
     func holdOn(_ row: RestoreRow) {
         let identity = Identity(key: row.key, version: row.version)
-        guard row.state == .restored, let until = row.copyUntil, until > .epoch else { return }
+        guard row.state == .restored, row.error == nil, let until = row.copyUntil, until > .epoch else { return }
         let (lastsLonger, isAtItsEnd) = holds.withLock { holds in
             guard var hold = holds[identity] else { return (false, false) }
             let lastsLonger = until > hold.until + .seconds(60)

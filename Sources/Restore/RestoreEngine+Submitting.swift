@@ -23,6 +23,8 @@ struct Lane {
 extension RestoreEngine {
     private static let submissionsAtOnce = 64
     private static let attemptsMax = 5
+    /// Of many, nobody waits for one: some eight hours.
+    private static let attemptsOfManyMax = 100
     private static let dailyWindow = Duration.seconds(86400)
 
     // MARK: Lanes
@@ -154,6 +156,8 @@ extension RestoreEngine {
             let reply = try await store.restore(row.key, version: row.version, row.order)
             lanes[row.lane]?.pace.accepted()
             await accepted(row, reply)
+        } catch where error.kind == .cancelled {
+            // The mount ends: whether it got there, the next one finds out.
         } catch {
             await giveBack(row)
             await refused(row, error)
@@ -166,12 +170,12 @@ extension RestoreEngine {
     /// Nothing is restored for this one, so that the day's bytes are for others.
     private func giveBack(_ row: RestoreRow) async {
         guard lanes[row.lane]?.limits.bytesPerDay != nil else { return }
-        lanes[row.lane]?.spent.refund(row.sizeBytes)
+        lanes[row.lane]?.spent.refund(row.retrievedBytes)
         if lanes[row.lane]?.heldBackUntil != nil { pump(row.lane) }
         do throws(MetadataError) {
-            try await writer.refund(Charge(account: row.lane, bytes: row.sizeBytes))
+            try await writer.refund(Charge(account: row.lane, bytes: row.retrievedBytes))
         } catch {
-            log.warning("\(row.sizeBytes) bytes of \(row.lane) count as asked for, and were not: \(error)")
+            log.warning("\(row.retrievedBytes) bytes of \(row.lane) count as asked for, and were not: \(error)")
         }
     }
 
@@ -186,7 +190,8 @@ extension RestoreEngine {
         log.log(
             level: level, "restore of \(row.key) \(reply == .started ? "started" : "is under way already")",
             metadata: ["class": "\(row.storageClass.name)", "tier": "\(row.order.tier?.rawValue ?? "none")"])
-        await settle(Settlement(row: row, event: .accepted, outcome: .underWay))
+        await settle(
+            Settlement(row: row, event: .accepted(isOurs: reply == .started), outcome: .underWay))
     }
 
     private func refused(_ row: RestoreRow, _ error: StoreError) async {
@@ -205,15 +210,16 @@ extension RestoreEngine {
                     "the store asks to slow down (\(error)): restores of \(row.lane) go as fast as it takes them; thawfs status tells the rate")
             }
             // It may take long, and nothing is lost: nobody is made to wait for the provider's answer.
-            let event = RestoreEvent.later(now, reason: "\(error)", isStrike: false)
+            let event = RestoreEvent.later(.epoch, reason: "\(error)", isStrike: false)
             await settle(Settlement(row: row, event: event, outcome: .underWay))
-        case .cancelled:
-            await settle(Settlement(row: row, event: .later(now, reason: "\(error)", isStrike: false)))
         default:
-            guard error.isTransient, row.isOneOfMany || row.strikes + 1 < Self.attemptsMax else {
+            let strikesMax = row.isOneOfMany ? Self.attemptsOfManyMax : Self.attemptsMax
+            guard error.isTransient, row.strikes + 1 < strikesMax else {
                 report(row, error)
                 return await settle(Settlement(row: row, event: .failed("\(error)"), outcome: .failed(.store(error))))
             }
+            // A store that is out of reach is not asked for thousands at full speed.
+            if row.isOneOfMany { _ = lanes[row.lane]?.pace.throttled(retryAfter: nil, at: clock.now()) }
             let ceiling = Duration.milliseconds(200) * (1 << min(row.strikes, 11))
             let pause = max(error.retryAfter ?? .zero, min(ceiling, .seconds(300)) * Double.random(in: 0.5...1))
             if row.strikes + 1 == Self.attemptsMax {
@@ -258,8 +264,10 @@ extension RestoreEngine {
     // MARK: Storing what happened
 
     /// Stores the event, with those of others that come at the same time, and tells those who wait.
-    func settle(_ settlement: Settlement) async {
-        outbox.append(settlement)
+    func settle(_ settlement: Settlement) async { await settle([settlement]) }
+
+    func settle(_ settlements: [Settlement]) async {
+        outbox += settlements
         guard !isFlushing else { return }
         isFlushing = true
         while !outbox.isEmpty {
@@ -275,7 +283,7 @@ extension RestoreEngine {
     private func settleLater(_ batch: [Settlement]) {
         Task {
             do { try await clock.sleep(clock.now() + Self.pauseOfStorage) } catch { return }
-            for settlement in batch { await settle(Settlement(row: settlement.row, event: settlement.event)) }
+            await settle(batch.map { Settlement(row: $0.row, event: $0.event) })
         }
     }
 
@@ -295,6 +303,7 @@ extension RestoreEngine {
                 if row.state == .queued { pump(row.lane, from: row.dueAt) }
                 holdOn(row)
             }
+            spentByReads.refund(changes.refundedBytes)
             await note(changes.finished)
         } catch {
             log.error("what became of \(batch.count) restores cannot be stored, will try again: \(error)")
@@ -324,6 +333,6 @@ extension Lane {
         pace.take(rows.count)
         if !rows.isEmpty { heldBackUntil = nil }
         guard limits.bytesPerDay != nil else { return }
-        for row in rows { spent.charge(row.sizeBytes, at: minute) }
+        for row in rows { spent.charge(row.retrievedBytes, at: minute) }
     }
 }

@@ -139,7 +139,7 @@ extension Survey {
 
 extension RestoreOrder {
     /// Whether a copy that lasts until then is to last longer. An hour more is not worth a request: providers round.
-    func isLonger(than until: Timestamp?, at now: Timestamp) -> Bool {
+    package func isLonger(than until: Timestamp?, at now: Timestamp) -> Bool {
         guard let until, let days else { return false }
         return until < now + .seconds(Int64(days) * 86400 - 3600)
     }

@@ -49,6 +49,7 @@ package actor RestoreEngine {
     var lastSaid: [String: ContinuousClock.Instant] = [:]
 
     var collectors: [Int64: Task<Void, Never>] = [:]
+    var hasMoreToCollect = false
 
     var lookAlarm = Alarm()
     var isLooking = false
@@ -125,7 +126,6 @@ package actor RestoreEngine {
         latelySince = clock.now()
     }
 
-    static let readsAccount = "reads"
     /// When the queue cannot be read or written, this long passes before it is tried again.
     static let pauseOfStorage = Duration.seconds(5)
 
@@ -136,7 +136,7 @@ package actor RestoreEngine {
         try await writer.hastenAll()
         if budget != nil {
             let first = spentByReads.firstMinute(at: clock.date().minute)
-            for charge in try await writer.spending(of: Self.readsAccount, since: first) {
+            for charge in try await writer.spending(of: MetadataWriter.readsAccount, since: first) {
                 spentByReads.charge(charge.bytes, at: charge.minute)
             }
         }
@@ -146,7 +146,7 @@ package actor RestoreEngine {
         for request in requests { startCollecting(request) }
         try await pumpQueuedLanes()
         await scheduleLook()
-        let unfinished = try await reader.requests(finishedMax: 0).count
+        let unfinished = try await reader.unfinishedRequests()
         if unfinished > 0 { log.info("resuming the restores of an earlier mount, requests: \(unfinished)") }
     }
 
@@ -170,6 +170,11 @@ package actor RestoreEngine {
             case .asking, .failed: break
             }
         } catch {
+            // Perhaps it was told meanwhile, of a cancel for instance.
+            if case .failed(let told)? = waiters[identity]?[waiter]?.outcome {
+                leave(identity, waiter)
+                throw told
+            }
             leave(identity, waiter)
             throw error
         }
@@ -225,20 +230,32 @@ package actor RestoreEngine {
             }
             // All who came for it were told meanwhile that it was cancelled.
             guard waiters[identity]?.values.contains(where: { $0.outcome == nil }) ?? false else { throw .interrupted }
-            let bytes = target.record.sizeBytes
+            let bytes = budget == nil ? 0 : target.record.sizeBytes
             guard mayRead(bytes) else { throw .overBudget }
             spend(bytes)
             do throws(RestoreError) {
                 let row = try await remember(target, order, requester, charging: bytes)
+                guard !isGivenUp(identity) else {
+                    // The cancel came before there was anything to drop.
+                    try? await cancel(target.key, version: target.version)
+                    throw .cancelled
+                }
                 goAhead(of: target, order)
                 return .success(row)
             } catch {
-                // It was not charged in the store either.
-                spentByReads.refund(bytes)
+                if case .notRemembered = error { spentByReads.refund(bytes) }
                 throw error
             }
         } catch {
             return .failure(error)
+        }
+    }
+
+    /// Whether all who came for it were told that it was cancelled.
+    private func isGivenUp(_ identity: Identity) -> Bool {
+        guard let group = waiters[identity], !group.isEmpty else { return false }
+        return group.values.allSatisfy { waiter in
+            if case .failed(.cancelled)? = waiter.outcome { true } else { false }
         }
     }
 
@@ -248,15 +265,19 @@ package actor RestoreEngine {
         let now = clock.date()
         var row = newRow(target, order)
         if case .restored(let until) = context.state(of: target.record, at: now) { row.copyUntil = until ?? .epoch }
+        let isNamed = requester.origin == .command
+        // Kept until the provider has taken them: it may be at work for somebody else, who wants fewer.
+        if isNamed { row.moreDays = order.days }
+        row.chargedBytes = bytes
         let request = RequestRow(
             origin: requester.origin, requester: requester.name, target: "\(target.key)", days: order.days,
             tier: order.tier, createdAt: now, stage: .collected)
-        let isNamed = requester.origin == .command
         do throws(MetadataError) {
-            let changes = try await writer.wish(
-                row, by: request, charging: Charge(account: Self.readsAccount, bytes: budget == nil ? 0 : bytes),
-                at: now
-            ) { RestoreRow.merge($0, $1, isNamed: isNamed) }
+            let changes = try await writer.wish(row, by: request, at: now) {
+                RestoreRow.merge($0, $1, isNamed: isNamed)
+            }
+            // Somebody else may have been charged for it already.
+            if bytes > changes.chargedBytes { spentByReads.refund(bytes - changes.chargedBytes) }
             await note(changes.finished)
             return changes.rows.first ?? row
         } catch {
@@ -386,14 +407,30 @@ package actor RestoreEngine {
             throw .notRemembered("\(error)")
         }
         tell(identity, .failed(.cancelled))
-        await note(cancelled?.changes.finished ?? [])
-        guard let row = cancelled?.row, row.state.isPending else {
+        guard let (row, changes) = cancelled else {
             if isAwaited { return }
             throw .nothingToCancel
         }
+        spentByReads.refund(changes.refundedBytes)
+        await note(changes.finished)
         let isUnderWay = row.state == .restoring || row.slowTier != nil
         let rest = isUnderWay ? "; the provider goes on with what it has begun" : ""
         log.notice("the restore of \(key) was cancelled\(rest)")
+    }
+
+    /// The object's copy was given up: nobody renews it.
+    package func forgetCopy(of key: ObjectKey, version: String?) async {
+        holds.withLock { holds in
+            let identity = Identity(key: key, version: version)
+            holds[identity]?.alarm.cancel()
+            holds[identity] = nil
+        }
+        do throws(MetadataError) {
+            let dropped = try await writer.cancel(key, version: version, evenSettled: true, at: clock.date())
+            await note(dropped?.changes.finished ?? [])
+        } catch {
+            log.error("the copy of \(key), which was given up, may be asked for again: \(error)")
+        }
     }
 
     /// Drops what is queued below the prefix, and fails those who wait for anything there. Throws `nothingToCancel`
@@ -404,11 +441,12 @@ package actor RestoreEngine {
             let cancelled = try await writer.cancelQueued(below: prefix, at: clock.date())
             tally = cancelled.tally
             isCutShort = cancelled.changes.isCutShort
+            spentByReads.refund(cancelled.changes.refundedBytes)
             await note(cancelled.changes.finished)
         } catch {
             throw .notRemembered("\(error)")
         }
-        for identity in waiters.keys where identity.key.hasPrefix(prefix) {
+        for identity in waiters.keys where identity.version == nil && identity.key.hasPrefix(prefix) {
             isAwaited = true
             tell(identity, .failed(.cancelled))
         }

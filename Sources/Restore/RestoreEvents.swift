@@ -11,8 +11,8 @@ internal import Wire
 ///       │                                       failed                  │
 ///       └───────────────────────────────────────────────────────────────┘
 enum RestoreEvent: Sendable {
-    /// 202 or 409: the provider is at work.
-    case accepted
+    /// The provider is at work: on this request (202), or on an earlier one (409), which may be somebody else's.
+    case accepted(isOurs: Bool)
     /// 200: the copy is there, and lasts as long as was asked; until when, a look will tell.
     case extended
     /// The provider has no capacity for the tier, or would not raise it.
@@ -53,14 +53,17 @@ extension RestoreRow {
         // Wished for anew since it was due.
         case .renew where state != .restored:
             return row
-        case .accepted:
+        case .accepted(let isOurs):
             row.state = .restoring
             row.askedAt = moment.now
+            // A raised tier leaves the days as they were, and somebody else's restore has days of its own.
+            if isOurs, slowTier == nil { row.settleDays() }
             row.slowTier = nil
             row.strikes = 0
             row.copyUntil = nil
             row.dueAt = rules.nextLook(tier: order.tier, askedAt: moment.now, now: moment.now, jitter: moment.jitter)
         case .extended:
+            row.settleDays()
             row.state = .restoring
             row.askedAt = moment.now
             row.strikes = 0
@@ -87,17 +90,17 @@ extension RestoreRow {
         case .ongoing:
             row.state = .restoring
             row.strikes = 0
-            row.dueAt = rules.nextLook(
-                tier: order.tier, askedAt: askedAt ?? moment.now, now: moment.now, jitter: moment.jitter)
+            row.lookAgain(rules, moment)
         case .unseen:
-            row.dueAt = rules.nextLook(
-                tier: order.tier, askedAt: askedAt ?? moment.now, now: moment.now, jitter: moment.jitter)
+            row.lookAgain(rules, moment)
         case .readable(let until):
+            // The store has just taken the days.
+            if state == .asking { row.settleDays() }
             row.becomeReadable(until, moment.now)
         case .frozen where state == .asking:
             // It never got there.
             row.state = .queued
-            row.dueAt = moment.now
+            row.dueAt = .epoch
         case .frozen:
             row.strikes += 1
             row.dueAt = moment.now + .seconds(2)
@@ -109,10 +112,22 @@ extension RestoreRow {
         case .renew:
             row.state = .queued
             row.isOneOfMany = true
-            row.dueAt = moment.now
+            row.dueAt = .epoch
         }
         if row.state == .queued { row.lane = rules.limits.lane }
         return row
+    }
+
+    /// The provider was asked for these days.
+    private mutating func settleDays() {
+        if let more = moreDays, more <= order.days ?? 0 { moreDays = nil }
+    }
+
+    private mutating func lookAgain(_ rules: ArchiveRules, _ moment: RestoreMoment) {
+        // Nobody knows when somebody else asked: no later than now.
+        askedAt = askedAt ?? moment.now
+        dueAt = rules.nextLook(
+            tier: order.tier, askedAt: askedAt ?? moment.now, now: moment.now, jitter: moment.jitter)
     }
 
     private mutating func becomeReadable(_ until: Timestamp?, _ now: Timestamp) {
@@ -120,11 +135,12 @@ extension RestoreRow {
         copyUntil = until ?? .epoch
         strikes = 0
         slowTier = nil
-        if let days = moreDays {
-            moreDays = nil
-            order.days = days
+        let more = moreDays
+        moreDays = nil
+        if let more, RestoreOrder(days: more, tier: nil).isLonger(than: until, at: now) {
+            order.days = more
             state = .queued
-            dueAt = now
+            dueAt = .epoch
             return
         }
         state = .restored
@@ -139,20 +155,24 @@ extension RestoreRow {
     /// whatever terms somebody has asked for it; a command's days and tier count.
     static func merge(_ known: RestoreRow?, _ wished: RestoreRow, isNamed: Bool) -> RestoreRow? {
         guard var row = known else { return wished }
+        if wished.state == .failed, row.state.isPending { return row }
         row.isOneOfMany = row.isOneOfMany && wished.isOneOfMany
         switch row.state {
         case .restored, .failed:
             if row.state == .restored, wished.state == .restored { return row }
             var fresh = wished
             fresh.id = row.id
+            // Who wanted the copy that was there still does.
+            if row.state == .restored { fresh.order.days = Self.longer(row.order.days, wished.order.days) }
             return fresh
         case .queued:
             guard isNamed else { return row }
-            row.order.days = Self.longer(row.order.days, wished.order.days)
+            row.moreDays = Self.longer(row.moreDays, wished.order.days)
+            if row.slowTier == nil { row.order.days = Self.longer(row.order.days, wished.order.days) }
             if isFaster(wished.order.tier, than: row.order.tier) { row.order.tier = wished.order.tier }
         case .asking, .restoring:
             guard isNamed else { return row }
-            if let days = wished.order.days, days > max(row.order.days ?? 0, row.moreDays ?? 0) { row.moreDays = days }
+            row.moreDays = Self.longer(row.moreDays, wished.order.days)
             guard row.state == .restoring, isFaster(wished.order.tier, than: row.order.tier) else { return row }
             row.slowTier = row.order.tier
             row.order.tier = wished.order.tier

@@ -54,7 +54,7 @@ extension RequestSummary {
             "id": JSON(id), "origin": JSON(Self.origins.first { $0.origin == origin }?.name),
             "requester": JSON(requester), "target": JSON(target), "days": JSON(wish.days),
             "tier": JSON(wish.tier?.rawValue), "created": JSON(createdAt), "finished": JSON(finishedAt),
-            "collecting": .bool(isCollecting), "objects": JSON(total.objects), "bytes": JSON(total.bytes),
+            "collecting": .bool(isCollecting), "incomplete": .bool(isIncomplete), "objects": JSON(total.objects), "bytes": JSON(total.bytes),
             "eta": JSON(eta), "error": JSON(error),
             "stages": .object(
                 Dictionary(uniqueKeysWithValues: RestoreStage.allCases.map { ($0.rawValue, self[$0].json) })),
@@ -74,6 +74,7 @@ extension RequestSummary {
         self.createdAt = createdAt
         finishedAt = json[time: "finished"]
         isCollecting = json["collecting"]?.bool ?? false
+        isIncomplete = json["incomplete"]?.bool ?? false
         tallies = [:]
         for stage in RestoreStage.allCases { tallies[stage] = stages[tally: stage.rawValue] }
         eta = json[time: "eta"]

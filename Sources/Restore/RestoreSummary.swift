@@ -26,6 +26,8 @@ package struct RequestSummary: Sendable {
     package var eta: Timestamp?
     /// The last failure, with the provider's code.
     package var error: String?
+    /// Not everything was looked through: `error` says why.
+    package var isIncomplete = false
 }
 
 package struct WaiterSummary: Sendable {
@@ -94,6 +96,7 @@ extension RequestSummary {
         finishedAt = request.finishedAt
         isCollecting = request.stage == .collecting
         error = request.error
+        isIncomplete = request.isIncomplete
         tallies = [.cancelled: count.cancelled]
         for (state, tally) in count.states {
             let stage: RestoreStage =

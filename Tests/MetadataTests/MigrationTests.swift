@@ -82,7 +82,7 @@ struct SalvageTests {
         let tree = ScopeRow(kind: .tree, key: ObjectKey("a/"), version: nil)
         do {
             let fixture = try Fixture(in: directory)
-            try await fixture.wish(restoreRow("one"), charging: Charge(account: "reads", bytes: 9))
+            try await fixture.wish(restoreRow("one"), charging: 9)
             try await fixture.wish(restoreRow("two"))
             try await fixture.move("two", to: .restored)
             let request = try await fixture.open(scopes: [tree])

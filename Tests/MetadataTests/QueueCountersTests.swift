@@ -54,7 +54,7 @@ struct QueueCountersTests {
                 let names = (0..<3).map { _ in name(&random) }
                 finished = try await fixture.writer.collect(
                     names.map { restoreRow($0, state: state) }, into: request,
-                    isLast ? .through([scope]) : .reached(scope, ObjectKey(key)), charging: nil, at: now
+                    isLast ? .through([scope]) : .reached(scope, ObjectKey(key)), at: now
                 ) { $0 ?? $1 }?.finished ?? []
                 if isLast { collecting.removeAll { $0 == request } }
             default: _ = try await fixture.claim(limit: 2)

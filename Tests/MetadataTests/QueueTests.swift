@@ -154,7 +154,7 @@ struct QueueTests {
         for (name, state) in [("failed", .failed), ("queued", .queued)] as [(String, RestoreRow.State)] {
             var row = restoreRow(name, state: state)
             row.dueAt = now
-            _ = try await fixture.wish(row, charging: Charge(account: "reads", bytes: 7))
+            _ = try await fixture.wish(row, charging: 7)
         }
         try await fixture.writer.forgetOldRestores(at: now + .seconds(6 * 86400))
         #expect(try await fixture.reader.restore(of: ObjectKey("failed"), version: nil) != nil)
@@ -178,7 +178,7 @@ struct QueueTests {
             let rows = (0..<1000).map { restoreRow("\(page)-\($0)", sizeBytes: 2) }
             let last = try #require(rows.last?.key)
             let progress: MetadataWriter.Progress = page == 99 ? .through([scope]) : .reached(scope, last)
-            _ = try await fixture.writer.collect(rows, into: request, progress, charging: nil, at: now) { $0 ?? $1 }
+            _ = try await fixture.writer.collect(rows, into: request, progress, at: now) { $0 ?? $1 }
         }
         var finished: [RequestCount] = []
         var claimed = 0
@@ -210,9 +210,11 @@ extension RestoreClaim {
 extension Fixture {
     @discardableResult
     func wish(
-        _ row: RestoreRow, charging charge: Charge? = nil, merging merge: @escaping RestoreMerge = { $0 ?? $1 }
+        _ row: RestoreRow, charging bytes: UInt64 = 0, merging merge: @escaping RestoreMerge = { $0 ?? $1 }
     ) async throws -> RestoreChanges {
-        try await writer.wish(row, by: wishOfATest, charging: charge, at: now, merging: merge)
+        var row = row
+        row.chargedBytes = bytes
+        return try await writer.wish(row, by: wishOfATest, at: now, merging: merge)
     }
 
     func open(scopes: [ScopeRow]) async throws -> Int64 {

@@ -15,7 +15,7 @@ struct RequestTests {
         _ names: [String], _ fixture: Fixture, into request: Int64, _ progress: MetadataWriter.Progress
     ) async throws -> RestoreChanges? {
         try await fixture.writer.collect(
-            names.map { restoreRow($0) }, into: request, progress, charging: nil, at: now) { $0 ?? $1 }
+            names.map { restoreRow($0) }, into: request, progress, at: now) { $0 ?? $1 }
     }
 
     @Test("a request is finished by the last of its objects, whatever became of each, and counted for good")

@@ -206,7 +206,7 @@ struct TreeTests {
         #expect(try await fixture.engine.request(idle) == nil)
     }
 
-    @Test("a listing that fails for a while is gone on with, one that is refused ends the request and says why")
+    @Test("a listing that fails or is denied for a while is gone on with, one that can never be had ends the request")
     func failingListing() async throws {
         let fixture = try EngineFixture()
         fixture.put(30)
@@ -225,11 +225,19 @@ struct TreeTests {
         #expect(await fixture.passTime(atMost: .seconds(60)) { fixture.archive.submissions.count == 30 })
         #expect(fixture.store.lists.count { $0.continuationToken == nil && $0.startAfter == nil } == 1)
         kind.withLock { $0 = .denied }
+        fixture.put(30, below: "denied/")
+        let denied = try await fixture.engine.restore(below: ObjectKey("denied/"), RestoreWish(), for: command)
+        await fixture.pass(.seconds(60))
+        #expect(try await fixture.request(denied).isCollecting)
+        kind.withLock { $0 = nil }
+        #expect(await fixture.passTime(atMost: .seconds(60)) { fixture.archive.submissions.count == 60 })
+        kind.withLock { $0 = .noSuchBucket }
         fixture.put(30, below: "other/")
         let refused = try await fixture.engine.restore(below: ObjectKey("other/"), RestoreWish(), for: command)
         #expect(try await fixture.passTime(atMost: .seconds(60)) { try await !fixture.request(refused).isCollecting })
-        #expect(try await fixture.request(refused).error?.contains("Oops") == true)
-        #expect(await fixture.passTime(atMost: .seconds(60)) { fixture.archive.submissions.count == 40 })
+        let ended = try await fixture.request(refused)
+        #expect(ended.error?.contains("Oops") == true && ended.isIncomplete)
+        #expect(await fixture.passTime(atMost: .seconds(60)) { fixture.archive.submissions.count == 70 })
     }
 
     @Test("of many, one whose request does not get through is asked for again as long as it takes; others are not held up")
