@@ -137,7 +137,7 @@ struct ServerTests {
     func hangingPeers() async throws {
         var limits = ControlServer.Limits()
         limits.peersMax = 4
-        limits.idle = .milliseconds(100)
+        limits.idle = .seconds(1)
         try await withServer(limits: limits) { socket in
             let hanging = try (0..<8).map { _ in try RawClient(socket) }
             for peer in hanging.prefix(2) { peer.send("{\"say\":\"half a") }
@@ -150,7 +150,7 @@ struct ServerTests {
     func deafPeers() async throws {
         var limits = ControlServer.Limits()
         limits.peersMax = 1
-        limits.idle = .milliseconds(100)
+        limits.idle = .seconds(1)
         try await withServer(limits: limits, padding: 4 << 20) { socket in
             let deaf = try RawClient(socket)
             deaf.send("{\"say\":\"much\"}\n")
