@@ -130,8 +130,8 @@ struct RestoreCommand: AsyncParsableCommand {
         case .finished(let summaries):
             let progress = RestoreProgress(summaries)
             if json { printDocument(plan.json(parts, summaries)) } else { printLines([progress.line(at: .now())]) }
-            guard progress.hasFailures else { return }
-            printError(progress.error.map { "not all was restored: \($0)" } ?? "not all was restored")
+            guard let shortfall = progress.shortfall else { return }
+            printError(shortfall)
             throw ExitCode.failure
         }
     }
