@@ -55,6 +55,8 @@ private final class Listener: Sendable {
     private let serve: @Sendable (ControlPeer) async -> Void
     private let wakeup: Wakeup
     private let isStopping = Mutex(false)
+    /// The error that the log has been told of, until somebody is accepted again.
+    private let reported = Mutex<Int32?>(nil)
 
     init(
         descriptor: Int32, limits: ControlServer.Limits, log: Logger,
@@ -105,12 +107,17 @@ private final class Listener: Sendable {
         guard connection >= 0 else {
             let code = errno
             if code != EAGAIN, code != EINTR, code != ECONNABORTED {
-                log.warning("the control socket accepts nobody: \(errorText(code))")
+                let isNews = reported.withLock { reported in
+                    defer { reported = code }
+                    return reported != code
+                }
+                if isNews { log.warning("the control socket accepts nobody: \(errorText(code))") }
                 // Out of descriptors: the one that waits stays there, and would be told of again at once.
                 wakeup.wait(timeoutMilliseconds: 1000)
             }
             return nil
         }
+        reported.withLock { $0 = nil }
         _ = fcntl(connection, F_SETFL, O_NONBLOCK)
         _ = fcntl(connection, F_SETFD, FD_CLOEXEC)
         let peer = ControlPeer(descriptor: connection, lineBytesMax: limits.lineBytesMax, wakeup: wakeup)

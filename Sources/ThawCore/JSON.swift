@@ -89,7 +89,8 @@ package enum JSON: Sendable, Equatable {
             case "\"": text += "\\\""
             case "\\": text += "\\\\"
             case "\n": text += "\\n"
-            case _ where scalar.value < 0x20:
+            // Of these JSON has to escape the first 32; the others steer terminals, too.
+            case _ where scalar.value < 0x20 || (0x7f..<0xa0).contains(scalar.value):
                 let digits = String(scalar.value, radix: 16)
                 text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
             default: text.unicodeScalars.append(scalar)

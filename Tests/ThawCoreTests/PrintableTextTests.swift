@@ -19,6 +19,13 @@ struct PrintableTextTests {
         #expect("one\ntwo".printableLines == "one\ntwo")
     }
 
+    @Test("a JSON document holds no control characters, and its values are what they were")
+    func documents() {
+        let value: JSON = "a\u{1b}[2J\u{9b}2J\u{7f}\r\n\u{a0}"
+        #expect(value.text == #""a\u001b[2J\u009b2J\u007f\u000d\n"# + "\u{a0}\"")
+        #expect(JSON(Array(value.text.utf8)) == value)
+    }
+
     @Test("a log line is one line, whatever its message and values hold")
     func logLine() throws {
         var ends: [Int32] = [0, 0]

@@ -105,6 +105,45 @@ struct ProgressTests {
         #expect(RestoreProgress(Array(requests.dropFirst())).isFinished)
     }
 
+    private static func request(
+        error: JSON, incomplete: Bool, failed: Int = 0, cancelled: Int = 0
+    ) throws -> RequestSummary {
+        try #require(
+            RequestSummary([
+                "id": 1, "origin": "command", "requester": "me", "target": "/", "created": "2027-01-15T08:00:00Z",
+                "finished": "2027-01-15T08:00:00Z", "error": error, "incomplete": .bool(incomplete),
+                "stages": [
+                    "restored": Tally(objects: 2, bytes: 10).json, "failed": Tally(objects: failed, bytes: 0).json,
+                    "cancelled": Tally(objects: cancelled, bytes: 0).json,
+                ],
+            ]))
+    }
+
+    @Test("what was not looked through, failed or was cancelled is no success, and is said with the reason")
+    func shortfalls() throws {
+        func shortfall(_ requests: RequestSummary...) -> String? { RestoreProgress(requests).shortfall }
+        let whole = try Self.request(error: "retried", incomplete: false)
+        let cut = try Self.request(error: "AccessDenied", incomplete: true)
+        #expect(shortfall(whole) == nil)
+        #expect(shortfall(cut) == "not everything was looked through: AccessDenied")
+        #expect(shortfall(cut, try Self.request(error: .null, incomplete: false))
+            == "not everything was looked through: AccessDenied")
+        #expect(shortfall(try Self.request(error: "gone", incomplete: false, failed: 1)) == "not all was restored: gone")
+        #expect(shortfall(try Self.request(error: .null, incomplete: false, cancelled: 1)) == "not all was restored")
+    }
+
+    @Test("the status of a request that was cut short says so")
+    func incompleteStatus() throws {
+        let cut = try Self.request(error: "AccessDenied", incomplete: true, failed: 3)
+        #expect(cut.state == "finished, incomplete, 3 failed")
+        let lines = cut.lines(on: "/mnt", at: Self.now)
+        #expect(lines.contains("  incomplete    not everything was looked through"))
+        #expect(lines.contains("  last failure  AccessDenied"))
+        let whole = try Self.request(error: .null, incomplete: false)
+        #expect(whole.state == "finished")
+        #expect(!whole.lines(on: "/mnt", at: Self.now).contains { $0.contains("incomplete") })
+    }
+
     @Test("the rate is what became readable in the last minute, and nothing while nothing does")
     func rates() {
         var window = RateWindow()

@@ -1,15 +1,17 @@
 """`thawfs status`, and the control socket that it asks."""
 
 import datetime
+import json
 import os
 import pathlib
+import signal
 import socket
 import stat
 
 import pytest
 
 from support.archive import put, restores, set_attribute
-from support.command import request_id, thawfs, thawfs_json
+from support.command import Thawfs, request_id, thawfs, thawfs_json
 from support.emulator import thawfs_binary
 from support.mount import Mount, wait_until
 from support.reader import Reader, run
@@ -220,6 +222,20 @@ def test_a_directory_is_shown_by_its_counts(emulator, archive, mount):
     assert restores(emulator) == 1
 
 
+def test_a_name_does_not_steer_the_terminal(emulator, archive, mount):
+    put(emulator, "quick/\x1b[2J\r\x9b2Jx", b"content", archive.quick)
+    file, = (path for path in (mount.path / "quick").iterdir() if path.name.endswith("x"))
+    assert request_id(thawfs("restore", file)) == 1
+    wait_until_taken(mount, 1)
+    missing = file.with_name("\x1bmissing")
+    for arguments in (["status", file], ["status", mount.path], ["status", "1"], ["status", file, "--json"],
+                      ["status", missing], ["restore", missing]):
+        done = thawfs(*arguments)
+        written = (done.stdout + done.stderr).replace("\n", "")
+        assert written and not [sign for sign in written if sign < " " or "\x7f" <= sign < "\xa0"], written
+    assert thawfs_json("status", file)["file"]["path"] == str(file)
+
+
 # -- The socket
 
 
@@ -321,4 +337,43 @@ def test_somebody_elses_mount_is_not_asked_and_its_owner_is_named(
             assert words in done.stderr
         unreachable = as_nobody("status", "--json")
         assert unreachable.returncode == 0 and str(mount.path) in unreachable.stdout
+    assert restores(emulator) == 0
+
+
+# -- Daemons that do not answer
+
+
+@pytest.fixture
+def stopped(mount):
+    """The mount, whose daemon is stopped."""
+    pid = mount.pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield mount
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_daemon_that_is_stopped_is_named_and_the_others_are_shown(emulator, archive, tmp_path, stopped):
+    (tmp_path / "second").mkdir()
+    with Mount(emulator, f"{archive.dialect}://bkt/cold", tmp_path / "second") as second:
+        with Thawfs("status") as text, Thawfs("status", "--json") as document:
+            shown, listed = text.finish(), document.finish()
+    assert shown[0] == listed[0] == 0
+    words = f"{stopped.path}: the mount does not answer; its daemon is stopped or stuck"
+    assert words in shown[1] and f" on {second.path}, for " in shown[1]
+    found = json.loads(listed[1])
+    assert {"mountpoint": str(stopped.path), "error": words} in found["unreachable"]
+    assert str(second.path) in {each["mount"]["mountpoint"] for each in found["mounts"]}
+
+
+def test_a_command_for_a_mount_whose_daemon_is_stopped_ends(emulator, stopped):
+    paths = [stopped.path, stopped.path / "quick/a"]
+    commands = [["status", paths[0]], ["status", paths[1]], ["restore", "-r", paths[0]], ["restore", paths[1]]]
+    running = [Thawfs(*command) for command in commands]
+    for command, program in zip(commands, running):
+        with program:
+            status, _, errors = program.finish()
+        assert status == 1
+        assert f"{command[-1]}: the mount does not answer; its daemon is stopped or stuck" in errors
     assert restores(emulator) == 0

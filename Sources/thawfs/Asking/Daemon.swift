@@ -78,6 +78,10 @@ struct DaemonError: Error, CustomStringConvertible {
     let cause: ControlError
 
     var description: String {
+        text.printable
+    }
+
+    private var text: String {
         switch cause {
         case .denied:
             "the mount \(mountpoint) belongs to uid \(ownerID ?? 0): ask its owner, or use setfattr -n user.thaw.restore"

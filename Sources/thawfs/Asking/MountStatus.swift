@@ -78,7 +78,8 @@ extension RequestSummary {
     var state: String {
         let state = finishedAt != nil ? "finished" : isCollecting ? "collecting" : "active"
         let losses = [RestoreStage.failed, .cancelled].filter { self[$0].objects > 0 }
-        return ([state] + losses.map { "\(Units.count(self[$0].objects)) \($0.rawValue)" }).joined(separator: ", ")
+        let words = losses.map { "\(Units.count(self[$0].objects)) \($0.rawValue)" }
+        return ([state] + (isIncomplete ? ["incomplete"] : []) + words).joined(separator: ", ")
     }
 
     /// All that is known of it.
@@ -93,6 +94,7 @@ extension RequestSummary {
             table.rows.append([stage.rawValue, self[stage].text])
         }
         if isCollecting { table.rows.append(["collecting", "its objects are still being looked for"]) }
+        if isIncomplete { table.rows.append(["incomplete", "not everything was looked through"]) }
         if let eta, finishedAt == nil {
             let rest = eta > now ? "in \(Units.text(eta - now))" : "any moment"
             table.rows.append(["ready", "\(rest), by \(WireDate.iso8601(eta)) as documented"])

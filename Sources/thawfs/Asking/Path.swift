@@ -8,7 +8,11 @@ struct Path: CustomStringConvertible {
 
     init(bytes: some Sequence<UInt8>) { self.bytes = bytes.map { CChar(bitPattern: $0) } + [0] }
 
-    var description: String { bytes.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" } }
+    /// For people to read: without control characters.
+    var description: String { text.printable }
+
+    /// As far as it is text.
+    var text: String { bytes.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" } }
 
     /// Without symbolic links where that can be had, and from the root in any case.
     var absolute: String {
@@ -16,9 +20,9 @@ struct Path: CustomStringConvertible {
             defer { free(resolved) }
             return String(cString: resolved)
         }
-        guard !description.hasPrefix("/"), let current = getcwd(nil, 0) else { return description }
+        guard !text.hasPrefix("/"), let current = getcwd(nil, 0) else { return text }
         defer { free(current) }
-        return String(cString: current) + "/" + description
+        return String(cString: current) + "/" + text
     }
 
     /// Whether this is a `.versions` of the mount, or below one.

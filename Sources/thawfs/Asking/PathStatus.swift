@@ -15,7 +15,7 @@ struct PathStatus {
 
     /// Asks for each by name. Starts no restore.
     init(_ path: Path, on mountpoint: String) throws {
-        self.path = path.description
+        self.path = path.text
         var status = stat()
         guard stat(path.bytes, &status) == 0 else { throw UsageError("\(path): \(errorText(errno))") }
         isDirectory = status.st_mode & S_IFMT == S_IFDIR

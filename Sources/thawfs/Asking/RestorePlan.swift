@@ -32,7 +32,7 @@ struct RestorePlan {
 
     /// Refuses as a whole what names objects that are not there, or is more than `--max-bytes`.
     func check(_ parts: [Part]) throws {
-        let missing = parts.flatMap(\.survey.missing)
+        let missing = parts.flatMap(\.survey.missing).map { "\($0)".printable }
         for key in missing.dropLast() { printError("\(key) is not there any more") }
         if let last = missing.last { throw UsageError("\(last) is not there any more\nnothing was restored") }
         let bytes = parts.map(\.survey.frozen.bytes).reduce(0, +)
@@ -52,7 +52,7 @@ struct RestorePlan {
             let id = try group.daemon.expect(reply["id"]?.int.map { Int64($0) }, in: reply)
             parts[index].request = id
             if isQuiet { continue }
-            print(label(group) + "request \(id): \(survey.requestText)")
+            printLines([label(group) + "request \(id): \(survey.requestText)"])
         }
     }
 
@@ -78,13 +78,15 @@ struct RestorePlan {
     func describe(_ parts: [Part]) {
         for part in parts {
             if isDryRun {
-                print("\(part.group.daemon.mountpoint):")
+                printLines([part.group.daemon.mountpoint + ":"])
                 printLines(part.survey.lines, indentedBy: 2)
             } else if !part.survey.isNeeded {
-                print(label(part.group) + "nothing needs restoring: \(part.survey.readable.text), readable")
+                printLines([
+                    label(part.group) + "nothing needs restoring: \(part.survey.readable.text), readable"
+                ])
             }
         }
-        if isDryRun { print("nothing was sent") }
+        if isDryRun { printLines(["nothing was sent"]) }
     }
 
     private func label(_ group: PathSelection.Group) -> String {

@@ -9,6 +9,8 @@ struct RestoreProgress: Equatable {
     var stages: [RestoreStage: Tally] = [:]
     /// Objects are still being listed: the total grows.
     var isCollecting = false
+    /// Looking for objects was given up: there may be some that were not asked for.
+    var isIncomplete = false
     var isFinished = true
     /// When the slowest is documented to be ready.
     var eta: Timestamp?
@@ -22,6 +24,7 @@ struct RestoreProgress: Equatable {
         for request in requests {
             stages.merge(request.tallies, uniquingKeysWith: +)
             isCollecting = isCollecting || request.isCollecting
+            isIncomplete = isIncomplete || request.isIncomplete
             isFinished = isFinished && request.finishedAt != nil
             eta = [eta, request.eta].compactMap { $0 }.max()
             error = request.error ?? error
@@ -30,7 +33,13 @@ struct RestoreProgress: Equatable {
 
     subscript(stage: RestoreStage) -> Tally { stages[stage] ?? Tally() }
     var total: Tally { stages.values.reduce(Tally(), +) }
-    var hasFailures: Bool { self[.failed].objects + self[.cancelled].objects > 0 }
+    /// Why a finished request is no success; nil when all that was meant is restored.
+    var shortfall: String? {
+        let hasFailures = self[.failed].objects + self[.cancelled].objects > 0
+        let reason = error.map { ": \($0)" } ?? ""
+        if isIncomplete { return "not everything was looked through\(reason)" }
+        return hasFailures ? "not all was restored\(reason)" : nil
+    }
 
     /// 0...1, by bytes; by objects if they are all empty.
     var fraction: Double {

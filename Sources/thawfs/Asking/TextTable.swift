@@ -1,3 +1,5 @@
+import ThawCore
+
 /// Rows of cells in columns as wide as their widest cell, two blanks apart.
 struct TextTable {
     /// Columns of numbers, by their place.
@@ -21,7 +23,10 @@ struct TextTable {
     }
 }
 
-/// Writes lines to the standard output.
+/// Writes lines to the standard output. Names and what a daemon says are in them: they do not steer the terminal.
 func printLines(_ lines: some Sequence<String>, indentedBy blanks: Int = 0) {
-    for line in lines { print(String(repeating: " ", count: blanks) + line) }
+    for line in lines { print(String(repeating: " ", count: blanks) + line.printable) }
 }
+
+/// Writes one document, whose strings hold no bare control characters.
+func printDocument(_ json: JSON) { print(json.text) }

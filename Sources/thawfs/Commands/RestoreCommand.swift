@@ -87,7 +87,7 @@ struct RestoreCommand: AsyncParsableCommand {
         if !dryRun { try plan.send(&parts, quietly: json) }
         let requests = parts.compactMap { part in part.request.map { (daemon: part.group.daemon, id: $0) } }
         guard let wait, !requests.isEmpty else {
-            if json { print(plan.json(parts).text) }
+            if json { printDocument(plan.json(parts)) }
             return
         }
         try await watch(requests, wait == "forever" ? nil : Units.duration(wait), plan, parts)
@@ -95,12 +95,17 @@ struct RestoreCommand: AsyncParsableCommand {
 
     /// What the paths name. When any is bad, all the bad ones are named and nothing is done.
     private func selection() throws -> [PathSelection.Group] {
-        var selection = PathSelection(isRecursive: recursive)
         var typed = CommandLineBytes.ofProcess()
-        for path in paths { selection.add(typed.path(path)) }
-        if let filesFrom {
-            for path in try readPaths(filesFrom, isNullSeparated: isNullSeparated) { selection.add(path) }
-        }
+        var named = paths.map { typed.path($0) }
+        if let filesFrom { named += try readPaths(filesFrom, isNullSeparated: isNullSeparated) }
+        let selection = try Patience(with: "") { [recursive, named] next in
+            var selection = PathSelection(isRecursive: recursive)
+            for path in named {
+                next("\(path)")
+                selection.add(path)
+            }
+            return selection
+        }.value()
         for complaint in selection.complaints.dropLast() { printError(complaint) }
         if let last = selection.complaints.last { throw UsageError("\(last)\nnothing was restored") }
         return selection.selected
@@ -124,16 +129,16 @@ struct RestoreCommand: AsyncParsableCommand {
             throw ExitCode.failure
         case .finished(let summaries):
             let progress = RestoreProgress(summaries)
-            print(json ? plan.json(parts, summaries).text : progress.line(at: .now()))
-            guard progress.hasFailures else { return }
-            printError(progress.error.map { "not all was restored: \($0)" } ?? "not all was restored")
+            if json { printDocument(plan.json(parts, summaries)) } else { printLines([progress.line(at: .now())]) }
+            guard let shortfall = progress.shortfall else { return }
+            printError(shortfall)
             throw ExitCode.failure
         }
     }
 }
 
-/// Writes a line to the standard error, as the parser writes its own.
+/// Writes lines to the standard error, as the parser writes its own; without control characters.
 func printError(_ text: String) {
-    let bytes = Array("Error: \(text)\n".utf8)
+    let bytes = Array("Error: \(text.printableLines)\n".utf8)
     _ = write(STDERR_FILENO, bytes, bytes.count)
 }

@@ -24,18 +24,22 @@ struct StatusCommand: ParsableCommand {
         if let id = Int64(subject) { return try show(request: id) }
         var typed = CommandLineBytes.ofProcess()
         let path = typed.path(subject)
-        let absolute = path.absolute
-        if let entry = MountTable.entry(at: absolute), entry.isThawfs {
-            return try show(try Daemon(servingPath: path))
+        switch try Patience(with: "\(path)", { _ in try Self.look(at: path) }).value() {
+        case .mount(let daemon): try show(daemon)
+        case .file(let status): if json { printDocument(status.json) } else { printLines(status.lines) }
         }
-        let status = try pathStatus(path)
-        if json { print(status.json.text) } else { printLines(status.lines) }
     }
 
-    private func pathStatus(_ path: Path) throws -> PathStatus {
+    private enum Found {
+        case mount(Daemon)
+        case file(PathStatus)
+    }
+
+    private static func look(at path: Path) throws -> Found {
         // Says in its own words why it cannot be asked, if it cannot: no such path, not a mount of ours, not yours.
         let daemon = try Daemon(servingPath: path)
-        return try PathStatus(path, on: daemon.mountpoint)
+        if daemon.mountpoint == path.absolute { return .mount(daemon) }
+        return .file(try PathStatus(path, on: daemon.mountpoint))
     }
 
     // MARK: Mounts
@@ -43,17 +47,17 @@ struct StatusCommand: ParsableCommand {
     private func showAll() throws {
         let survey = Self.askEveryone(["command": "status"])
         if json {
-            print(JSON.object(["mounts": .array(survey.replies.map(\.reply)), "unreachable": survey.unreachable]).text)
+            printDocument(["mounts": .array(survey.replies.map(\.reply)), "unreachable": survey.unreachable])
             return
         }
         for (daemon, reply) in survey.replies { printLines(try status(daemon, reply).lines(at: .now())) }
-        for (_, complaint) in survey.complaints { print(complaint) }
-        if survey.replies.isEmpty, survey.complaints.isEmpty { print("no mounts of thawfs") }
+        printLines(survey.complaints.map(\.text))
+        if survey.replies.isEmpty, survey.complaints.isEmpty { printLines(["no mounts of thawfs"]) }
     }
 
     private func show(_ daemon: Daemon) throws {
         let reply = try daemon.ask(["command": "status"])
-        if json { return print(JSON.object(["mounts": [reply], "unreachable": []]).text) }
+        if json { return printDocument(["mounts": [reply], "unreachable": []]) }
         printLines(try status(daemon, reply).lines(at: .now()))
     }
 
@@ -70,7 +74,7 @@ struct StatusCommand: ParsableCommand {
             for (_, complaint) in survey.complaints { printError(complaint) }
             throw UsageError("no mount that you may ask knows a request \(id)")
         }
-        if json { return print(JSON.object(["requests": .array(found.map(\.reply))]).text) }
+        if json { return printDocument(["requests": .array(found.map(\.reply))]) }
         for (daemon, reply) in found {
             let request = try daemon.expect(reply["request"].flatMap { RequestSummary($0) }, in: reply)
             printLines(request.lines(on: daemon.mountpoint, at: .now()))
@@ -92,12 +96,20 @@ struct StatusCommand: ParsableCommand {
     private static func askEveryone(_ command: JSON) -> Answers {
         var answers = Answers()
         var seen: Set<String> = []
-        for entry in MountTable.entries() where entry.isThawfs && seen.insert(entry.device).inserted {
+        let entries = MountTable.entries().filter { $0.isThawfs && seen.insert($0.device).inserted }
+        let mountpoints = entries.map(\.mountpoint)
+        // All at once, so that several that do not answer cost no more time than one.
+        let found = mountpoints.map { mountpoint in
+            Result {
+                try Patience(with: mountpoint) { _ in try Daemon(servingPath: Path(bytes: mountpoint.utf8)) }
+            }
+        }
+        for (mountpoint, daemon) in zip(mountpoints, found) {
             do {
-                let daemon = try Daemon(servingPath: Path(bytes: entry.mountpoint.utf8))
+                let daemon = try daemon.get().value()
                 answers.replies.append((daemon, try daemon.ask(command)))
             } catch {
-                answers.complaints.append((entry.mountpoint, "\(error)"))
+                answers.complaints.append((mountpoint, "\(error)"))
             }
         }
         return answers

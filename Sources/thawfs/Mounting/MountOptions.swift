@@ -10,7 +10,8 @@ import Wire
 /// What the user got wrong, in a sentence that says what would be right.
 struct UsageError: Error, CustomStringConvertible {
     let description: String
-    init(_ description: String) { self.description = description }
+    /// Names and what a daemon says may be in it: control characters are masked.
+    init(_ description: String) { self.description = description.printableLines }
 }
 
 /// The options of one mount: the command line over the environment over the defaults.
