@@ -4,7 +4,7 @@ import pytest
 
 from support.archive import (
     attribute, count, counts, put, remove_attribute, restore_header, restored_hours, restored_keys, restores,
-    s3_client, set_attribute)
+    s3_client, set_attribute, wait_for_each_once)
 from support.mount import wait_until
 from support.objects import Objects
 from support.reader import Reader, read
@@ -242,15 +242,6 @@ def test_a_cancelled_directory_drops_what_is_being_asked_for_and_refused(emulato
         emulator.clear_faults()
         restore(mount.path / "witness")
         wait_for_restores(emulator, ["witness/f"])
-
-
-def wait_for_each_once(emulator, directory, expected):
-    """Waits until the provider works on every object, and none was asked for twice."""
-    wait_until(lambda: counts(directory)["restoring"] == expected, f"{expected} to be restoring", 60)
-    requests = [line for line in emulator.requests()["requests"] if line["op"] == "RestoreObject"]
-    # One whose reply met nobody is not among them; asked for again, it would be, with 409.
-    assert {line["status"] for line in requests} == {202}
-    assert len({line["key"] for line in requests}) == len(requests)
 
 
 def test_a_daemon_killed_while_it_submits_forgets_nothing_and_asks_nothing_twice(emulator, archive, tmp_path):

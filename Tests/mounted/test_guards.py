@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from support.archive import put, restored_keys, restores, set_attribute, thaw
+from support.archive import put, remove_attribute, restored_keys, restores, set_attribute, thaw
 from support.mount import wait_until
-from support.reader import Program, read, run
+from support.reader import Program, Reader, read, run
 
 BUDGET = 1 << 20
 ASKED = ("open", "EAGAIN")
@@ -87,6 +87,39 @@ def test_what_was_spent_is_remembered(emulator, archive, frugal, end):
         assert read(mount.path / "b") == OVER
         assert read(mount.path / "c") == ASKED
         assert restored_keys(emulator) == ["a", "c"]
+
+
+@pytest.mark.parametrize("end", ["mounted", "unmounted", "killed"])
+def test_a_restore_that_the_store_refuses_is_not_charged(emulator, archive, frugal, end):
+    put_sizes(emulator, archive, bad=BUDGET - 1, good=BUDGET - 1)
+    emulator.fault({"status": 403, "code": "AccessDenied"}, op="RestoreObject", key="bad")
+    with frugal as mount:
+        assert [read(mount.path / "bad") for _ in range(2)] == [("open", "EACCES")] * 2
+        if end == "mounted":
+            assert read(mount.path / "good") == ASKED
+        elif end == "killed":
+            mount.kill()
+    with frugal as mount:
+        assert read(mount.path / "good") == ASKED
+        assert restored_keys(emulator) == ["good"]
+
+
+@pytest.mark.parametrize("where", [".", "f"])
+def test_a_restore_that_is_cancelled_before_it_was_sent_is_not_charged(emulator, archive, tmp_path, where):
+    put_sizes(emulator, archive, f=BUDGET - 1, g=BUDGET - 1)
+    emulator.fault({"status": 503, "retry_after": 2}, op="RestoreObject")
+    with archive.mount(emulator, tmp_path, restore_budget="1M/1d") as mount:
+        with Reader(mount.path / "f") as reader:
+            reader.wait_until_blocked()
+            wait_until(lambda: restores(emulator) > 0, "a refused request")
+            assert remove_attribute(mount.path / where, "restore") is None
+            assert reader.result() == ("read", "ECANCELED")
+        emulator.clear_faults()
+        with Reader(mount.path / "g") as reader:
+            reader.wait_until_blocked()
+            thaw(emulator, "g", archive.quick_span)
+            assert reader.result()[0] == "ok"
+        assert restored_keys(emulator) == ["g"]
 
 
 # -- Ahead

@@ -44,6 +44,15 @@ say(events())
 say(outcome(descriptor))
 """
 
+# Is sent away by a read; on a word from us says what the file becomes soon, or 0.
+SENT_AWAY = PRELUDE + """
+descriptor = os.open(sys.argv[1], os.O_RDONLY)
+events = polling(descriptor)
+say(outcome(descriptor))
+sys.stdin.readline()
+say(events(10_000))
+"""
+
 # As the Go runtime reads: an edge-triggered epoll for all that can happen, made once, and a read before any wait.
 EDGES = PRELUDE + """
 descriptor = os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK)
@@ -246,6 +255,18 @@ def test_what_ends_a_restore_otherwise_wakes_whoever_polls(emulator, archive, tm
         assert watcher.line() == str(FAILED)
         # After a restore that was lost or taken back, a read asks for another.
         assert watcher.line() in errors
+
+
+@pytest.mark.parametrize("where", [".", "d", "d/f"])
+def test_after_a_restore_was_cancelled_who_was_sent_away_does_not_wait_for_it(emulator, archive, tmp_path, where):
+    put(emulator, "d/f", CONTENT, archive.quick)
+    emulator.fault({"status": 503, "retry_after": 5}, op="RestoreObject")
+    options = {"on_frozen": "eagain", "eagain_at": "read"}
+    with archive.mount(emulator, tmp_path, **options) as mount, Watcher(SENT_AWAY, mount.path / "d/f") as watcher:
+        assert watcher.line() == "EAGAIN"
+        assert run("setfattr", "-x", "user.thaw.restore", mount.path / where).returncode == 0
+        watcher.go_on()
+        assert int(watcher.line()) & select.POLLIN
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

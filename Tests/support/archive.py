@@ -122,3 +122,12 @@ def restored_hours(emulator, key):
     """How long the copy lasts from now on by the store's clock, in hours."""
     expiry = email.utils.parsedate_to_datetime(re.search('expiry-date="(.*?)"', restore_header(emulator, key))[1])
     return (expiry - datetime.datetime.fromisoformat(emulator.clock()["now"])).total_seconds() / 3600
+
+
+def wait_for_each_once(emulator, directory, expected):
+    """Waits until the provider works on every object, and none was asked for twice."""
+    wait_until(lambda: counts(directory)["restoring"] == expected, f"{expected} to be restoring", 60)
+    requests = [line for line in emulator.requests()["requests"] if line["op"] == "RestoreObject"]
+    # One whose reply met nobody is not among them; asked for again, it would be, with 409.
+    assert {line["status"] for line in requests} == {202}
+    assert len({line["key"] for line in requests}) == len(requests)
