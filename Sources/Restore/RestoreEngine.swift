@@ -450,6 +450,8 @@ package actor RestoreEngine {
             isAwaited = true
             tell(identity, .failed(.cancelled))
         }
+        // Slow restores, of which a faster tier was dropped, are to be looked at again.
+        await scheduleLook()
         guard tally.objects > 0 || isCutShort || isAwaited else { throw .nothingToCancel }
         log.notice("cancelled below \(prefix): \(tally.objects) objects that were queued, \(tally.bytes) bytes")
     }

@@ -300,6 +300,21 @@ def test_a_cancelled_directory_drops_faster_tiers_that_are_queued(emulator, tmp_
         assert counts(mount.path / "d")["restoring"] == 10
 
 
+@TIERED
+def test_a_slow_restore_is_noticed_after_its_faster_tier_was_dropped(emulator, tmp_path, dialect, storage_class):
+    emulator.seed("bkt", count=10, size=10, prefix="d/", storage_class=storage_class)
+    with Mount(emulator, f"{dialect}://bkt", tmp_path) as mount:
+        restore(mount.path / "d", "tier=Bulk")
+        wait_for_stages(mount, 1, restoring=10)
+        emulator.fault({"status": 503, "retry_after": 3}, op="RestoreObject")
+        restore(mount.path / "d", "tier=Expedited")
+        wait_until(lambda: restores(emulator) == 20 and "slow down" in mount.log(), "all to be refused")
+        # Meanwhile the slow one has ended.
+        emulator.advance("13h")
+        assert remove_attribute(mount.path / "d", "restore") is None
+        wait_for_stages(mount, 1, restored=10)
+
+
 # -- Others' restores
 
 
