@@ -33,6 +33,20 @@ package enum FileError: Error, Sendable, Equatable {
     /// The value is longer than the caller's buffer.
     case tooSmall
     case io
+    /// The mount, or this part of it, only reads.
+    case readOnly
+    case alreadyExists
+    case notEmpty
+    /// What needs a copy at the store cannot be done to a frozen object.
+    case busy
+    /// Retention or object lock forbids it.
+    case notPermitted
+    /// The staging area, or the disk under it, is full.
+    case noSpace
+    /// Larger than a file, or an object, can be.
+    case tooLarge
+    /// Not on this filesystem: a rename out of what one store can copy.
+    case crossesStores
 
     package init(_ error: StoreError) {
         switch error.kind {
@@ -45,7 +59,10 @@ package enum FileError: Error, Sendable, Equatable {
         case .invalidObjectState: self = .timedOut
         case .notArchived: self = .notArchived
         case .unsupported: self = .unsupported
-        case .invalidRange, .tierUnavailable, .invalidRequest, .throttled, .unavailable, .nonsense: self = .io
+        case .protected: self = .notPermitted
+        case .invalidRange, .tierUnavailable, .invalidRequest, .throttled, .unavailable, .nonsense, .corrupted,
+            .noSuchUpload:
+            self = .io
         }
     }
 

@@ -85,7 +85,7 @@ extension Filesystem {
         let dots = [(".", directory), ("..", directory.parent ?? directory)]
         for (index, (name, target)) in dots.enumerated() where offset <= Int64(index) {
             let node = Node(
-                inode: target.inode, isDirectory: true, sizeBytes: 0, modified: mountedAt, checkedAt: mountedAt)
+                inode: target.inode, kind: .directory, sizeBytes: 0, modified: mountedAt, checkedAt: mountedAt)
             let isTaken = name.withCString {
                 take(DirectoryEntry(name: $0, node: node, nextOffset: Int64(index) + 1))
             }
@@ -119,7 +119,7 @@ extension Filesystem {
                 } else {
                     node = Node(
                         inode: InodeNumber.of(found.row.segment, parent: directory.inode),
-                        isDirectory: directory.view(of: found.row) != nil,
+                        kind: directory.view(of: found.row) != nil ? .directory : .file,
                         sizeBytes: 0, modified: mountedAt, checkedAt: found.row.checkedAt)
                 }
                 let isTaken = name.withUnsafeBufferPointer { buffer in

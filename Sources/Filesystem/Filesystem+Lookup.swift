@@ -362,8 +362,9 @@ extension Filesystem {
 
     func node(_ number: UInt64, _ inode: Inode) -> Node {
         Node(
-            inode: number, isDirectory: inode.directory != nil, sizeBytes: inode.record?.sizeBytes ?? 0,
-            modified: inode.record?.modified ?? mountedAt, checkedAt: inode.checkedAt)
+            inode: number, kind: inode.directory != nil ? .directory : .file,
+            sizeBytes: inode.record?.sizeBytes ?? 0, modified: inode.record?.modified ?? mountedAt,
+            checkedAt: inode.checkedAt)
     }
 }
 

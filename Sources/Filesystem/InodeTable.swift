@@ -4,12 +4,20 @@ package import ThawCore
 
 /// What an operation needs to know of an inode, as a value that outlives the table's lock.
 package struct Node: Sendable {
+    package enum Kind: Sendable { case directory, file, symbolicLink }
+
     package var inode: UInt64
-    package var isDirectory: Bool
+    package var kind: Kind
     package var sizeBytes: UInt64
     package var modified: Timestamp
+    /// Permission bits, owner and group as far as they are stored.
+    package var permissions: UInt32?
+    package var uid: UInt32?
+    package var gid: UInt32?
     /// When the store was last asked about it.
     package var checkedAt: Timestamp
+
+    package var isDirectory: Bool { kind == .directory }
 }
 
 /// An inode that the kernel knows.

@@ -27,6 +27,14 @@ extension FileError {
         case .tooSmall: ERANGE
         // What we could not name better; the log has what the store said.
         case .io: EIO
+        case .readOnly: EROFS
+        case .alreadyExists: EEXIST
+        case .notEmpty: ENOTEMPTY
+        case .busy: EBUSY
+        case .notPermitted: EPERM
+        case .noSpace: ENOSPC
+        case .tooLarge: EFBIG
+        case .crossesStores: EXDEV
         }
     }
 }

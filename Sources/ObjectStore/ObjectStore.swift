@@ -39,6 +39,45 @@ package protocol ObjectStore: Sendable {
     /// Whether the bucket serves class Archive without a restore (OSS `bucketArchiveDirectRead`); false for
     /// dialects without that setting and when the credentials may not ask.
     func archiveDirectRead() async throws(StoreError) -> Bool
+
+    // MARK: Writing
+
+    /// As `head`, with the headers that came with the object.
+    func describe(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectDescription
+
+    /// Stores an object. Its checksum is computed before it is sent and verified by the store, or by us against what
+    /// the store answers: bytes that changed on the way, or while they were read, fail with `corrupted`. Answers the
+    /// object as it is known now; `modified` is the store's date of the reply.
+    func put(_ key: ObjectKey, _ body: Payload, _ draft: ObjectDraft) async throws(StoreError) -> ObjectRecord
+
+    /// Copies within the store, headers and all; with `draft`, its headers and class replace the source's (S3 and OSS
+    /// replace all or none). Of at most 5 GB: larger ones are copied in parts (`LargeCopy`). A frozen source fails with
+    /// `invalidObjectState`.
+    func copy(_ source: CopySource, to key: ObjectKey, _ draft: ObjectDraft?) async throws(StoreError) -> ObjectRecord
+
+    /// Deletes the object, or one version of it. One that is not there is as good as deleted.
+    func delete(_ key: ObjectKey, version: String?, condition: WriteCondition) async throws(StoreError)
+
+    /// Deletes up to 1,000 objects in one request; answers those that were not.
+    func delete(_ keys: [ObjectKey]) async throws(StoreError) -> [DeleteFailure]
+
+    func beginUpload(_ key: ObjectKey, _ draft: ObjectDraft) async throws(StoreError) -> MultipartUpload
+    func uploadPart(
+        _ upload: MultipartUpload, number: Int, _ body: Payload
+    ) async throws(StoreError) -> UploadedPart
+    func copyPart(
+        _ upload: MultipartUpload, number: Int, from source: CopySource, range: Range<UInt64>
+    ) async throws(StoreError) -> UploadedPart
+    /// Makes the object of its parts, which are in order, and checks it as a whole: where the store tells its checksum
+    /// it must be the parts' combined. `draft` is that of `beginUpload`.
+    func completeUpload(
+        _ upload: MultipartUpload, _ parts: [UploadedPart], _ draft: ObjectDraft
+    ) async throws(StoreError) -> ObjectRecord
+    /// An upload that is not there is as good as aborted.
+    func abortUpload(_ upload: MultipartUpload) async throws(StoreError)
+
+    /// Whether the store refuses a write whose condition does not hold: `isAbsent` everywhere, `matches` on S3.
+    func checks(_ condition: WriteCondition) -> Bool
 }
 
 /// Receives object bytes in order. Called on the network thread: it must not block. Valid during the call only.
@@ -105,10 +144,13 @@ package struct ObjectRecord: Sendable, Equatable {
     /// only.
     package var archiveStatus: String?
     package var versionID: String?
+    /// What a HEAD, a GET or our own write told of the file; nil: unknown, as listings do not tell.
+    package var attributes: FileAttributes?
 
     package init(
         sizeBytes: UInt64, modified: Timestamp, etag: String, storageClass: StorageClass,
-        restore: RestoreHeader? = nil, archiveStatus: String? = nil, versionID: String? = nil
+        restore: RestoreHeader? = nil, archiveStatus: String? = nil, versionID: String? = nil,
+        attributes: FileAttributes? = nil
     ) {
         self.sizeBytes = sizeBytes
         self.modified = modified
@@ -117,6 +159,7 @@ package struct ObjectRecord: Sendable, Equatable {
         self.restore = restore
         self.archiveStatus = archiveStatus
         self.versionID = versionID
+        self.attributes = attributes
     }
 }
 
@@ -172,6 +215,12 @@ package struct StoreError: Error, Sendable, Equatable {
         case timeout
         /// A reply that makes no sense: malformed XML, a listing that loops, a 200 with an error body, a wrong length.
         case nonsense
+        /// The bytes that the store has are not those that were sent, or the checksums say so.
+        case corrupted
+        /// A multipart upload that is not there (any more).
+        case noSuchUpload
+        /// Retention, a legal hold or object lock forbids it.
+        case protected
         /// The task was cancelled, or the mount is stopping.
         case cancelled
     }

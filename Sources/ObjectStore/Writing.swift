@@ -1,0 +1,123 @@
+package import ThawCore
+package import Wire
+
+/// The headers that travel with an object and come back with it.
+package struct ObjectHeaders: Sendable, Equatable {
+    /// User metadata: names in lowercase and without the vendor's prefix (`mode`, not `x-amz-meta-mode`).
+    package var metadata: [String: String]
+    /// `content-type`, `cache-control`, `content-disposition`, `content-encoding`, `content-language`, `expires`.
+    package var standard: [String: String]
+
+    package init(metadata: [String: String] = [:], standard: [String: String] = [:]) {
+        self.metadata = metadata
+        self.standard = standard
+    }
+}
+
+/// What a HEAD tells of an object.
+package struct ObjectDescription: Sendable {
+    package var record: ObjectRecord
+    package var headers: ObjectHeaders
+
+    package init(record: ObjectRecord, headers: ObjectHeaders) {
+        self.record = record
+        self.headers = headers
+    }
+}
+
+/// When a write may take place. A store that cannot check a condition does not: `ObjectStore.checks` tells.
+package enum WriteCondition: Sendable, Equatable {
+    case always
+    /// There is no object of this key.
+    case isAbsent
+    /// The object has this ETag.
+    case matches(etag: String)
+}
+
+/// What an object is to be, besides its bytes.
+package struct ObjectDraft: Sendable, Equatable {
+    package var headers: ObjectHeaders
+    /// Nil for the bucket's own.
+    package var storageClass: StorageClass?
+    package var condition: WriteCondition
+
+    package init(
+        headers: ObjectHeaders = ObjectHeaders(), storageClass: StorageClass? = nil, condition: WriteCondition = .always
+    ) {
+        self.headers = headers
+        self.storageClass = storageClass
+        self.condition = condition
+    }
+}
+
+/// Where a copy comes from.
+package struct CopySource: Sendable, Equatable {
+    package var key: ObjectKey
+    package var version: String?
+    /// The copy fails with `preconditionFailed` if the object is another by now.
+    package var etag: String?
+
+    package init(key: ObjectKey, version: String? = nil, etag: String? = nil) {
+        self.key = key
+        self.version = version
+        self.etag = etag
+    }
+}
+
+/// A multipart upload that has been begun.
+package struct MultipartUpload: Sendable, Hashable {
+    package var key: ObjectKey
+    package var id: String
+
+    package init(key: ObjectKey, id: String) {
+        self.key = key
+        self.id = id
+    }
+}
+
+/// What the store said of a part.
+package struct UploadedPart: Sendable, Equatable {
+    /// 1...10,000
+    package var number: Int
+    package var sizeBytes: UInt64
+    package var etag: String
+    /// Of the part's bytes, in the dialect's own function (`Checksum`); nil for a part that was copied, where the store
+    /// tells none.
+    package var checksum: UInt64?
+
+    package init(number: Int, sizeBytes: UInt64, etag: String, checksum: UInt64?) {
+        self.number = number
+        self.sizeBytes = sizeBytes
+        self.etag = etag
+        self.checksum = checksum
+    }
+}
+
+/// Why one of many objects was not deleted.
+package struct DeleteFailure: Sendable, Equatable {
+    package var key: ObjectKey
+    package var error: StoreError
+
+    package init(key: ObjectKey, error: StoreError) {
+        self.key = key
+        self.error = error
+    }
+}
+
+extension ObjectStore {
+    package func describe(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectDescription { throw .unwritten }
+    package func put(_ key: ObjectKey, _ body: Payload, _ draft: ObjectDraft) async throws(StoreError) -> ObjectRecord { throw .unwritten }
+    package func copy(_ source: CopySource, to key: ObjectKey, _ draft: ObjectDraft?) async throws(StoreError) -> ObjectRecord { throw .unwritten }
+    package func delete(_ key: ObjectKey, version: String?, condition: WriteCondition) async throws(StoreError) { throw .unwritten }
+    package func delete(_ keys: [ObjectKey]) async throws(StoreError) -> [DeleteFailure] { throw .unwritten }
+    package func beginUpload(_ key: ObjectKey, _ draft: ObjectDraft) async throws(StoreError) -> MultipartUpload { throw .unwritten }
+    package func uploadPart(_ upload: MultipartUpload, number: Int, _ body: Payload) async throws(StoreError) -> UploadedPart { throw .unwritten }
+    package func copyPart(_ upload: MultipartUpload, number: Int, from source: CopySource, range: Range<UInt64>) async throws(StoreError) -> UploadedPart { throw .unwritten }
+    package func completeUpload(_ upload: MultipartUpload, _ parts: [UploadedPart], _ draft: ObjectDraft) async throws(StoreError) -> ObjectRecord { throw .unwritten }
+    package func abortUpload(_ upload: MultipartUpload) async throws(StoreError) { throw .unwritten }
+    package func checks(_ condition: WriteCondition) -> Bool { false }
+}
+
+extension StoreError {
+    static let unwritten = StoreError(.unsupported, code: "Unsupported", message: "not yet written")
+}
