@@ -25,3 +25,7 @@ package struct FileAttributes: Sendable, Equatable {
     /// The object's content is the target of a symbolic link.
     package var isSymbolicLink: Bool { (mode ?? 0) & 0o170000 == 0o120000 }
 }
+
+extension FileAttributes {
+    package func merged(into metadata: [String: String]) -> [String: String] { metadata }
+}
