@@ -493,21 +493,27 @@ extension StagedFile {
     }
 
     /// Brings what the file has of its base in this range into the staging file.
-    private func fill(_ range: Range<UInt64>) async throws(UploadError) {
+    func fill(_ range: Range<UInt64>) async throws(UploadError) {
         while let gap = state.withLock({ state in
             state.written.gaps(in: range.clamped(to: 0..<(state.base?.end ?? 0))).first
         }) {
             let piece = gap.lowerBound..<min(gap.upperBound, gap.lowerBound + (4 << 20))
             guard let content = baseContent() else { return }
             let bytes = try await read(content, piece)
-            // The range is in transit: nobody writes there meanwhile.
-            let outcome = state.withLock { state in
-                bytes.withUnsafeBytes { staging.file.write($0, at: piece.lowerBound) }.map {
-                    state.written.insert(piece)
+            // What was written there meanwhile is newer.
+            let outcome = state.withLock { state -> Result<Void, ErrnoError> in
+                for part in state.written.gaps(in: piece.clamped(to: 0..<(state.base?.end ?? 0))) {
+                    let from = Int(part.lowerBound - piece.lowerBound)
+                    let written = bytes[from..<from + part.count].withUnsafeBytes {
+                        staging.file.write($0, at: part.lowerBound)
+                    }
+                    if case .failure = written { return written }
+                    state.written.insert(part)
+                    context.area.takeAnyway(UInt64(part.count))
                 }
+                return .success(())
             }
             if case .failure(let error) = outcome { throw UploadError(error) }
-            context.area.takeAnyway(UInt64(bytes.count))
         }
     }
 

@@ -173,6 +173,27 @@ package final class StagedFile: Sendable {
         }
     }
 
+    /// The file has another key from now on. Of a file that the store has, or is being sent, it is the caller's part
+    /// that the object is there.
+    package func rename(to key: ObjectKey) { state.withLock { $0.key = key } }
+
+    /// The store has nothing of the file, and is being sent nothing of it.
+    package var isNowhereElse: Bool {
+        state.withLock { $0.base == nil && !$0.isFlushing && !$0.isSending && $0.multipart == nil }
+    }
+
+    /// To be called before `rename` of a file that is nowhere else: what is under the new name is replaced by it.
+    package func prepareRename(to key: ObjectKey, over etag: String?) async throws(UploadError) {
+        state.withLock { $0.condition = etag.map { .matches(etag: $0) } ?? .isAbsent }
+    }
+
+    /// Brings what the file has of its base here: the object is about to go.
+    package func detach() async throws(UploadError) {
+        let range = state.withLock { 0..<$0.sizeBytes }
+        try await fill(range)
+        state.withLock { $0.base?.end = 0 }
+    }
+
     // MARK: Writing
 
     fileprivate enum Outcome {

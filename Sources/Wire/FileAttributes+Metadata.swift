@@ -1,4 +1,4 @@
-package import ThawCore
+internal import ThawCore
 
 // The user metadata that hold a file's attributes. Written as s3fs and ossfs do (their man pages, "-o use_xattr", and
 // the objects they make): `mode`, `uid` and `gid` as decimal numbers, `mtime` as decimal seconds, `xattr` as a

@@ -23,9 +23,8 @@ package struct FileAttributes: Sendable, Equatable {
     }
 
     /// The object's content is the target of a symbolic link.
-    package var isSymbolicLink: Bool { (mode ?? 0) & 0o170000 == 0o120000 }
-}
+    /// The lower twelve bits of the mode.
+    package var permissions: UInt32? { mode.map { $0 & 0o7777 } }
 
-extension FileAttributes {
-    package func merged(into metadata: [String: String]) -> [String: String] { metadata }
+    package var isSymbolicLink: Bool { (mode ?? 0) & 0o170000 == 0o120000 }
 }
