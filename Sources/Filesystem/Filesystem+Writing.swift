@@ -44,6 +44,8 @@ package struct NewFile: Sendable {
 }
 
 extension Filesystem {
+    package var isReadOnly: Bool { configuration.isReadOnly }
+
     /// As `openAtHand(_:)`, for any mode.
     package func openAtHand(_ number: UInt64, _ mode: OpenMode) -> OpenedFile? {
         mode.writes || mode.truncates ? nil : openAtHand(number)
