@@ -83,8 +83,12 @@ let package = Package(
         tests("RestoreTests", [
             "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
         ]),
+        tests("UploadTests", [
+            "Upload", "Content", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
+        ]),
         tests("FilesystemTests", [
-            "Filesystem", "Content", "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
+            "Filesystem", "Content", "Restore", "Upload", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting",
+            logging,
         ]),
         tests("ThawfsTests", [
             "thawfs", "Control", "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,

@@ -193,7 +193,7 @@ extension Filesystem {
 
     private func find(_ name: [UInt8], in directory: Directory) async throws(FileError) -> Found? {
         if directory.view == .objects, name == Names.versions {
-            let row = MetadataRow(segment: Names.versionsSegment, kind: .directory, checkedAt: .now())
+            let row = MetadataRow(segment: Names.versionsSegment, kind: .directory(nil), checkedAt: .now())
             return Found(row: row, isShadowed: false)
         }
         if directory.view == .objectVersions { return try await findVersion(name, in: directory) }
@@ -201,11 +201,11 @@ extension Filesystem {
         case nil: return nil
         case .segment(let segment):
             let rows = try await rows([segment + [Self.slash], segment], in: directory)
-            return (rows.first { $0.kind == .directory } ?? rows.first).map { Found(row: $0, isShadowed: false) }
+            return (rows.first { $0.isDirectory } ?? rows.first).map { Found(row: $0, isShadowed: false) }
         case .shadowed(let segment):
             let rows = try await rows([segment + [Self.slash], segment], in: directory)
-            guard rows.contains(where: { $0.kind == .directory }) else { return nil }
-            return rows.first { $0.kind != .directory }.map { Found(row: $0, isShadowed: true) }
+            guard rows.contains(where: { $0.isDirectory }) else { return nil }
+            return rows.first { !$0.isDirectory }.map { Found(row: $0, isShadowed: true) }
         case .hashed(let leading, let isShadowed):
             return try await findHashed(name, leading, isShadowed, in: directory)
         }
@@ -317,7 +317,7 @@ extension Filesystem {
                 let below = try await store.list(
                     ListRequest(prefix: directory.key(of: longest), delimiter: nil, keysMax: 1))
                 if !below.objects.isEmpty {
-                    found.append(MetadataRow(segment: longest, kind: .directory, checkedAt: now))
+                    found.append(MetadataRow(segment: longest, kind: .directory(nil), checkedAt: now))
                 }
             }
         } catch {
