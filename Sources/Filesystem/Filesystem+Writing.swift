@@ -1,4 +1,5 @@
 package import ThawCore
+package import Upload
 
 /// What an open asks for.
 package struct OpenMode: Sendable, Equatable {
@@ -43,9 +44,21 @@ package struct NewFile: Sendable {
 }
 
 extension Filesystem {
-    /// Counts as a lookup of the new inode.
+    /// As `openAtHand(_:)`, for any mode.
+    package func openAtHand(_ number: UInt64, _ mode: OpenMode) -> OpenedFile? {
+        mode.writes || mode.truncates ? nil : openAtHand(number)
+    }
+
+    /// As `open(_:caller:)`, for any mode.
+    package func open(_ number: UInt64, _ mode: OpenMode, caller: Caller) async throws(FileError) -> OpenedFile {
+        if mode.writes || mode.truncates { throw .readOnly }
+        return try await open(number, caller: caller)
+    }
+
+    /// Opens the new file. One that is there all the same (somebody else made it since the kernel looked) is opened as
+    /// `mode` says, unless this `isExclusive`. Counts as a lookup of the inode.
     package func create(
-        parent: UInt64, name: [UInt8], _ new: NewFile, isExclusive: Bool
+        parent: UInt64, name: [UInt8], _ new: NewFile, _ mode: OpenMode, isExclusive: Bool, caller: Caller
     ) async throws(FileError) -> (node: Node, file: OpenedFile) { throw .readOnly }
 
     /// Counts as a lookup.
@@ -90,4 +103,24 @@ extension Filesystem {
 
     /// Brings what was written to where `close` and `fsync` promise it to be.
     package func flush(_ handle: UInt64) async throws(FileError) {}
+
+    /// What has been accepted and is not yet in the store, oldest first.
+    package func uploads() async -> [UploadSummary] { [] }
+
+    // MARK: Extended attributes that are not ours, all below `user.`
+
+    package func extendedAttribute(_ number: UInt64, _ name: String) async throws(FileError) -> [UInt8] {
+        throw .noSuchAttribute
+    }
+
+    /// `create`: fails with `alreadyExists` where it is there; `replace`: with `noSuchAttribute` where it is not.
+    package func setExtendedAttribute(
+        _ number: UInt64, _ name: String, value: [UInt8], create: Bool, replace: Bool, caller: Caller
+    ) async throws(FileError) { throw .readOnly }
+
+    package func removeExtendedAttribute(_ number: UInt64, _ name: String, caller: Caller) async throws(FileError) {
+        throw .readOnly
+    }
+
+    package func extendedAttributeNames(_ number: UInt64) async throws(FileError) -> [String] { [] }
 }

@@ -20,6 +20,8 @@ package final class Filesystem: Sendable {
         /// How long metadata is trusted without asking; nil for ever.
         package var metadataTTL: Duration? = .seconds(60)
         package var frozen = FrozenPolicy()
+        /// `Mount` refuses every change.
+        package var isReadOnly = false
         /// The socket of the mount's daemon, the value of `user.thaw.control`.
         package var controlPath: String?
 
