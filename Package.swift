@@ -91,10 +91,11 @@ let package = Package(
             logging,
         ]),
         tests("ThawfsTests", [
-            "thawfs", "Control", "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
+            "thawfs", "Control", "Restore", "Upload", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting",
+            logging,
         ]),
         tests("EmulatorTests", [
-            "Emulator", "Wire", "ThawCore",
+            "Emulator", "ObjectStore", "HTTP", "Wire", "ThawCore", logging,
             .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOHTTP1", package: "swift-nio"),
         ]),
