@@ -46,7 +46,10 @@ let package = Package(
         module("Metadata", ["ThawCore", "Wire", "ObjectStore", "Database", logging]),
         module("Content", ["ThawCore", "ObjectStore"]),
         module("Restore", ["ThawCore", "Wire", "ObjectStore", "Metadata", logging]),
-        module("Filesystem", ["ThawCore", "Wire", "ObjectStore", "Metadata", "Content", "Restore", logging]),
+        module("Upload", ["ThawCore", "Wire", "ObjectStore", "Metadata", "Content", logging]),
+        module("Filesystem", [
+            "ThawCore", "Wire", "ObjectStore", "Metadata", "Content", "Restore", "Upload", logging,
+        ]),
         module("Mount", ["ThawCore", "Fuse", "Filesystem", "Content", logging]),
         module("Emulator", [
             "ThawCore", "Wire", "Database", crypto,
@@ -58,8 +61,8 @@ let package = Package(
         .executableTarget(
             name: "thawfs",
             dependencies: [
-                "ThawCore", "Wire", "HTTP", "ObjectStore", "Metadata", "Content", "Restore", "Filesystem", "Mount",
-                "Control", "Emulator", logging,
+                "ThawCore", "Wire", "HTTP", "ObjectStore", "Metadata", "Content", "Restore", "Upload", "Filesystem",
+                "Mount", "Control", "Emulator", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings
@@ -80,8 +83,12 @@ let package = Package(
         tests("RestoreTests", [
             "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
         ]),
+        tests("UploadTests", [
+            "Upload", "Content", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
+        ]),
         tests("FilesystemTests", [
-            "Filesystem", "Content", "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
+            "Filesystem", "Content", "Restore", "Upload", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting",
+            logging,
         ]),
         tests("ThawfsTests", [
             "thawfs", "Control", "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,

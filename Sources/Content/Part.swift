@@ -54,18 +54,28 @@ final class Part: ByteSink, @unchecked Sendable {
     }
 }
 
-/// Bytes of an object, pinned for as long as this value lives.
+/// Bytes of a file, pinned for as long as this value lives.
 package struct PinnedBytes: Sendable {
     private let parts: [(part: Part, range: Range<UInt64>)]
+    private let own: [UInt8]
 
-    init(_ parts: [(part: Part, range: Range<UInt64>)]) { self.parts = parts }
+    init(_ parts: [(part: Part, range: Range<UInt64>)]) {
+        self.parts = parts
+        own = []
+    }
 
-    package static let none = PinnedBytes([])
+    package init(_ bytes: [UInt8]) {
+        parts = []
+        own = bytes
+    }
 
-    package var count: Int { parts.reduce(0) { $0 + $1.range.count } }
+    package static let none = PinnedBytes([UInt8]())
+
+    package var count: Int { parts.reduce(own.count) { $0 + $1.range.count } }
 
     /// The pieces in order; valid during the call only.
     package func withPieces<Result>(_ body: ([UnsafeRawBufferPointer]) -> Result) -> Result {
-        withExtendedLifetime(parts) { body(parts.map { $0.part.bytes($0.range) }) }
+        if parts.isEmpty { return own.withUnsafeBytes { body($0.isEmpty ? [] : [$0]) } }
+        return withExtendedLifetime(parts) { body(parts.map { $0.part.bytes($0.range) }) }
     }
 }

@@ -14,15 +14,23 @@ final class Directory: Sendable {
         case objectVersions
     }
 
-    /// Empty for the bucket's root, else it ends in `/`; of an object's versions, the object's key.
-    let prefix: ObjectKey
     let view: View
     let inode: UInt64
-    /// Nil for the mount's root.
-    let parent: Directory?
+    /// Where it is; a rename changes that.
+    private let location: Mutex<Location>
     let progress = Mutex<Progress>(Progress())
     /// The first page of the latest listing of versions, so that a look at every name of it asks nothing.
     let seenVersions = Mutex<SeenVersions?>(nil)
+
+    private struct Location {
+        var prefix: ObjectKey
+        var parent: Directory?
+    }
+
+    /// Empty for the bucket's root, else it ends in `/`; of an object's versions, the object's key.
+    var prefix: ObjectKey { location.withLock { $0.prefix } }
+    /// Nil for the mount's root.
+    var parent: Directory? { location.withLock { $0.parent } }
 
     struct SeenVersions {
         var rows: [[UInt8]: MetadataRow]
@@ -38,15 +46,23 @@ final class Directory: Sendable {
         /// Lookups that had to ask the store one by one since the last listing: the second one lists a page instead,
         /// because a script that stats names goes on doing so.
         var lookupsAsked = 0
+        /// An object stands for the directory: it stays when all others are gone.
+        var hasMarker = false
         /// How all below it stood a moment ago.
         var counts: (text: [UInt8], time: Timestamp)?
     }
 
     init(prefix: ObjectKey, view: View = .objects, inode: UInt64, parent: Directory?) {
-        self.prefix = prefix
+        location = Mutex(Location(prefix: prefix, parent: parent))
         self.view = view
         self.inode = inode
-        self.parent = parent
+    }
+
+    /// What was known of what it has is not known of the place where it is now.
+    func move(to prefix: ObjectKey, in parent: Directory?) {
+        location.withLock { $0 = Location(prefix: prefix, parent: parent ?? $0.parent) }
+        progress.withLock { $0 = Progress() }
+        seenVersions.withLock { $0 = nil }
     }
 
     func key(of segment: [UInt8]) -> ObjectKey { view == .objectVersions ? prefix : prefix + segment }

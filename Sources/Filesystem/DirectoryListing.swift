@@ -166,13 +166,13 @@ extension MetadataRow {
         }
         for object in page.objects {
             while let next = prefixes.first, next < object.key {
-                take(next, .directory)
+                take(next, .directory(nil))
                 prefixes.removeFirst()
             }
             if object.key == prefix, object.record.sizeBytes == 0 { continue }
             take(object.key, .object(object.record))
         }
-        for rest in prefixes { take(rest, .directory) }
+        for rest in prefixes { take(rest, .directory(nil)) }
         return rows
     }
 }

@@ -60,8 +60,9 @@ package enum FileError: Error, Sendable, Equatable {
         case .notArchived: self = .notArchived
         case .unsupported: self = .unsupported
         case .protected: self = .notPermitted
+        case .notEmpty: self = .notEmpty
         case .invalidRange, .tierUnavailable, .invalidRequest, .throttled, .unavailable, .nonsense, .corrupted,
-            .noSuchUpload:
+            .noSuchUpload, .unreadable:
             self = .io
         }
     }

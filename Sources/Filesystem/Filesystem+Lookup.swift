@@ -2,6 +2,7 @@ internal import Metadata
 internal import ObjectStore
 internal import Synchronization
 internal import ThawCore
+internal import Upload
 internal import Wire
 
 extension Filesystem {
@@ -14,13 +15,14 @@ extension Filesystem {
         let now = Timestamp.now()
         var number = InodeNumber(parent: parent)
         number.add(name)
-        let asObject = number.value
+        let asObject = inodes.number(number.value)
         number.add(CollectionOfOne(Self.slash))
-        let asDirectory = number.value
+        let asDirectory = inodes.number(number.value)
         return inodes.withLock { inodes in
             for number in [asDirectory, asObject] {
                 guard let index = inodes.index(forKey: number) else { continue }
-                guard inodes.values[index].isNamed(name, in: parent), isFresh(inodes.values[index].checkedAt, at: now)
+                guard inodes.values[index].isNamed(name, in: parent),
+                    inodes.values[index].staged != nil || isFresh(inodes.values[index].checkedAt, at: now)
                 else { continue }
                 inodes.values[index].lookups += 1
                 return node(number, inodes.values[index])
@@ -54,7 +56,9 @@ extension Filesystem {
     /// What is known of the inode; asks the store when that is stale. Listings that have seen it since count.
     package func attributes(_ number: UInt64) async throws(FileError) -> Node {
         guard let inode = inodes[number] else { throw .stale }
-        if inode.directory == nil, !isFresh(inode.checkedAt) { _ = try await refreshed(number, inode) }
+        if inode.directory == nil, inode.staged == nil, !inode.isRemoved, !isFresh(inode.checkedAt) {
+            _ = try await refreshed(number, inode)
+        }
         guard let current = inodes[number] else { throw .stale }
         return node(number, current)
     }
@@ -63,6 +67,8 @@ extension Filesystem {
     func freshRecord(_ number: UInt64) async throws(FileError) -> ObjectRecord {
         guard let inode = inodes[number] else { throw .stale }
         guard let record = inode.record else { throw .isDirectory }
+        if let staged = inode.staged { return staged.record }
+        if inode.isRemoved { return record }
         return isFresh(inode.checkedAt) ? record : try await refreshed(number, inode)
     }
 
@@ -148,11 +154,11 @@ extension Filesystem {
         var rest = key.bytes[prefix.count...]
         // A key that ends in a slash is an object all the same: the one with an empty name in that directory.
         while let cut = rest.firstIndex(of: Self.slash) {
-            parent = InodeNumber.of(rest[...cut], parent: parent)
+            parent = inodes.number(InodeNumber.of(rest[...cut], parent: parent))
             prefix += rest[...cut]
             rest = rest[(cut + 1)...]
         }
-        return (ObjectKey(prefix), Array(rest), InodeNumber.of(rest, parent: parent))
+        return (ObjectKey(prefix), Array(rest), inodes.number(InodeNumber.of(rest, parent: parent)))
     }
 
     /// The inodes of this object, or of one version of it, as far as the kernel knows them.
@@ -161,7 +167,7 @@ extension Filesystem {
         let numbers = version.map { versionInodes(key, $0) } ?? [place.number]
         return numbers.filter { number in
             guard let inode = inodes[number] else { return false }
-            return inode.key == key && inode.version == version && inode.directory == nil
+            return inode.key == key && inode.version == version && inode.directory == nil && !inode.isRemoved
         }
     }
 
@@ -191,9 +197,9 @@ extension Filesystem {
 
     // MARK: Finding a name
 
-    private func find(_ name: [UInt8], in directory: Directory) async throws(FileError) -> Found? {
+    func find(_ name: [UInt8], in directory: Directory) async throws(FileError) -> Found? {
         if directory.view == .objects, name == Names.versions {
-            let row = MetadataRow(segment: Names.versionsSegment, kind: .directory, checkedAt: .now())
+            let row = MetadataRow(segment: Names.versionsSegment, kind: .directory(nil), checkedAt: .now())
             return Found(row: row, isShadowed: false)
         }
         if directory.view == .objectVersions { return try await findVersion(name, in: directory) }
@@ -201,11 +207,11 @@ extension Filesystem {
         case nil: return nil
         case .segment(let segment):
             let rows = try await rows([segment + [Self.slash], segment], in: directory)
-            return (rows.first { $0.kind == .directory } ?? rows.first).map { Found(row: $0, isShadowed: false) }
+            return (rows.first { $0.isDirectory } ?? rows.first).map { Found(row: $0, isShadowed: false) }
         case .shadowed(let segment):
             let rows = try await rows([segment + [Self.slash], segment], in: directory)
-            guard rows.contains(where: { $0.kind == .directory }) else { return nil }
-            return rows.first { $0.kind != .directory }.map { Found(row: $0, isShadowed: true) }
+            guard rows.contains(where: { $0.isDirectory }) else { return nil }
+            return rows.first { !$0.isDirectory }.map { Found(row: $0, isShadowed: true) }
         case .hashed(let leading, let isShadowed):
             return try await findHashed(name, leading, isShadowed, in: directory)
         }
@@ -226,8 +232,13 @@ extension Filesystem {
     }
 
     /// The present rows of these segments, from what is known or, where nothing fresh is, from the store.
-    private func rows(_ segments: [[UInt8]], in directory: Directory) async throws(FileError) -> [MetadataRow] {
+    func rows(_ segments: [[UInt8]], in directory: Directory) async throws(FileError) -> [MetadataRow] {
         if directory.view == .versions { return try await versionedRows(segments, in: directory) }
+        for segment in segments where segment.last != Self.slash {
+            if let file = stagedFiles[directory.key(of: segment)] {
+                return [MetadataRow(segment: segment, kind: .object(file.record), checkedAt: .now())]
+            }
+        }
         // The state before the rows: of a listing that ends in between, the rows are there at least.
         let state = try await listingState(of: directory)
         let known = try await allRows(segments, in: directory)
@@ -317,7 +328,7 @@ extension Filesystem {
                 let below = try await store.list(
                     ListRequest(prefix: directory.key(of: longest), delimiter: nil, keysMax: 1))
                 if !below.objects.isEmpty {
-                    found.append(MetadataRow(segment: longest, kind: .directory, checkedAt: now))
+                    found.append(MetadataRow(segment: longest, kind: .directory(nil), checkedAt: now))
                 }
             }
         } catch {
@@ -339,10 +350,10 @@ extension Filesystem {
 
     /// Gives the entry an inode, or refreshes the one it has, and counts a lookup. Under the table's lock.
     func remember(_ found: Found, in directory: Directory, _ inodes: inout [UInt64: Inode]) -> Node {
-        var number = InodeNumber.of(found.row.segment, parent: directory.inode)
+        let hash = InodeNumber.of(found.row.segment, parent: directory.inode)
+        var number = self.inodes.number(hash)
         while let known = inodes.index(forKey: number) {
-            guard inodes.values[known].home?.inode == directory.inode, inodes.values[known].segment == found.row.segment
-            else {
+            guard inodes.values[known].isAt(found.row.segment, in: directory) else {
                 number &+= 1
                 continue
             }
@@ -351,19 +362,32 @@ extension Filesystem {
             inodes.values[known].learn(found.row)
             return node(number, inodes.values[known])
         }
+        if number != hash { self.inodes.setNumber(number, for: hash) }
         var inode = Inode(
             home: directory, segment: found.row.segment, isPlainlyNamed: found.isPlainlyNamed,
             directory: directory.child(found.row, inode: number),
             record: nil, checkedAt: found.row.checkedAt, lookups: 1)
         inode.learn(found.row)
+        if inode.directory == nil, !stagedFiles.isEmpty { inode.staged = stagedFiles[inode.key] }
         inodes[number] = inode
         return node(number, inode)
     }
 
     func node(_ number: UInt64, _ inode: Inode) -> Node {
-        Node(
-            inode: number, kind: inode.directory != nil ? .directory : .file,
-            sizeBytes: inode.record?.sizeBytes ?? 0, modified: inode.record?.modified ?? mountedAt,
+        if let staged = inode.staged {
+            let (sizeBytes, attributes) = staged.look()
+            return Node(
+                inode: number, kind: .file, sizeBytes: sizeBytes, modified: attributes.modified ?? mountedAt,
+                permissions: attributes.permissions, uid: attributes.uid, gid: attributes.gid, checkedAt: .now())
+        }
+        let attributes = inode.directory == nil ? inode.record?.attributes : inode.attributes
+        let kind: Node.Kind =
+            inode.directory != nil ? .directory : attributes?.isSymbolicLink ?? false ? .symbolicLink : .file
+        let modified = attributes?.modified ?? inode.record?.modified ?? mountedAt
+        return Node(
+            inode: number, kind: kind, sizeBytes: inode.record?.sizeBytes ?? 0,
+            modified: inode.namesChangedAt.map { max($0, modified) } ?? modified,
+            permissions: attributes?.permissions, uid: attributes?.uid, gid: attributes?.gid,
             checkedAt: inode.checkedAt)
     }
 }
@@ -383,8 +407,12 @@ extension StorageClass {
 
 extension Inode {
     func isNamed(_ name: UnsafeRawBufferPointer, in parent: UInt64) -> Bool {
-        guard home?.inode == parent, isPlainlyNamed else { return false }
+        guard home?.inode == parent, isPlainlyNamed, !isRemoved else { return false }
         return bare.elementsEqual(name)
+    }
+
+    func isAt(_ segment: [UInt8], in directory: Directory) -> Bool {
+        !isRemoved && home?.inode == directory.inode && self.segment == segment
     }
 
     /// The segment without the slash that ends a directory's.

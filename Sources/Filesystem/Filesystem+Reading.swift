@@ -4,6 +4,7 @@ internal import Metadata
 internal import ObjectStore
 internal import Restore
 internal import Synchronization
+internal import Upload
 package import ThawCore
 
 /// What an open hands to the kernel.
@@ -22,13 +23,14 @@ extension Filesystem {
     /// Opens the file if that needs nothing asked: what is known of it is fresh, and it is readable.
     package func openAtHand(_ number: UInt64) -> OpenedFile? {
         guard let inode = inodes[number], let record = inode.record, isFresh(inode.checkedAt), !inode.isKnownFrozen,
-            context.state(of: record, at: .now()).isReadable
+            inode.staged == nil, !inode.isRemoved, context.state(of: record, at: .now()).isReadable
         else { return nil }
         return opened(number, inode, record, isFrozen: false)
     }
 
     /// Opens the file; a frozen one as the mount's `on_frozen` says.
     package func open(_ number: UInt64, caller: Caller) async throws(FileError) -> OpenedFile {
+        if let opened = try openStaged(number) { return opened }
         let seenAt = ContinuousClock.now
         let record = try await freshRecord(number)
         guard let inode = inodes[number] else { throw .stale }
@@ -44,15 +46,19 @@ extension Filesystem {
     package func close(_ handle: UInt64) {
         guard let file = openFiles.close(handle) else { return }
         pollers.remove(handle, of: file.inode)
-        if file.isHeld.load(ordering: .acquiring) { restores.release(file.content.key, version: file.content.version) }
+        if file.isHeld.load(ordering: .acquiring) { restores.release(file.key, version: file.version) }
+        if let staged = file.staged {
+            stagedFiles.leave(staged)
+            settle(staged, of: file.inode)
+        }
+        dropHidden(file.inode)
     }
 
     private func opened(_ number: UInt64, _ inode: Inode, _ record: ObjectRecord, isFrozen: Bool) -> OpenedFile {
         let (handle, isBesideOther) = openFiles.open(
             number, record, isFrozen: isFrozen, aheadBytesMax: contents.aheadBytesMax
         ) {
-            contents.content(
-                key: inode.key, version: inode.version, etag: record.etag, sizeBytes: record.sizeBytes)
+            content(inode, record)
         }
         if !isFrozen, record.restore != nil, let file = openFiles[handle] { hold(file, record) }
         let isDirect = isFrozen || isBesideOther
@@ -69,7 +75,16 @@ extension Filesystem {
     package func readAtHand(_ handle: UInt64, offset: UInt64, sizeBytes: Int) -> PinnedBytes? {
         guard let file = openFiles[handle], !file.isFrozen.load(ordering: .acquiring) else { return nil }
         guard let range = file.range(offset, sizeBytes) else { return PinnedBytes.none }
-        return file.content.bytesAtHand(range, ahead: file.pattern.withLock { $0.note(range) })
+        switch file.source {
+        case .object(let content): return content.bytesAtHand(range, ahead: file.pattern.withLock { $0.note(range) })
+        case .staged(let staged):
+            guard case .success(let bytes) = staged.bytesAtHand(range) else { return nil }
+            return PinnedBytes(bytes)
+        }
+    }
+
+    func content(_ inode: Inode, _ record: ObjectRecord) -> FileContent {
+        contents.content(key: inode.key, version: inode.version, etag: record.etag, sizeBytes: record.sizeBytes)
     }
 
     /// The bytes from `offset`, up to `sizeBytes` of them or to the end of the file. Waits for the store, and for a
@@ -89,31 +104,47 @@ extension Filesystem {
                 tellPollers(of: file.inode)
             }
             do throws(StoreError) {
-                return try await file.content.bytes(range, ahead: file.pattern.withLock { $0.note(range) })
+                return try await bytes(of: file, range)
             } catch {
                 guard error.kind == .invalidObjectState else { throw await failedRead(file, error) }
                 markFrozen(file)
             }
         }
-        log.error("\(file.content.key) is frozen again as soon as it is restored; ask the provider")
+        log.error("\(file.key) is frozen again as soon as it is restored; ask the provider")
         throw .timedOut
     }
 
+    private func bytes(of file: FileHandle, _ range: Range<UInt64>) async throws(StoreError) -> PinnedBytes {
+        switch file.source {
+        case .object(let content):
+            return try await content.bytes(range, ahead: file.pattern.withLock { $0.note(range) })
+        case .staged(let staged):
+            do throws(UploadError) { return PinnedBytes(try await staged.bytes(range)) } catch {
+                switch error {
+                case .store(let error), .conflict(let error): throw error
+                default:
+                    log.error("read of \(file.key) failed: \(error)")
+                    throw StoreError(.nonsense, code: "Staging", message: error.description)
+                }
+            }
+        }
+    }
+
     private func failedRead(_ file: FileHandle, _ error: StoreError) async -> FileError {
-        report("read", file.content.key, error)
+        report("read", file.key, error)
         let isOutOfDate = error.kind == .preconditionFailed || error.kind == .noSuchKey
         // What was cached is wrong about this object: let the next look ask, unless one has since the open.
         if isOutOfDate, let inode = inodes[file.inode], inode.record?.etag == file.record.etag {
             do throws(MetadataError) {
                 try await expire(file.inode, inode)
             } catch {
-                return failure("read", file.content.key, error)
+                return failure("read", file.key, error)
             }
         }
         return error.kind == .noSuchKey ? .stale : FileError(error)
     }
 
-    private func markFrozen(_ file: FileHandle) {
+    func markFrozen(_ file: FileHandle) {
         file.isFrozen.store(true, ordering: .releasing)
         inodes.update(file.inode) { $0.isKnownFrozen = true }
     }
@@ -122,7 +153,8 @@ extension Filesystem {
 extension FileHandle {
     /// The part of the file that a read is about; nil past its end.
     func range(_ offset: UInt64, _ sizeBytes: Int) -> Range<UInt64>? {
-        guard offset < content.sizeBytes, sizeBytes > 0 else { return nil }
-        return offset..<min(offset + UInt64(sizeBytes), content.sizeBytes)
+        let end = self.sizeBytes
+        guard offset < end, sizeBytes > 0 else { return nil }
+        return offset..<min(offset + UInt64(sizeBytes), end)
     }
 }

@@ -33,7 +33,7 @@ extension Filesystem {
     func thaw(_ file: FileHandle, _ caller: Caller) async throws(FileError) {
         // Before anything is looked at: if the answer is EAGAIN, what happens from here on is news.
         pollers.owe(file.inode)
-        let (policy, key, seenAt) = (configuration.frozen, file.content.key, ContinuousClock.now)
+        let (policy, key, seenAt) = (configuration.frozen, file.key, ContinuousClock.now)
         // It may have been restored since the open, by a request that has ended.
         if let inode = inodes[file.inode], !inode.isKnownFrozen,
             context.state(of: try await freshRecord(file.inode), at: .now()).isReadable
@@ -45,7 +45,7 @@ extension Filesystem {
         let record = try await recordOfFrozen(file)
         let rules = rules(record)
         let target = RestoreTarget(
-            key: key, version: file.content.version, record: record, rules: rules, seenAt: seenAt)
+            key: key, version: file.version, record: record, rules: rules, seenAt: seenAt)
         let order = policy.order(rules)
         let requester = Requester(.reader, "\(caller)")
         guard policy.isWorthWaiting(rules) else {
@@ -202,7 +202,7 @@ extension Filesystem {
             case .restored(let until?) = context.state(of: record, at: .now()),
             !file.isHeld.exchange(true, ordering: .acquiringAndReleasing)
         else { return }
-        let target = RestoreTarget(key: file.content.key, version: file.content.version, record: record, rules: rules)
+        let target = RestoreTarget(key: file.key, version: file.version, record: record, rules: rules)
         restores.hold(target, until: until)
     }
 

@@ -1,4 +1,12 @@
+internal import Content
+internal import Logging
+internal import Metadata
+internal import ObjectStore
+internal import Restore
+internal import Synchronization
 package import ThawCore
+package import Upload
+internal import Wire
 
 /// What an open asks for.
 package struct OpenMode: Sendable, Equatable {
@@ -43,51 +51,255 @@ package struct NewFile: Sendable {
 }
 
 extension Filesystem {
-    /// Counts as a lookup of the new inode.
-    package func create(
-        parent: UInt64, name: [UInt8], _ new: NewFile, isExclusive: Bool
-    ) async throws(FileError) -> (node: Node, file: OpenedFile) { throw .readOnly }
+    // MARK: Opening
 
-    /// Counts as a lookup.
-    package func makeDirectory(parent: UInt64, name: [UInt8], _ new: NewFile) async throws(FileError) -> Node {
-        throw .readOnly
+    /// Opens the file to be changed. A frozen one needs no restore if all of it is to be replaced; else it is opened as
+    /// `on_frozen` says, and what changes a part of it waits for the restore.
+    package func open(_ number: UInt64, _ mode: OpenMode, caller: Caller) async throws(FileError) -> OpenedFile {
+        guard mode.writes || mode.truncates else { return try await open(number, caller: caller) }
+        let seenAt = ContinuousClock.now
+        let (file, isFrozen) = try await stage(number, truncates: mode.truncates, seenAt: seenAt, caller: caller)
+        guard let inode = inodes[number], let record = inode.record else {
+            leave(file, of: number)
+            throw .stale
+        }
+        if mode.truncates, file.sizeBytes > 0 {
+            do throws(UploadError) { try await file.truncate(to: 0) } catch {
+                leave(file, of: number)
+                throw failed("truncating", file, error)
+            }
+        }
+        let handle = openFiles.open(
+            number, record, file, writes: mode.writes, isFrozen: isFrozen, aheadBytesMax: contents.aheadBytesMax)
+        return OpenedFile(handle: handle, isDirect: isFrozen, keepsCache: !isFrozen && !mode.truncates)
     }
 
-    /// Counts as a lookup.
-    package func makeSymbolicLink(
-        parent: UInt64, name: [UInt8], target: [UInt8], _ new: NewFile
-    ) async throws(FileError) -> Node { throw .readOnly }
+    /// Opens the file as it is being changed, if it is; for reading.
+    func openStaged(_ number: UInt64) throws(FileError) -> OpenedFile? {
+        guard let inode = inodes[number] else { throw .stale }
+        if inode.isRemoved { throw .stale }
+        guard let staged = inode.staged, let file = stagedFiles.use(staged.key), file === staged,
+            let record = inode.record
+        else { return nil }
+        let handle = openFiles.open(
+            number, record, file, writes: false, isFrozen: false, aheadBytesMax: contents.aheadBytesMax)
+        return OpenedFile(handle: handle, isDirect: false, keepsCache: true)
+    }
 
-    package func linkTarget(_ number: UInt64) async throws(FileError) -> [UInt8] { throw .invalid }
+    /// The file to be changed, used once more: the one that is being changed already, or a new change of the object.
+    /// The second answer: its object is frozen, and bytes of it are needed.
+    func stage(
+        _ number: UInt64, truncates: Bool, seenAt: ContinuousClock.Instant, caller: Caller
+    ) async throws(FileError) -> (file: StagedFile, isFrozen: Bool) {
+        guard let inode = inodes[number] else { throw .stale }
+        guard inode.directory == nil else { throw .isDirectory }
+        guard inode.version == nil, inode.home?.view == .objects else { throw .readOnly }
+        guard !inode.isRemoved else { throw .stale }
+        if let file = stagedFiles.use(inode.key) { return (file, false) }
+        var record = try await freshRecord(number)
+        let key = inode.key
+        var isFrozen = false
+        if !truncates, inode.isKnownFrozen || !context.state(of: record, at: .now()).isReadable {
+            isFrozen = try await mayOpenFrozen(inode, record, seenAt: seenAt, caller)
+        }
+        var headers: ObjectHeaders?
+        if record.attributes == nil || record.etag.isEmpty {
+            // A file keeps its mode and owner when its content is replaced.
+            let description = try await describe(key)
+            record = description.record
+            headers = truncates ? nil : description.headers
+            await learned(key, version: nil, record)
+        }
+        let (base, attributes) = (record, record.attributes ?? FileAttributes())
+        let made: (file: StagedFile, isNew: Bool)
+        do throws(UploadError) {
+            made = try stagedFiles.use(key) { () throws(UploadError) in
+                try StagedFile(
+                    key, base: StagedFile.Base(key: key, etag: base.etag, end: truncates ? 0 : base.sizeBytes),
+                    sizeBytes: truncates ? 0 : base.sizeBytes, attributes: attributes, headers: headers,
+                    condition: .matches(etag: base.etag), isChanged: truncates, in: staging)
+            }
+        } catch {
+            throw failed("opening", key, error)
+        }
+        if made.isNew { show(made.file, on: number) }
+        return (made.file, isFrozen)
+    }
 
-    package func unlink(parent: UInt64, name: [UInt8]) async throws(FileError) { throw .readOnly }
-    package func removeDirectory(parent: UInt64, name: [UInt8]) async throws(FileError) { throw .readOnly }
+    func describe(_ key: ObjectKey) async throws(FileError) -> ObjectDescription {
+        do throws(StoreError) { return try await store.describe(key, version: nil) } catch {
+            report("HEAD", key, error)
+            throw FileError(error)
+        }
+    }
 
-    package func rename(
-        parent: UInt64, name: [UInt8], newParent: UInt64, newName: [UInt8], _ target: RenameTarget
-    ) async throws(FileError) { throw .readOnly }
+    /// From now on the inode, and all who have it open, show the file as it is being changed.
+    func show(_ file: StagedFile, on number: UInt64) {
+        inodes.update(number) { $0.staged = file }
+        stagedFiles.use(file, times: openFiles.stage(number, file))
+    }
 
-    package func setAttributes(
-        _ number: UInt64, _ change: AttributeChange, handle: UInt64?, caller: Caller
-    ) async throws(FileError) -> Node { throw .readOnly }
+    // MARK: Writing
 
     /// Takes the bytes if that waits for nobody; else answers false, and `write` must be asked.
     package func writeAtHand(
         _ handle: UInt64, offset: UInt64, _ bytes: UnsafeRawBufferPointer
-    ) -> Result<Bool, FileError> { .failure(.readOnly) }
+    ) -> Result<Bool, FileError> {
+        guard let file = openFiles[handle], file.writes, let staged = file.staged else { return .failure(.stale) }
+        if file.isFrozen.load(ordering: .acquiring) { return .success(false) }
+        return staged.writeAtHand(bytes, at: offset).mapError { failed("write", staged, $0) }
+    }
 
     package func write(
         _ handle: UInt64, offset: UInt64, _ bytes: [UInt8], caller: Caller
-    ) async throws(FileError) { throw .readOnly }
+    ) async throws(FileError) {
+        try await changing(handle, "write", caller) { staged throws(UploadError) in
+            try await staged.write(bytes, at: offset)
+        }
+    }
 
     /// As fallocate(2): `keepsSize` and `punchesHole` are its flags.
     package func allocate(
         _ handle: UInt64, range: Range<UInt64>, keepsSize: Bool, punchesHole: Bool, caller: Caller
-    ) async throws(FileError) { throw .readOnly }
+    ) async throws(FileError) {
+        try await changing(handle, "fallocate", caller) { staged throws(UploadError) in
+            if punchesHole {
+                try await staged.punch(range)
+            } else if !keepsSize, staged.sizeBytes < range.upperBound {
+                try await staged.truncate(to: range.upperBound)
+            }
+        }
+    }
+
+    /// Changes the open file, once the object that it is a change of is readable.
+    private func changing(
+        _ handle: UInt64, _ operation: String, _ caller: Caller,
+        _ change: (StagedFile) async throws(UploadError) -> Void
+    ) async throws(FileError) {
+        guard let file = openFiles[handle], file.writes, let staged = file.staged else { throw .stale }
+        for _ in 0..<3 {
+            if file.isFrozen.load(ordering: .acquiring) {
+                try await thaw(file, caller)
+                file.isFrozen.store(false, ordering: .releasing)
+                inodes.update(file.inode) { $0.isKnownFrozen = false }
+            }
+            do throws(UploadError) { return try await change(staged) } catch {
+                guard case .store(let cause) = error, cause.kind == .invalidObjectState else {
+                    throw failed(operation, staged, error)
+                }
+                markFrozen(file)
+            }
+        }
+        throw .timedOut
+    }
+
+    // MARK: Storing
 
     /// What `close` and `fsync` wait for: true when there is nothing to wait for.
-    package func isClean(_ handle: UInt64) -> Bool { true }
+    package func isClean(_ handle: UInt64) -> Bool {
+        guard let file = openFiles[handle], file.writes, let staged = file.staged else { return true }
+        return !staged.isDirty
+    }
 
     /// Brings what was written to where `close` and `fsync` promise it to be.
-    package func flush(_ handle: UInt64) async throws(FileError) {}
+    package func flush(_ handle: UInt64) async throws(FileError) {
+        guard let file = openFiles[handle], file.writes, let staged = file.staged else { return }
+        try await flush(staged)
+    }
+
+    func flush(_ staged: StagedFile) async throws(FileError) {
+        do throws(UploadError) {
+            if configuration.writeBack { try await staged.accept() } else { try await staged.flush() }
+        } catch {
+            throw failed("storing", staged, error)
+        }
+    }
+
+    func leave(_ file: StagedFile, of number: UInt64) {
+        stagedFiles.leave(file)
+        settle(file, of: number)
+    }
+
+    /// Ends the change once nobody is at it and all of it is stored. What is not, though nobody has the file open (its
+    /// `close` failed, or it was written through a mapping), is stored now or kept.
+    func settle(_ file: StagedFile, of number: UInt64) {
+        if finish(file, on: number) || !file.isDirty || stagedFiles.isUsed(file) { return }
+        Task {
+            do throws(FileError) { try await self.flush(file) } catch { await self.park(file) }
+            _ = self.finish(file, on: number)
+        }
+    }
+
+    /// False while there is still something to do for the file.
+    func finish(_ file: StagedFile, on number: UInt64) -> Bool {
+        guard stagedFiles.retire(file) else { return false }
+        guard let inode = inodes[number], inode.staged === file else {
+            file.close()
+            return true
+        }
+        inodes.update(number) { inode in
+            inode.staged = nil
+            // The kernel's pages were written through us: they are this version's.
+            if let etag = inode.record?.etag { inode.openedETag = etag }
+        }
+        if let record = inode.record { openFiles.unstage(number, file, record) { content(inode, record) } }
+        file.close()
+        return true
+    }
+
+    /// Keeps what could not be stored, and that nobody waits for any more, where it can be recovered.
+    private func park(_ file: StagedFile) async {
+        do throws(UploadError) {
+            let path = try await file.park()
+            log.error("what was written to \(file.key) is not in the store; it is kept in \(path): see thawfs cache recover")
+        } catch {
+            log.error("what was written to \(file.key) is not in the store, and could not be kept: \(error)")
+        }
+        stagedFiles.remove(file)
+        forget(file)
+    }
+
+    /// The name shows what the store has.
+    private func forget(_ file: StagedFile) {
+        for number in knownFiles(file.key, version: nil) {
+            inodes.update(number) { inode in
+                if inode.staged === file { inode.staged = nil }
+                inode.checkedAt = .epoch
+            }
+            kernelCache.value?.forgetAttributes(of: number)
+        }
+    }
+
+    /// A version of the file is in the store: everybody knows it before `close` returns.
+    func stored(_ file: StagedFile, _ key: ObjectKey, _ record: ObjectRecord) async {
+        await learned(key, version: nil, record)
+    }
+
+    /// What has been accepted and is not yet in the store, oldest first.
+    package func uploads() async -> [UploadSummary] { [] }
+
+    // MARK: Errors
+
+    func failed(_ operation: String, _ file: StagedFile, _ error: UploadError) -> FileError {
+        failed(operation, file.key, error)
+    }
+
+    /// Says in the log why.
+    func failed(_ operation: String, _ key: ObjectKey, _ error: UploadError) -> FileError {
+        switch error {
+        case .store(let cause):
+            report(operation, key, cause)
+            return FileError(cause)
+        case .conflict:
+            log.warning("\(operation) of \(key) failed: \(error)")
+            return .stale
+        case .noSpace:
+            log.warning("\(operation) of \(key) failed: \(error)")
+            return .noSpace
+        case .tooLarge: return .tooLarge
+        case .local, .notRemembered:
+            log.error("\(operation) of \(key) failed: \(error)")
+            return .io
+        }
+    }
 }

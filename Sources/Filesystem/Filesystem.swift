@@ -5,6 +5,8 @@ package import ObjectStore
 package import Restore
 internal import Synchronization
 package import ThawCore
+package import Upload
+package import Wire
 
 /// A bucket as a tree of names: every operation, without a kernel.
 ///
@@ -20,6 +22,12 @@ package final class Filesystem: Sendable {
         /// How long metadata is trusted without asking; nil for ever.
         package var metadataTTL: Duration? = .seconds(60)
         package var frozen = FrozenPolicy()
+        /// `Mount` refuses every change.
+        package var isReadOnly = false
+        /// `close` returns once what was written is journalled; it is stored after that.
+        package var writeBack = false
+        /// For content that is stored through the mount; nil for the bucket's own.
+        package var storageClass: StorageClass?
         /// The socket of the mount's daemon, the value of `user.thaw.control`.
         package var controlPath: String?
 
@@ -34,6 +42,9 @@ package final class Filesystem: Sendable {
     let contents: ContentCache
     let inodes: InodeTable
     let openFiles = OpenFiles()
+    let stagedFiles = StagedFiles()
+    let staging: StagedFile.Context
+    let trees = Trees()
     let openDirectories = OpenDirectories()
     let pollers = Pollers()
     let log: Logger
@@ -51,7 +62,7 @@ package final class Filesystem: Sendable {
 
     package init(
         configuration: Configuration, store: any ObjectStore, context: ArchiveContext, contents: ContentCache,
-        writer: MetadataWriter, reader: MetadataReader, log: Logger
+        area: StagingArea, writer: MetadataWriter, reader: MetadataReader, log: Logger
     ) {
         self.configuration = configuration
         self.store = store
@@ -68,6 +79,9 @@ package final class Filesystem: Sendable {
         settings.days = configuration.frozen.days
         settings.budget = configuration.frozen.budget
         settings.ahead = configuration.frozen.ahead
+        staging = StagedFile.Context(
+            store: store, area: area, contents: contents, writer: writer, storageClass: configuration.storageClass,
+            log: log, stored: { file, key, record in await reference.value?.stored(file, key, record) })
         restores = RestoreEngine(
             store: store, context: context, writer: writer, reader: reader, settings: settings, log: log,
             learned: { news in await reference.value?.learned(news) },

@@ -6,7 +6,7 @@ struct Found {
     var isShadowed: Bool
 
     /// The segment without the slash that ends a directory's.
-    var bare: ArraySlice<UInt8> { row.kind == .directory ? row.segment.dropLast() : row.segment[...] }
+    var bare: ArraySlice<UInt8> { row.isDirectory ? row.segment.dropLast() : row.segment[...] }
     var isPlainlyNamed: Bool { !isShadowed && Names.isPlain(bare) }
     var name: [UInt8] { Names.name(of: bare, isShadowed: isShadowed) }
 }

@@ -1,6 +1,8 @@
 internal import ObjectStore
 internal import Synchronization
 package import ThawCore
+internal import Upload
+internal import Wire
 
 /// What an operation needs to know of an inode, as a value that outlives the table's lock.
 package struct Node: Sendable {
@@ -23,8 +25,8 @@ package struct Node: Sendable {
 /// An inode that the kernel knows.
 struct Inode: Sendable {
     /// The directory that it is a name of; nil for the mount's root.
-    let home: Directory?
-    let segment: [UInt8]
+    var home: Directory?
+    var segment: [UInt8]
     /// Its name is the segment itself; see `Names` for the others.
     var isPlainlyNamed: Bool
     /// What a directory's children share; nil for a file.
@@ -38,6 +40,16 @@ struct Inode: Sendable {
     var openedETag = ""
     /// A GET or a restore said it is frozen, whatever the record says (a listing may not tell), until the next record.
     var isKnownFrozen = false
+    /// Its name has been taken away; who has it open still reads it.
+    var isRemoved = false
+    /// Where the object of a removed file lies for those who have it open.
+    var hiddenKey: ObjectKey?
+    /// The file as it is being changed through this mount.
+    var staged: StagedFile?
+    /// A directory's, as far as they are known.
+    var attributes: FileAttributes?
+    /// When a name of the directory was last made or taken away here.
+    var namesChangedAt: Timestamp?
     /// What became of the restore that was asked for through this mount; for those who poll.
     var restore: Restore = .none
 
@@ -51,6 +63,10 @@ struct Inode: Sendable {
 /// The inodes that the kernel knows, by number. One lock, a leaf; every operation under it is short and calls nobody.
 final class InodeTable: Sendable {
     private let inodes: Mutex<[UInt64: Inode]>
+    /// Inodes that are not where their number says: by what a name's number would be, for those that were renamed and
+    /// those that came while an inode without a name had their number.
+    private let moved = Mutex<[UInt64: UInt64]>([:])
+    private let hasMoved = Atomic(false)
 
     init(root: Directory, at now: Timestamp) {
         let inode = Inode(
@@ -63,6 +79,17 @@ final class InodeTable: Sendable {
     }
 
     subscript(number: UInt64) -> Inode? { inodes.withLock { $0[number] } }
+
+    /// The number that an inode of this name has, if there is one.
+    func number(_ hash: UInt64) -> UInt64 {
+        hasMoved.load(ordering: .relaxed) ? moved.withLock { $0[hash] ?? hash } : hash
+    }
+
+    /// An inode of that name has this number from now on.
+    func setNumber(_ number: UInt64, for hash: UInt64) {
+        moved.withLock { $0[hash] = number == hash ? nil : number }
+        hasMoved.store(true, ordering: .relaxed)
+    }
 
     var count: Int { inodes.withLock { $0.count } }
 
@@ -77,9 +104,14 @@ final class InodeTable: Sendable {
 
     /// The kernel takes lookups back; an inode without any is dropped. The root stays.
     func forget(_ number: UInt64, count: UInt64) {
-        inodes.withLock { inodes in
-            guard number != 1, let lookups = inodes[number]?.lookups else { return }
+        let isGone = inodes.withLock { inodes in
+            guard number != 1, let lookups = inodes[number]?.lookups else { return false }
             if lookups <= count { inodes[number] = nil } else { inodes[number]?.lookups = lookups - count }
+            return lookups <= count
+        }
+        guard isGone, hasMoved.load(ordering: .relaxed) else { return }
+        moved.withLock { moved in
+            for (hash, target) in moved where target == number { moved[hash] = nil }
         }
     }
 }

@@ -1,24 +1,72 @@
 internal import Content
 internal import ObjectStore
 internal import Synchronization
+internal import ThawCore
+internal import Upload
 
-/// A file that somebody has open: the version of the object that was there at the open, and no other.
+/// A file that somebody has open: one version of an object, or the file as it is being changed through this mount.
 final class FileHandle: Sendable {
+    enum Source: Sendable {
+        /// The version that was there at the open, and no other.
+        case object(FileContent)
+        case staged(StagedFile)
+    }
+
+    private struct State {
+        var source: Source
+        var record: ObjectRecord
+    }
+
     let inode: UInt64
-    let record: ObjectRecord
-    let content: FileContent
+    let writes: Bool
     let pattern: Mutex<ReadPattern>
-    /// Frozen, as far as is known: reads go through the restore first.
+    private let state: Mutex<State>
+    /// Frozen, as far as is known: what needs the object's bytes goes through the restore first.
     let isFrozen: Atomic<Bool>
     /// Its restored copy is renewed for as long as this is open.
     let isHeld = Atomic(false)
 
-    init(inode: UInt64, record: ObjectRecord, content: FileContent, isFrozen: Bool, aheadBytesMax: Int) {
+    init(
+        inode: UInt64, record: ObjectRecord, source: Source, writes: Bool, isFrozen: Bool, aheadBytesMax: Int
+    ) {
         self.inode = inode
-        self.record = record
-        self.content = content
+        self.writes = writes
         self.isFrozen = Atomic(isFrozen)
+        state = Mutex(State(source: source, record: record))
         pattern = Mutex(ReadPattern(aheadBytesMax: aheadBytesMax))
+    }
+
+    var source: Source { state.withLock { $0.source } }
+    /// The object as it was when the file was opened, or when it was stored last.
+    var record: ObjectRecord { state.withLock { $0.record } }
+
+    func change(to source: Source, record: ObjectRecord? = nil) {
+        state.withLock { state in
+            state.source = source
+            if let record { state.record = record }
+        }
+    }
+
+    var staged: StagedFile? {
+        if case .staged(let file) = source { file } else { nil }
+    }
+
+    var key: ObjectKey {
+        switch source {
+        case .object(let content): content.key
+        case .staged(let file): file.key
+        }
+    }
+
+    var version: String? {
+        if case .object(let content) = source { content.version } else { nil }
+    }
+
+    var sizeBytes: UInt64 {
+        switch source {
+        case .object(let content): content.sizeBytes
+        case .staged(let file): file.sizeBytes
+        }
     }
 }
 
@@ -33,6 +81,35 @@ final class OpenFiles: Sendable {
         var next: UInt64 = 1
         var handles: [UInt64: FileHandle] = [:]
         var contents: [UInt64: [Shared]] = [:]
+
+        mutating func add(_ file: FileHandle) -> UInt64 {
+            defer { next += 1 }
+            handles[next] = file
+            return next
+        }
+
+        mutating func share(_ inode: UInt64, _ etag: String, _ make: () -> FileContent) -> FileContent {
+            var shared = contents[inode] ?? []
+            defer { contents[inode] = shared }
+            if let index = shared.firstIndex(where: { $0.content.etag == etag }) {
+                shared[index].opens += 1
+                return shared[index].content
+            }
+            shared.append(Shared(content: make(), opens: 1))
+            return shared[shared.count - 1].content
+        }
+
+        /// Answers the content if nobody else has it.
+        mutating func leave(_ inode: UInt64, _ content: FileContent) -> FileContent? {
+            guard var shared = contents[inode], let index = shared.firstIndex(where: { $0.content === content }) else {
+                return nil
+            }
+            shared[index].opens -= 1
+            let isLast = shared[index].opens == 0
+            if isLast { shared.remove(at: index) }
+            contents[inode] = shared.isEmpty ? nil : shared
+            return isLast ? content : nil
+        }
     }
 
     private let state = Mutex<State>(State())
@@ -43,38 +120,85 @@ final class OpenFiles: Sendable {
         _ inode: UInt64, _ record: ObjectRecord, isFrozen: Bool, aheadBytesMax: Int, _ make: () -> FileContent
     ) -> (handle: UInt64, isBesideOther: Bool) {
         state.withLock { state in
-            var shared = state.contents[inode] ?? []
-            let content: FileContent
-            if let index = shared.firstIndex(where: { $0.content.etag == record.etag }) {
-                shared[index].opens += 1
-                content = shared[index].content
-            } else {
-                content = make()
-                shared.append(Shared(content: content, opens: 1))
-            }
-            state.contents[inode] = shared
-            defer { state.next += 1 }
-            state.handles[state.next] = FileHandle(
-                inode: inode, record: record, content: content, isFrozen: isFrozen, aheadBytesMax: aheadBytesMax)
-            return (state.next, shared.count > 1)
+            let content = state.share(inode, record.etag, make)
+            let handle = state.add(
+                FileHandle(
+                    inode: inode, record: record, source: .object(content), writes: false, isFrozen: isFrozen,
+                    aheadBytesMax: aheadBytesMax))
+            return (handle, (state.contents[inode]?.count ?? 0) > 1)
+        }
+    }
+
+    func open(
+        _ inode: UInt64, _ record: ObjectRecord, _ file: StagedFile, writes: Bool, isFrozen: Bool, aheadBytesMax: Int
+    ) -> UInt64 {
+        state.withLock { state in
+            state.add(
+                FileHandle(
+                    inode: inode, record: record, source: .staged(file), writes: writes, isFrozen: isFrozen,
+                    aheadBytesMax: aheadBytesMax))
         }
     }
 
     subscript(handle: UInt64) -> FileHandle? { state.withLock { $0.handles[handle] } }
 
+    func isOpen(_ inode: UInt64) -> Bool { state.withLock { $0.handles.values.contains { $0.inode == inode } } }
+
+    func isOpenForWriting(_ inode: UInt64) -> Bool {
+        state.withLock { $0.handles.values.contains { $0.inode == inode && $0.writes } }
+    }
+
+    /// From now on all who have the file open see it as it is being changed. Answers how many they are.
+    func stage(_ inode: UInt64, _ file: StagedFile) -> Int {
+        let (count, closed) = state.withLock { state in
+            var count = 0
+            var closed: [FileContent] = []
+            for handle in state.handles.values where handle.inode == inode {
+                guard case .object(let content) = handle.source else { continue }
+                handle.change(to: .staged(file))
+                count += 1
+                if let last = state.leave(inode, content) { closed.append(last) }
+            }
+            return (count, closed)
+        }
+        for content in closed { content.close() }
+        return count
+    }
+
+    /// The file is stored, and nobody changes it: whoever still has it open reads the object.
+    func unstage(_ inode: UInt64, _ file: StagedFile, _ record: ObjectRecord, _ make: () -> FileContent) {
+        state.withLock { state in
+            for handle in state.handles.values where handle.inode == inode && handle.staged === file {
+                handle.change(to: .object(state.share(inode, record.etag, make)), record: record)
+            }
+        }
+    }
+
+    /// What was open of the object lies under another key now.
+    func move(_ inode: UInt64, to record: ObjectRecord, _ make: () -> FileContent) {
+        let closed = state.withLock { state in
+            var closed: [FileContent] = []
+            var moved: FileContent?
+            for handle in state.handles.values where handle.inode == inode {
+                guard case .object(let content) = handle.source, content.version == nil else { continue }
+                if let last = state.leave(inode, content) { closed.append(last) }
+                let target = moved ?? make()
+                moved = target
+                handle.change(to: .object(state.share(inode, target.etag) { target }), record: record)
+            }
+            return closed
+        }
+        for content in closed { content.close() }
+    }
+
     /// Answers what was open.
     func close(_ handle: UInt64) -> FileHandle? {
-        let (file, isLast): (FileHandle?, Bool) = state.withLock { state in
-            guard let file = state.handles.removeValue(forKey: handle), var shared = state.contents[file.inode],
-                let index = shared.firstIndex(where: { $0.content === file.content })
-            else { return (nil, false) }
-            shared[index].opens -= 1
-            let isLast = shared[index].opens == 0
-            if isLast { shared.remove(at: index) }
-            state.contents[file.inode] = shared.isEmpty ? nil : shared
-            return (file, isLast)
+        let (file, last): (FileHandle?, FileContent?) = state.withLock { state in
+            guard let file = state.handles.removeValue(forKey: handle) else { return (nil, nil) }
+            guard case .object(let content) = file.source else { return (file, nil) }
+            return (file, state.leave(file.inode, content))
         }
-        if isLast { file?.content.close() }
+        last?.close()
         return file
     }
 }

@@ -65,9 +65,11 @@ extension Filesystem {
         }
         let isComplete = isFresh(state.listedAt) && state.listedAt == state.startedAt
         let listing = isComplete ? nil : try await listing(of: directory)
-        return RowSource(prefix: directory.prefix, reader: reader, listing: listing, state: listing?.state ?? state) {
-            [self] in failure("listing", directory.prefix, $0)
-        }
+        let rows = RowSource(
+            prefix: directory.prefix, reader: reader, listing: listing, state: listing?.state ?? state
+        ) { [self] in failure("listing", directory.prefix, $0) }
+        let staged = stagedFiles.rows(in: directory.prefix)
+        return staged.isEmpty ? rows : OverlaidRows(rows, staged: staged)
     }
 
     /// The listing under way if it is fresh, or a new one.

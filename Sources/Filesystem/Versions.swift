@@ -62,7 +62,8 @@ extension Filesystem {
                     rows.append(MetadataRow(segment: segment, kind: .object(record), checkedAt: now))
                 }
                 if page.prefixes.contains(below) {
-                    rows.append(MetadataRow(segment: segment + [UInt8(ascii: "/")], kind: .directory, checkedAt: now))
+                    let name = segment + [UInt8(ascii: "/")]
+                    rows.append(MetadataRow(segment: name, kind: .directory(nil), checkedAt: now))
                 }
                 let end = [page.versions.last?.key, page.prefixes.last].compactMap { $0 }.max()
                 isSettled = page.next == nil || end.map { $0 >= below } ?? false
@@ -75,7 +76,8 @@ extension Filesystem {
                 var first: ListedVersion?
                 while first == nil, let page = try await pages.next() { first = page.versions.first }
                 if first != nil {
-                    rows.append(MetadataRow(segment: segment + [UInt8(ascii: "/")], kind: .directory, checkedAt: now))
+                    let name = segment + [UInt8(ascii: "/")]
+                    rows.append(MetadataRow(segment: name, kind: .directory(nil), checkedAt: now))
                 }
             }
         } catch {
@@ -172,11 +174,11 @@ struct VersionRows: EntrySource {
         var prefixes = page.prefixes[...]
         for version in page.versions where version.key != last {
             guard let record = directory.shown(version) else { continue }
-            while let next = prefixes.first, next < version.key { add(prefixes.removeFirst(), .directory) }
+            while let next = prefixes.first, next < version.key { add(prefixes.removeFirst(), .directory(nil)) }
             add(version.key, .object(record))
             last = version.key
         }
-        for rest in prefixes { add(rest, .directory) }
+        for rest in prefixes { add(rest, .directory(nil)) }
         return rows
     }
 }

@@ -1,6 +1,7 @@
 package import Database
 package import ObjectStore
 package import ThawCore
+package import Wire
 
 /// One name below a directory as the store holds it.
 package struct MetadataRow: Sendable {
@@ -8,7 +9,8 @@ package struct MetadataRow: Sendable {
         /// The store was asked, and there is no such key.
         case absent
         case object(ObjectRecord)
-        case directory
+        /// What its marker told of it; nil: unknown, as listings do not tell.
+        case directory(FileAttributes?)
     }
 
     /// The key after the directory's prefix; `name/` for a directory.
@@ -22,6 +24,8 @@ package struct MetadataRow: Sendable {
         self.kind = kind
         self.checkedAt = checkedAt
     }
+
+    package var isDirectory: Bool { if case .directory = kind { true } else { false } }
 }
 
 /// How far a directory's contents are known.

@@ -94,10 +94,8 @@ package actor MetadataWriter {
     package func beginListing(_ prefix: ObjectKey, at now: Timestamp) throws(MetadataError) -> Int64 {
         try guarded { connection, statements throws(DatabaseError) in
             try connection.transaction { () throws(DatabaseError) in
-                _ = try Self.directoryID(prefix, statements)
-                try statements.beginListing.bind(prefix.bytes, at: 1)
-                try statements.beginListing.bind(now.nanoseconds, at: 2)
-                return try Self.singleRow(statements.beginListing) { $0.int64(0) } ?? 0
+                _ = try Self.directory(prefix, statements)
+                return try Self.beginListing(prefix, at: now, statements)
             }
         }
     }
@@ -106,12 +104,19 @@ package actor MetadataWriter {
     package func record(_ rows: [MetadataRow], below prefix: ObjectKey, listing: Int64) throws(MetadataError) {
         try guarded { connection, statements throws(DatabaseError) in
             try connection.transaction { () throws(DatabaseError) in
-                let directory = try Self.directoryID(prefix, statements)
-                for row in rows {
-                    try statements.upsert.bindEntry(directory: directory, listing: listing, row)
-                    try statements.upsert.run()
-                }
+                try Self.record(rows, below: prefix, listing: listing, statements)
             }
+        }
+    }
+
+    static func record(
+        _ rows: [MetadataRow], below prefix: ObjectKey, listing: Int64, _ statements: WriteStatements
+    ) throws(DatabaseError) {
+        let (directory, emptiedAt) = try directory(prefix, statements)
+        // What was asked before the directory was emptied is answered late, unless the clock was set back.
+        for row in rows where row.checkedAt >= emptiedAt || emptiedAt.isAhead(of: row.checkedAt) {
+            try statements.upsert.bindEntry(directory: directory, listing: listing, row)
+            try statements.upsert.run()
         }
     }
 
@@ -121,7 +126,7 @@ package actor MetadataWriter {
             try connection.transaction { () throws(DatabaseError) in
                 try statements.finishListing.bind(prefix.bytes, at: 1)
                 try statements.finishListing.bind(listing, at: 2)
-                let finished = try Self.singleRow(statements.finishListing) { ($0.int64(0), $0.int64(1)) }
+                let finished = try statements.finishListing.first { ($0.int64(0), $0.int64(1)) }
                 guard let (directory, startedAt) = finished else { return }
                 try statements.dropUnlisted.bind(directory, at: 1)
                 try statements.dropUnlisted.bind(listing, at: 2)
@@ -152,18 +157,37 @@ package actor MetadataWriter {
         }
     }
 
-    private static func directoryID(_ prefix: ObjectKey, _ statements: WriteStatements) throws(DatabaseError) -> Int64 {
+    /// The directory's id, made if there is none, and when it was emptied.
+    static func directory(
+        _ prefix: ObjectKey, _ statements: WriteStatements
+    ) throws(DatabaseError) -> (id: Int64, emptiedAt: Timestamp) {
         try statements.ensureDirectory.bind(prefix.bytes, at: 1)
         try statements.ensureDirectory.run()
-        try statements.directoryID.bind(prefix.bytes, at: 1)
-        return try singleRow(statements.directoryID) { $0.int64(0) } ?? 0
+        try statements.directory.bind(prefix.bytes, at: 1)
+        return try statements.directory.first { ($0.int64(0), Timestamp(nanoseconds: $0.int64(1))) } ?? (0, .epoch)
     }
 
-    private static func singleRow<Value>(
-        _ statement: Statement, _ read: (Statement) -> Value
-    ) throws(DatabaseError) -> Value? {
-        defer { statement.reset() }
-        return try statement.step() ? read(statement) : nil
+    static func beginListing(
+        _ prefix: ObjectKey, at now: Timestamp, _ statements: WriteStatements
+    ) throws(DatabaseError) -> Int64 {
+        try statements.beginListing.bind(prefix.bytes, at: 1)
+        try statements.beginListing.bind(now.nanoseconds, at: 2)
+        return try statements.beginListing.first { $0.int64(0) } ?? 0
+    }
+
+    /// One transaction; with `.full`, it survives a power loss.
+    func committing<Result>(
+        _ synchronous: Connection.Synchronous,
+        _ body: (Connection, WriteStatements) throws(DatabaseError) -> Result
+    ) throws(MetadataError) -> Result {
+        try guarded { connection, statements throws(DatabaseError) in
+            guard synchronous == .full else {
+                return try connection.transaction { () throws(DatabaseError) in try body(connection, statements) }
+            }
+            try connection.setSynchronous(.full)
+            defer { try? connection.setSynchronous(.normal) }
+            return try connection.transaction { () throws(DatabaseError) in try body(connection, statements) }
+        }
     }
 
     /// Moves the write-ahead log into the file: the last thing before the mount ends. What cannot be moved stays in

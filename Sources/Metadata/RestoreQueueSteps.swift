@@ -183,8 +183,8 @@ extension MetadataWriter {
     func restoring<Result>(
         _ body: (Connection, RestoreStatements) throws(DatabaseError) -> Result
     ) throws(MetadataError) -> Result {
-        try guarded { connection, statements throws(DatabaseError) in
-            try connection.transaction { () throws(DatabaseError) in try body(connection, statements.restores) }
+        try committing(.normal) { connection, statements throws(DatabaseError) in
+            try body(connection, statements.restores)
         }
     }
 
@@ -192,18 +192,8 @@ extension MetadataWriter {
     func durably<Result>(
         _ body: (Connection, RestoreStatements) throws(DatabaseError) -> Result
     ) throws(MetadataError) -> Result {
-        try guarded { connection, statements throws(DatabaseError) in
-            try connection.setSynchronous(.full)
-            do throws(DatabaseError) {
-                let result = try connection.transaction { () throws(DatabaseError) in
-                    try body(connection, statements.restores)
-                }
-                try connection.setSynchronous(.normal)
-                return result
-            } catch {
-                try? connection.setSynchronous(.normal)
-                throw error
-            }
+        try committing(.full) { connection, statements throws(DatabaseError) in
+            try body(connection, statements.restores)
         }
     }
 }

@@ -3,7 +3,7 @@ internal import Database
 /// The metadata store's tables. It is a cache of the bucket, rebuildable by asking again, with one exception: what
 /// concerns restores is a promise, and its commits reach the disk before anybody acts on them.
 enum Schema {
-    static let version: Int32 = 2
+    static let version: Int32 = 3
 
     /// directory: a key prefix that somebody looked into.
     ///   prefix      ends in `/`, or empty for the bucket's root
@@ -11,6 +11,7 @@ enum Schema {
     ///   started_at  when that listing began, ns since the epoch
     ///   listed_at   `started_at` of the newest listing that came to its end, 0 = never: from then on, and for the
     ///               TTL, a segment without a row is known not to exist
+    ///   emptied_at  when we emptied it or moved it away, 0 = never: what was asked for before says nothing of it
     ///
     /// entry: one name below a directory, present or known to be absent.
     ///   segment     the key after the prefix: `name` for an object, `name/` for a directory, so that both can
@@ -20,13 +21,17 @@ enum Schema {
     ///   kind        0 absent, 1 object, 2 directory
     ///   restore     0 no restore header, 1 ongoing, 2 restored; expiry (ns) with 2, 0 = none was given
     ///   archive     S3 Intelligent-Tiering's archive status; '' = a HEAD said there is none, NULL = unknown
+    ///   mode, uid, gid, mtime, extended   the file's attributes as its headers have them, NULL = not stored; extended
+    ///               is JSON of names and values in Base64
+    ///   attributes_known   0 = nobody has looked at the headers, and those columns are NULL
     static let cache = """
         CREATE TABLE directory(
             id INTEGER PRIMARY KEY,
             prefix BLOB NOT NULL UNIQUE,
             listing INTEGER NOT NULL DEFAULT 0,
             started_at INTEGER NOT NULL DEFAULT 0,
-            listed_at INTEGER NOT NULL DEFAULT 0
+            listed_at INTEGER NOT NULL DEFAULT 0,
+            emptied_at INTEGER NOT NULL DEFAULT 0
         );
         CREATE TABLE entry(
             directory INTEGER NOT NULL,
@@ -42,6 +47,12 @@ enum Schema {
             expiry INTEGER NOT NULL DEFAULT 0,
             archive TEXT,
             version TEXT,
+            mode INTEGER,
+            uid INTEGER,
+            gid INTEGER,
+            mtime INTEGER,
+            extended BLOB,
+            attributes_known INTEGER NOT NULL DEFAULT 0,
             PRIMARY KEY(directory, segment)
         ) WITHOUT ROWID;
         """
@@ -183,13 +194,28 @@ enum Schema {
         DROP TABLE restore_1;
         """
 
+    /// Version 2 knew nothing of writing.
+    private static let fromVersion2 = """
+        ALTER TABLE directory ADD COLUMN emptied_at INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE entry ADD COLUMN mode INTEGER;
+        ALTER TABLE entry ADD COLUMN uid INTEGER;
+        ALTER TABLE entry ADD COLUMN gid INTEGER;
+        ALTER TABLE entry ADD COLUMN mtime INTEGER;
+        ALTER TABLE entry ADD COLUMN extended BLOB;
+        ALTER TABLE entry ADD COLUMN attributes_known INTEGER NOT NULL DEFAULT 0;
+        """
+
     /// Makes the tables in a new file, or brings an older one up to date. Answers the version that the file has now;
     /// one above `version` is a newer thawfs's, and was left alone.
     static func prepare(_ connection: Connection) throws(DatabaseError) -> Int32 {
         let found = try connection.userVersion
         guard found < version else { return found }
         try connection.transaction { () throws(DatabaseError) in
-            try connection.execute(found == 0 ? cache + restores : fromVersion1)
+            switch found {
+            case 0: try connection.execute(cache + restores)
+            case 1: try connection.execute(fromVersion1 + fromVersion2)
+            default: try connection.execute(fromVersion2)
+            }
             try connection.setUserVersion(version)
         }
         return version

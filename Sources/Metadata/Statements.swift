@@ -4,7 +4,10 @@ internal import ThawCore
 internal import Wire
 
 /// Column order of every query that reads entries.
-let entryColumns = "segment, checked_at, kind, size, modified, etag, class, restore, expiry, archive, version"
+let entryColumns = """
+    segment, checked_at, kind, size, modified, etag, class, restore, expiry, archive, version, attributes_known, \
+    \(attributeColumns)
+    """
 
 extension Statement {
     /// Reads the current row of a query over `entryColumns`.
@@ -12,7 +15,7 @@ extension Statement {
         let kind: MetadataRow.Kind =
             switch int64(2) {
             case 1: .object(objectRecord())
-            case 2: .directory
+            case 2: .directory(knownAttributes())
             default: .absent
             }
         return MetadataRow(segment: blob(0), kind: kind, checkedAt: Timestamp(nanoseconds: int64(1)))
@@ -28,25 +31,42 @@ extension Statement {
         return ObjectRecord(
             sizeBytes: uint64(3), modified: Timestamp(nanoseconds: int64(4)), etag: text(5),
             storageClass: StorageClass(text(6)), restore: restore, archiveStatus: isNull(9) ? nil : text(9),
-            versionID: isNull(10) ? nil : text(10))
+            versionID: isNull(10) ? nil : text(10), attributes: knownAttributes())
     }
 
-    /// Binds an entry to `?1…?13` of the upsert.
+    private func knownAttributes() -> FileAttributes? { int64(11) == 0 ? nil : fileAttributes(12) }
+
+    /// Binds an entry to `?1…?19` of the upsert.
     func bindEntry(directory: Int64, listing: Int64, _ row: MetadataRow) throws(DatabaseError) {
         try bind(directory, at: 1)
         try bind(row.segment, at: 2)
         try bind(listing, at: 3)
         try bind(row.checkedAt.nanoseconds, at: 4)
-        guard case .object(let record) = row.kind else {
-            try bind(Int64(row.kind == .directory ? 2 : 0), at: 5)
-            for column in 6...9 { try bindNull(at: column) }
-            try bind(Int64(0), at: 10)
-            try bind(Int64(0), at: 11)
-            try bindNull(at: 12)
-            try bindNull(at: 13)
-            return
+        let attributes: FileAttributes?
+        switch row.kind {
+        case .absent:
+            attributes = nil
+            try bindNoObject(kind: 0)
+        case .directory(let known):
+            attributes = known
+            try bindNoObject(kind: 2)
+        case .object(let record):
+            attributes = record.attributes
+            try bindObject(record)
         }
-        try bind(Int64(1), at: 5)
+        try bind(attributes == nil ? 0 : 1, at: 14)
+        try bind(attributes, at: 15)
+    }
+
+    private func bindNoObject(kind: Int) throws(DatabaseError) {
+        try bind(kind, at: 5)
+        for column in 6...9 { try bindNull(at: column) }
+        for column in 10...11 { try bind(0, at: column) }
+        for column in 12...13 { try bindNull(at: column) }
+    }
+
+    private func bindObject(_ record: ObjectRecord) throws(DatabaseError) {
+        try bind(1, at: 5)
         try bind(Int64(clamping: record.sizeBytes), at: 6)
         try bind(record.modified.nanoseconds, at: 7)
         try bind(record.etag, at: 8)
@@ -70,7 +90,7 @@ extension Statement {
 /// The statements of the writing connection, compiled once.
 struct WriteStatements {
     let ensureDirectory: Statement
-    let directoryID: Statement
+    let directory: Statement
     let upsert: Statement
     let beginListing: Statement
     let finishListing: Statement
@@ -82,14 +102,25 @@ struct WriteStatements {
 
     init(_ connection: Connection) throws(DatabaseError) {
         ensureDirectory = try connection.prepare("INSERT INTO directory(prefix) VALUES(?1) ON CONFLICT DO NOTHING")
-        directoryID = try connection.prepare("SELECT id FROM directory WHERE prefix = ?1")
+        directory = try connection.prepare("SELECT id, emptied_at FROM directory WHERE prefix = ?1")
         // A page of a listing is older than what a HEAD learned while it was on its way, unless the clock was set back.
-        // And it does not tell Intelligent-Tiering's archive status: what a HEAD told stays while the object does.
+        // And it does not tell Intelligent-Tiering's archive status: what a HEAD told stays while the object does. Nor
+        // does it tell attributes: they stay while the ETag does and the date, which changes with them. It may be off
+        // by two seconds, because that of our own writes is the date of the store's reply.
+        let keepsAttributes = """
+            excluded.attributes_known = 0 AND excluded.kind = kind AND (kind = 2 OR kind = 1
+                AND excluded.etag IS etag AND excluded.modified <= modified + 2000000000)
+            """
+        let attributes = "attributes_known, \(attributeColumns)".split(separator: ", ").map {
+            "\($0) = CASE WHEN \(keepsAttributes) THEN \($0) ELSE excluded.\($0) END"
+        }
         upsert = try connection.prepare(
             """
             INSERT INTO entry(directory, segment, listing, checked_at, kind, size, modified, etag, class, restore,
-                expiry, archive, version) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                expiry, archive, version, attributes_known, \(attributeColumns))
+            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
             ON CONFLICT(directory, segment) DO UPDATE SET
+                \(attributes.joined(separator: ", ")),
                 archive = CASE WHEN excluded.archive IS NULL AND excluded.etag IS etag THEN archive
                     ELSE excluded.archive END,
                 listing = max(listing, excluded.listing), checked_at = excluded.checked_at, kind = excluded.kind,

@@ -219,8 +219,12 @@ package struct StoreError: Error, Sendable, Equatable {
         case corrupted
         /// A multipart upload that is not there (any more).
         case noSuchUpload
+        /// The bytes to be sent cannot be read on this machine; `message` says why.
+        case unreadable
         /// Retention, a legal hold or object lock forbids it.
         case protected
+        /// A bucket that is to be deleted has objects.
+        case notEmpty
         /// The task was cancelled, or the mount is stopping.
         case cancelled
     }

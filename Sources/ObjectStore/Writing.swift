@@ -18,10 +18,13 @@ package struct ObjectHeaders: Sendable, Equatable {
 package struct ObjectDescription: Sendable {
     package var record: ObjectRecord
     package var headers: ObjectHeaders
+    /// Of the whole content, in the dialect's own function (`CRC64.Function`); nil where the store tells none.
+    package var checksum: UInt64?
 
-    package init(record: ObjectRecord, headers: ObjectHeaders) {
+    package init(record: ObjectRecord, headers: ObjectHeaders, checksum: UInt64? = nil) {
         self.record = record
         self.headers = headers
+        self.checksum = checksum
     }
 }
 
@@ -56,11 +59,15 @@ package struct CopySource: Sendable, Equatable {
     package var version: String?
     /// The copy fails with `preconditionFailed` if the object is another by now.
     package var etag: String?
+    /// What is known of it. With it the copy keeps the class, which otherwise is the bucket's own, and what it answers
+    /// of the copy costs no HEAD.
+    package var record: ObjectRecord?
 
-    package init(key: ObjectKey, version: String? = nil, etag: String? = nil) {
+    package init(key: ObjectKey, version: String? = nil, etag: String? = nil, record: ObjectRecord? = nil) {
         self.key = key
         self.version = version
         self.etag = etag
+        self.record = record
     }
 }
 
@@ -81,7 +88,7 @@ package struct UploadedPart: Sendable, Equatable {
     package var number: Int
     package var sizeBytes: UInt64
     package var etag: String
-    /// Of the part's bytes, in the dialect's own function (`Checksum`); nil for a part that was copied, where the store
+    /// Of the part's bytes, in the dialect's own function (`CRC64.Function`); nil for a part that was copied, where the store
     /// tells none.
     package var checksum: UInt64?
 

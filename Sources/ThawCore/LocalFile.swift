@@ -1,3 +1,4 @@
+internal import CThaw
 internal import Glibc
 
 /// An open file of this machine, closed when the last who holds it lets go.
@@ -39,6 +40,15 @@ package final class LocalFile: Sendable {
     }
 }
 
+extension LocalFile {
+    /// Gives the disk these bytes back; they read as zeros from then on. The file stays as long as it is.
+    package func punch(_ range: Range<UInt64>) throws(ErrnoError) {
+        guard
+            thaw_punch_hole(descriptor, off_t(range.lowerBound), off_t(range.upperBound - range.lowerBound)) == 0
+        else { throw ErrnoError(code: errno) }
+    }
+}
+
 /// What a system call left in `errno`.
 package struct ErrnoError: Error, Equatable, Sendable {
     package let code: Int32
@@ -62,4 +72,9 @@ package enum Payload: Sendable {
         case .file(_, let range): UInt64(range.count)
         }
     }
+}
+
+extension ErrnoError {
+    /// The disk, or what this user may have of it, is full.
+    package var isNoSpace: Bool { code == ENOSPC || code == EDQUOT }
 }

@@ -1,7 +1,7 @@
 package import ThawCore
 
 /// What a file has besides its bytes, and a store keeps in an object's user metadata, under the names that s3fs, ossfs
-/// and rclone share (`x-amz-meta-mode`, `x-oss-meta-mtime`, …).
+/// and rclone share (`x-amz-meta-mode`, `x-oss-meta-mtime`, …): FileAttributes+Metadata.swift.
 package struct FileAttributes: Sendable, Equatable {
     /// `st_mode`: the type's bits and the permissions. Nil where nothing is stored.
     package var mode: UInt32?
@@ -23,5 +23,8 @@ package struct FileAttributes: Sendable, Equatable {
     }
 
     /// The object's content is the target of a symbolic link.
+    /// The lower twelve bits of the mode.
+    package var permissions: UInt32? { mode.map { $0 & 0o7777 } }
+
     package var isSymbolicLink: Bool { (mode ?? 0) & 0o170000 == 0o120000 }
 }

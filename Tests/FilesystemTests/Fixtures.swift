@@ -5,6 +5,7 @@ import ObjectStore
 import Restore
 import ThawCore
 import ThawTesting
+import Upload
 import Wire
 
 @testable import Filesystem
@@ -32,7 +33,9 @@ struct Fixture {
         configuration.frozen = frozen
         filesystem = Filesystem(
             configuration: configuration, store: store, context: ArchiveContext(dialect: .oss, hasDirectRead: false),
-            contents: ContentCache(store: store, bytesMax: 1 << 20), writer: writer,
+            contents: ContentCache(store: store, bytesMax: 1 << 20),
+            area: try StagingArea(directory: directory.path + "/staging", bytesMax: 1 << 30, keepFreeBytes: 0),
+            writer: writer,
             reader: MetadataReader(path: path, executor: try ThreadExecutor(name: "db-reader")), log: quiet)
     }
 

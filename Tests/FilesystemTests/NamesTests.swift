@@ -151,7 +151,7 @@ struct NameStreamTests {
         #expect(named.count == rows.count)
         #expect(Set(named.map(\.row.segment)) == segments)
         for entry in named {
-            let isShadowed = entry.row.kind != .directory && segments.contains(entry.row.segment + [UInt8(ascii: "/")])
+            let isShadowed = !entry.row.isDirectory && segments.contains(entry.row.segment + [UInt8(ascii: "/")])
             #expect(entry.isShadowed == isShadowed, "\(ObjectKey(entry.row.segment))")
         }
     }
@@ -179,7 +179,8 @@ struct NameStreamTests {
         let record = ObjectRecord(
             sizeBytes: 1, modified: .epoch, etag: "e", storageClass: StorageClass("Standard"))
         return MetadataRow(
-            segment: segment, kind: segment.last == UInt8(ascii: "/") ? .directory : .object(record), checkedAt: .epoch)
+            segment: segment, kind: segment.last == UInt8(ascii: "/") ? .directory(nil) : .object(record),
+            checkedAt: .epoch)
     }
 }
 

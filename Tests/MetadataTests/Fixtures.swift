@@ -53,13 +53,18 @@ final class Fixture: Sendable {
 }
 
 func object(
-    etag: String = "\"e\"", restore: RestoreHeader? = nil, archiveStatus: String? = nil, versionID: String? = nil
+    etag: String = "\"e\"", restore: RestoreHeader? = nil, archiveStatus: String? = nil, versionID: String? = nil,
+    modified: Timestamp = Timestamp(seconds: 7), attributes: FileAttributes? = nil
 ) -> MetadataRow.Kind {
     .object(
         ObjectRecord(
-            sizeBytes: 5, modified: Timestamp(seconds: 7), etag: etag, storageClass: StorageClass("Archive"),
-            restore: restore, archiveStatus: archiveStatus, versionID: versionID))
+            sizeBytes: 5, modified: modified, etag: etag, storageClass: StorageClass("Archive"),
+            restore: restore, archiveStatus: archiveStatus, versionID: versionID, attributes: attributes))
 }
+
+let attributesOfATest = FileAttributes(
+    mode: 0o100640, uid: 1000, gid: UInt32.max, modified: Timestamp(nanoseconds: -1_500_000_000),
+    extended: ["user.comment": [0, 0xFF, 0x22], "user.ü": []])
 
 func restoreRow(
     _ key: String, version: String? = nil, state: RestoreRow.State = .queued,

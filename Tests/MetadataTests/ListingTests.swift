@@ -105,7 +105,9 @@ struct ListingTests {
     @Test("what a record says comes back as it was", arguments: [
         object(), object(restore: .ongoing), object(restore: .restored(until: nil)),
         object(restore: .restored(until: Timestamp(seconds: 1_800_000_000)), versionID: "v1"),
-        object(archiveStatus: "ARCHIVE_ACCESS"), .directory,
+        object(archiveStatus: "ARCHIVE_ACCESS"), .directory(nil),
+        object(attributes: attributesOfATest), object(attributes: FileAttributes()), .directory(attributesOfATest),
+        .directory(FileAttributes()),
     ])
     func roundTrip(kind: MetadataRow.Kind) async throws {
         let fixture = try Fixture()
@@ -144,9 +146,9 @@ struct ListingTests {
     func rows() async throws {
         let fixture = try Fixture()
         try await fixture.record(["a"], at: 100, listing: 0)
-        try await fixture.record(["a/"], .directory, at: 100, listing: 0)
+        try await fixture.record(["a/"], .directory(nil), at: 100, listing: 0)
         let rows = try await fixture.reader.rows([[0x61, 0x2F], [0x62], [0x61]], below: .empty)
-        #expect(rows.map(\.kind) == [.directory, object()])
+        #expect(rows.map(\.kind) == [.directory(nil), object()])
     }
 
     @Test("expired, a directory was never listed and a name never checked")

@@ -73,6 +73,40 @@ struct MigrationTests {
     }
 }
 
+@Suite("files of schema version 2")
+struct SecondMigrationTests {
+    private let content = """
+        INSERT INTO directory(prefix, listing, started_at, listed_at) VALUES(X'', 4, 5, 5);
+        INSERT INTO entry VALUES(1, CAST('file' AS BLOB), 4, 5, 1, 9, 7, '"e"', 'Archive', 2, 8, NULL, 'v1');
+        INSERT INTO entry VALUES(1, CAST('sub/' AS BLOB), 4, 5, 2, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL);
+        INSERT INTO restore(key, version, state, class, lane, size, etag, rank)
+            VALUES(CAST('cold' AS BLOB), '', 2, 'ColdArchive', 'lane', 9, '"e"', 0);
+        """
+
+    @Test("what is known stays known, attributes are not, and restores go on")
+    func migrated() async throws {
+        let directory = try TemporaryDirectory()
+        try Connection(.file(directory.path + "/metadata.sqlite")).execute(version2 + content)
+        for _ in 0..<2 {
+            let fixture = try Fixture(in: directory)
+            #expect(try await fixture.reader.state(of: .empty).listing == 4)
+            guard case .object(let record) = try await fixture.row("file")?.kind else {
+                Issue.record("no object")
+                return
+            }
+            #expect(record.sizeBytes == 9 && record.versionID == "v1" && record.attributes == nil)
+            #expect(record.restore == .restored(until: Timestamp(nanoseconds: 8)))
+            #expect(try await fixture.row("sub/")?.kind == .directory(nil))
+            #expect(try await fixture.reader.restore(of: ObjectKey("cold"), version: nil)?.state == .restoring)
+        }
+        let fixture = try Fixture(in: directory)
+        try await fixture.record(["file"], object(attributes: attributesOfATest), at: 100, listing: 0)
+        #expect(try await fixture.row("file")?.kind == object(attributes: attributesOfATest))
+        try await fixture.writer.forgetTree(below: .empty, at: Timestamp(seconds: 200))
+        #expect(try await fixture.row("file") == nil)
+    }
+}
+
 @Suite("a damaged queue")
 struct SalvageTests {
     @Test("requests, their objects and what was spent are carried over from a damaged file, and count right")

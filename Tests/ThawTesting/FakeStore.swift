@@ -8,6 +8,7 @@ package final class FakeStore: ObjectStore {
     package struct Object: Sendable {
         package var record: ObjectRecord
         package var content: [UInt8]
+        package var headers = ObjectHeaders()
     }
 
     package enum Call: Sendable, Equatable {
@@ -17,6 +18,16 @@ package final class FakeStore: ObjectStore {
         case restore(ObjectKey, RestoreOrder)
         case refreeze(ObjectKey)
         case listVersions(VersionListRequest)
+        case describe(ObjectKey)
+        case put(ObjectKey, ObjectDraft)
+        case copy(CopySource, ObjectKey)
+        case delete(ObjectKey)
+        case deleteMany([ObjectKey])
+        case beginUpload(ObjectKey)
+        case uploadPart(Int)
+        case copyPart(Int, Range<UInt64>)
+        case completeUpload(ObjectKey)
+        case abortUpload(ObjectKey)
     }
 
     /// What a restore request does to the object, and the reply.
@@ -25,13 +36,13 @@ package final class FakeStore: ObjectStore {
     /// What to do with a call before it is answered; throws to fail it. Cancellation reaches it.
     package typealias Script = @Sendable (Call) async throws(StoreError) -> Void
 
-    private struct Version {
+    struct Version {
         var id: String
         /// Nil for a delete marker.
         var object: Object?
     }
 
-    private struct State {
+    struct State {
         /// Newest first; without versioning one at the most, with the id `null`.
         var history: [ObjectKey: [Version]] = [:]
         var keepsVersions = false
@@ -44,6 +55,9 @@ package final class FakeStore: ObjectStore {
         var script: Script = { _ in }
         var pieceBytes = Int.max
         var keysMax = 1000
+        var time = Timestamp(seconds: 1_700_000_000)
+        var uploads: [String: Upload] = [:]
+        var afterWrites: Script = { _ in }
 
         mutating func add(_ version: Version, to key: ObjectKey) {
             history[key] = [version] + (keepsVersions ? history[key] ?? [] : [])
@@ -56,7 +70,7 @@ package final class FakeStore: ObjectStore {
     }
 
     package let dialect: Dialect
-    private let state = Mutex<State>(State())
+    let state = Mutex<State>(State())
 
     package init(_ dialect: Dialect = .oss) { self.dialect = dialect }
 
@@ -73,13 +87,16 @@ package final class FakeStore: ObjectStore {
         state.withLock { state in
             state.puts += 1
             let record = ObjectRecord(
-                sizeBytes: UInt64(content.count), modified: Timestamp(seconds: 1_700_000_000),
+                sizeBytes: UInt64(content.count), modified: state.time,
                 etag: "\"\(state.puts)\"",
                 storageClass: StorageClass(name), restore: restore, archiveStatus: archiveStatus,
                 versionID: state.keepsVersions ? version ?? "v\(state.puts)" : nil)
             state.add(Version(id: record.versionID ?? "null", object: Object(record: record, content: content)), to: key)
         }
     }
+
+    /// The store's clock; it stands still.
+    package func setTime(_ time: Timestamp) { state.withLock { $0.time = time } }
 
     package func put(
         _ key: String, _ content: [UInt8] = [], class name: String = "Standard", restore: RestoreHeader? = nil
@@ -120,6 +137,9 @@ package final class FakeStore: ObjectStore {
 
     package func script(_ script: @escaping Script) { state.withLock { $0.script = script } }
 
+    /// What to do when a write has taken effect and is not answered yet; throws to lose the reply.
+    package func scriptReplies(_ script: @escaping Script) { state.withLock { $0.afterWrites = script } }
+
     /// A GET's body comes in pieces of this size.
     package func deliver(pieceBytes: Int) { state.withLock { $0.pieceBytes = pieceBytes } }
 
@@ -145,7 +165,7 @@ package final class FakeStore: ObjectStore {
 
     // MARK: ObjectStore
 
-    private func note(_ call: Call) async throws(StoreError) {
+    func note(_ call: Call) async throws(StoreError) {
         let script = state.withLock { state in
             state.calls.append(call)
             return state.script
@@ -154,7 +174,7 @@ package final class FakeStore: ObjectStore {
         if Task.isCancelled { throw StoreError(.cancelled, code: "Cancelled", message: "cancelled") }
     }
 
-    private func found(_ key: ObjectKey, _ version: String?) throws(StoreError) -> Object {
+    func found(_ key: ObjectKey, _ version: String?) throws(StoreError) -> Object {
         guard let object = state.withLock({ $0.object(key, version) }) else {
             throw StoreError(.noSuchKey, status: 404, code: "NoSuchKey", message: "no such key", requestID: "fake-1")
         }
@@ -163,7 +183,7 @@ package final class FakeStore: ObjectStore {
 
     package func head(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectRecord {
         try await note(.head(key))
-        return try found(key, version).record
+        return try found(key, version).told
     }
 
     package func get(
@@ -186,7 +206,7 @@ package final class FakeStore: ObjectStore {
             guard isWanted else { throw StoreError(.cancelled, code: "Cancelled", message: "not wanted") }
             offset = next
         }
-        return object.record
+        return object.told
     }
 
     package func restore(
@@ -236,6 +256,7 @@ package final class FakeStore: ObjectStore {
             } else if var record = objects[key]?.record {
                 // Listings of objects do not tell the version.
                 record.versionID = nil
+                record.attributes = nil
                 page.objects.append(ListedObject(key: key, record: record))
             }
         }
@@ -267,6 +288,7 @@ package final class FakeStore: ObjectStore {
                     continue
                 }
                 var record = version.object?.record
+                record?.attributes = nil
                 record?.versionID = version.id
                 let isLatest = version.id == history[key]?.first?.id
                 page.versions.append(

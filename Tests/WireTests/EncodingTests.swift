@@ -71,6 +71,17 @@ struct DigestTests {
         #expect(CRC64.of("hello world".utf8) == 5_981_764_153_023_615_706)
     }
 
+    @Test("CRC-64/NVME agrees with the published values")
+    func crc64NVME() {
+        let vectors = [("123456789", "rosUhgp5mIg="), ("hello", "M3eFcAZSQlc=")]
+        for (text, checksum) in vectors {
+            let value = CRC64.of(text.utf8, .nvme)
+            #expect(Base64.encode(withUnsafeBytes(of: value.bigEndian) { Array($0) }) == checksum)
+        }
+        let hello = CRC64.of("hello".utf8, .nvme), world = CRC64.of(" world".utf8, .nvme)
+        #expect(CRC64.combine(hello, world, secondBytes: 6, .nvme) == CRC64.of("hello world".utf8, .nvme))
+    }
+
     @Test("CRC-64 of pieces combines to that of the whole, however it is cut")
     func crc64Pieces() {
         let whole = (0..<1000).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 3) }

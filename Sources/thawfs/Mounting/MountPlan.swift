@@ -10,6 +10,7 @@ import Mount
 import ObjectStore
 import Restore
 import ThawCore
+import Upload
 import Wire
 
 /// Everything that a mount is made of, and the order in which it is made: first what may refuse (the options, the
@@ -70,10 +71,16 @@ struct MountPlan {
         let socket = ControlSocket(directory: state.path)
         var configuration = configurationWithinKernelLimits(log)
         configuration.controlPath = socket.path
+        let area: StagingArea
+        do throws(ErrnoError) {
+            area = try StagingArea(directory: state.path + "/staging", bytesMax: 10 << 30, keepFreeBytes: 1 << 30)
+        } catch {
+            throw UsageError("\(state.path)/staging: \(error)")
+        }
         let filesystem = Filesystem(
             configuration: configuration, store: store, context: context,
-            contents: ContentCache(store: store, bytesMax: memoryBytes / 2), writer: writer, reader: reader,
-            log: log)
+            contents: ContentCache(store: store, bytesMax: memoryBytes / 2), area: area, writer: writer,
+            reader: reader, log: log)
         try await filesystem.resumeRestores()
         let control = openControl(socket, filesystem.restores, log)
         defer { control?.stop() }

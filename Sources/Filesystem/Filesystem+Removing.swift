@@ -1,0 +1,196 @@
+internal import Content
+internal import Metadata
+internal import ObjectStore
+internal import Restore
+internal import Synchronization
+internal import ThawCore
+internal import Upload
+internal import Wire
+
+extension Filesystem {
+    /// Deletes the object. Whoever has the file open still reads it: what the store has of it lies under a hidden key
+    /// until they close it.
+    package func unlink(parent: UInt64, name: [UInt8]) async throws(FileError) {
+        let directory = try writableDirectory(parent)
+        guard let found = try await find(name, in: directory) else { throw .noSuchEntry }
+        guard found.row.kind.isObject else { throw .isDirectory }
+        let key = directory.key(of: found.row.segment)
+        let number = existingInode(found.row.segment, in: directory)
+        if let number { try await hide(number) }
+        var isStored = true
+        if let file = stagedFiles[key] {
+            stagedFiles.remove(file)
+            await file.discard()
+            isStored = file.base != nil
+        }
+        if isStored { try await deleteObject(key) }
+        await remember(MetadataRow(segment: found.row.segment, kind: .absent, checkedAt: .now()), in: directory)
+        if let number { removeName(number) }
+        await keepDirectory(directory)
+        namesChanged(in: directory)
+    }
+
+    package func removeDirectory(parent: UInt64, name: [UInt8]) async throws(FileError) {
+        let directory = try writableDirectory(parent)
+        guard let found = try await find(name, in: directory) else { throw .noSuchEntry }
+        guard !found.row.kind.isObject else { throw .notDirectory }
+        let prefix = directory.key(of: found.row.segment)
+        guard found.row.segment != Names.versionsSegment else { throw .readOnly }
+        try await requireEmpty(prefix)
+        try await deleteObject(prefix)
+        await forgetTree(prefix)
+        if let number = existingInode(found.row.segment, in: directory) { removeName(number) }
+        await keepDirectory(directory)
+        namesChanged(in: directory)
+    }
+
+    /// Asks the store, whatever is known: what somebody else has put there must not be orphaned.
+    func requireEmpty(_ prefix: ObjectKey) async throws(FileError) {
+        guard stagedFiles.files(below: prefix).isEmpty else { throw .notEmpty }
+        do throws(StoreError) {
+            var pages = Listing(store, ListRequest(prefix: prefix, delimiter: nil, keysMax: 2))
+            while let page = try await pages.next() {
+                if page.objects.contains(where: { $0.key != prefix || $0.record.sizeBytes > 0 }) {
+                    throw StoreError.hasContent
+                }
+            }
+        } catch {
+            if error == .hasContent { throw .notEmpty }
+            report("rmdir", prefix, error)
+            throw FileError(error)
+        }
+    }
+
+    func deleteObject(_ key: ObjectKey) async throws(FileError) {
+        do throws(StoreError) {
+            try await store.delete(key, version: nil, condition: .always)
+        } catch {
+            guard error.kind != .noSuchKey else { return }
+            report("delete", key, error)
+            throw FileError(error)
+        }
+    }
+
+    func forgetTree(_ prefix: ObjectKey) async {
+        do throws(MetadataError) {
+            try await writer.forgetTree(below: prefix, at: .now())
+        } catch {
+            _ = failure("forgetting", prefix, error)
+        }
+    }
+
+    /// A directory that nothing stands for but its objects stays when the last of them goes, as a directory does.
+    func keepDirectory(_ directory: Directory) async {
+        let prefix = directory.prefix
+        guard directory.parent != nil, !directory.progress.withLock({ $0.hasMarker }) else { return }
+        do throws(MetadataError) {
+            guard try await reader.countPresent(below: prefix, since: .epoch, limit: 1) == 0,
+                stagedFiles.files(below: prefix).isEmpty
+            else { return }
+        } catch {
+            return _ = failure("unlink", prefix, error)
+        }
+        let draft = ObjectDraft(
+            headers: ObjectHeaders(standard: ["content-type": "application/x-directory"]), condition: .isAbsent)
+        do throws(StoreError) { _ = try await store.put(prefix, .bytes([]), draft) } catch {
+            guard error.kind == .preconditionFailed else { return report("keeping the directory", prefix, error) }
+        }
+        directory.progress.withLock { $0.hasMarker = true }
+    }
+
+    // MARK: Inodes
+
+    /// The inode of a name, if the kernel knows it.
+    func existingInode(_ segment: [UInt8], in directory: Directory) -> UInt64? {
+        let hash = inodes.number(InodeNumber.of(segment, parent: directory.inode))
+        return inodes.withLock { inodes in
+            var number = hash
+            while let inode = inodes[number] {
+                if inode.isAt(segment, in: directory) { return number }
+                number &+= 1
+            }
+            return nil
+        }
+    }
+
+    func removeName(_ number: UInt64) {
+        inodes.update(number) { $0.isRemoved = true }
+    }
+
+    // MARK: Hidden copies
+
+    /// Before the object of an open file goes, or becomes another: it is copied to where its readers go on reading.
+    /// A file of which all is here already needs none, and neither does a frozen one, which nobody can read.
+    func hide(_ number: UInt64) async throws(FileError) {
+        guard let inode = inodes[number], openFiles.isOpen(number) else { return }
+        if let staged = inode.staged {
+            guard staged.needsBase else { return }
+            // Rare enough: what is changed in part, open, and deleted. Its bytes are brought here.
+            do throws(UploadError) { return try await staged.detach() } catch {
+                throw failed("unlink", staged, error)
+            }
+        }
+        guard let record = inode.record, record.sizeBytes > 0, context.state(of: record, at: .now()).isReadable,
+            !inode.isKnownFrozen
+        else { return }
+        let hidden = hiddenKey(for: inode.key)
+        var copied: ObjectRecord
+        do throws(MetadataError) { try await writer.addHidden(hidden) } catch {
+            throw failure("hiding", inode.key, error)
+        }
+        do throws(StoreError) {
+            copied = try await store.copyWhole(CopySource(key: inode.key, etag: record.etag), to: hidden, nil)
+        } catch {
+            switch error.kind {
+            // What they have open is gone already.
+            case .noSuchKey, .preconditionFailed, .invalidObjectState: return
+            default:
+                report("keeping the open file", inode.key, error)
+                throw FileError(error)
+            }
+        }
+        copied.sizeBytes = record.sizeBytes
+        openFiles.move(number, to: record) {
+            contents.content(key: hidden, version: nil, etag: copied.etag, sizeBytes: copied.sizeBytes)
+        }
+        inodes.update(number) { $0.hiddenKey = hidden }
+    }
+
+    private func hiddenKey(for key: ObjectKey) -> ObjectKey {
+        let name = ".fuse_hidden" + String(UInt64.random(in: .min ... .max), radix: 16)
+        let parent = key.bytes.prefix((key.bytes.lastIndex(of: UInt8(ascii: "/")) ?? -1) + 1)
+        return ObjectKey(Array(parent) + Array(name.utf8))
+    }
+
+    /// The last who had a removed file open has closed it.
+    func dropHidden(_ number: UInt64) {
+        guard let hidden = inodes[number]?.hiddenKey, !openFiles.isOpen(number) else { return }
+        inodes.update(number) { $0.hiddenKey = nil }
+        Task { await deleteHidden(hidden) }
+    }
+
+    /// Deletes the copies that an earlier mount left.
+    package func deleteHiddenCopies() async {
+        do throws(MetadataError) {
+            for hidden in try await reader.hiddenKeys() { await deleteHidden(hidden) }
+        } catch {
+            _ = failure("deleting hidden copies", .empty, error)
+        }
+    }
+
+    private func deleteHidden(_ key: ObjectKey) async {
+        do throws(FileError) { try await deleteObject(key) } catch { return }
+        do throws(MetadataError) { try await writer.dropHidden(key) } catch {
+            _ = failure("deleting a hidden copy", key, error)
+        }
+    }
+}
+
+extension MetadataRow.Kind {
+    var isObject: Bool { if case .object = self { true } else { false } }
+}
+
+extension StoreError {
+    /// Not the store's: a listing found what must not be there.
+    fileprivate static let hasContent = StoreError(.invalidRequest, code: "HasContent", message: "not empty")
+}

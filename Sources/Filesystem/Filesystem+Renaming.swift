@@ -1,0 +1,227 @@
+internal import Content
+internal import Logging
+internal import Metadata
+internal import ObjectStore
+internal import Restore
+internal import Synchronization
+internal import ThawCore
+internal import Upload
+internal import Wire
+
+extension Filesystem {
+    /// Renames a file or a directory, over what may be there. What the store has is copied and then deleted, so that at
+    /// every moment an object is in one of the places at least. A frozen object, or one anywhere below a directory,
+    /// cannot be copied: then nothing is changed.
+    package func rename(
+        parent: UInt64, name: [UInt8], newParent: UInt64, newName: [UInt8], _ target: RenameTarget
+    ) async throws(FileError) {
+        let (from, to) = (try writableDirectory(parent), try writableDirectory(newParent))
+        guard let source = try await find(name, in: from) else { throw .noSuchEntry }
+        guard source.row.segment != Names.versionsSegment else { throw .readOnly }
+        let replaced = try await find(newName, in: to)
+        if let replaced {
+            if target == .mustNotExist { throw .alreadyExists }
+            if from.inode == to.inode, replaced.row.segment == source.row.segment { return }
+        }
+        // Over what is there already, under whatever name that shows.
+        let bare: [UInt8]
+        if let replaced { bare = Array(replaced.bare) } else { bare = try newSegment(newName, in: to) }
+        if source.row.kind.isObject {
+            if let replaced, !replaced.row.kind.isObject { throw .isDirectory }
+            try await renameFile(source.row.segment, in: from, to: bare, in: to, over: replaced?.row)
+        } else {
+            if let replaced, replaced.row.kind.isObject { throw .notDirectory }
+            try await renameDirectory(
+                source.row.segment, in: from, to: bare + [UInt8(ascii: "/")], in: to, over: replaced?.row)
+        }
+        await keepDirectory(from)
+        namesChanged(in: from)
+        if from.inode != to.inode { namesChanged(in: to) }
+    }
+
+    // MARK: Files
+
+    private func renameFile(
+        _ segment: [UInt8], in from: Directory, to newSegment: [UInt8], in to: Directory, over replaced: MetadataRow?
+    ) async throws(FileError) {
+        let (key, newKey) = (from.key(of: segment), to.key(of: newSegment))
+        let number = existingInode(segment, in: from)
+        let oldNumber = existingInode(newSegment, in: to)
+        if let oldNumber { try await hide(oldNumber) }
+        if let file = stagedFiles[key] {
+            if file.isNowhereElse {
+                return try await renameStaged(file, key, to: newKey, over: replaced, number, oldNumber, segment, from, newSegment, to)
+            }
+            do throws(UploadError) { try await file.flush() } catch { throw failed("rename", file, error) }
+        }
+        let record = try await recordToCopy(segment, in: from)
+        if let replacedFile = stagedFiles[newKey] {
+            stagedFiles.remove(replacedFile)
+            await replacedFile.discard()
+        }
+        var copied: ObjectRecord
+        do throws(StoreError) {
+            copied = try await store.copyWhole(CopySource(key: key, etag: record.etag), to: newKey, nil)
+        } catch {
+            if error.kind == .invalidObjectState { throw frozen("rename", key, record) }
+            report("rename", key, error)
+            throw FileError(error)
+        }
+        copied.sizeBytes = record.sizeBytes
+        copied.attributes = record.attributes
+        await remember(MetadataRow(segment: newSegment, kind: .object(copied), checkedAt: .now()), in: to)
+        try await deleteObject(key)
+        await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
+        if let oldNumber { removeName(oldNumber) }
+        guard let number else { return }
+        move(number, to: newSegment, in: to)
+        inodes.update(number) { inode in
+            inode.record = copied
+            inode.checkedAt = .now()
+            inode.openedETag = copied.etag
+        }
+        openFiles.move(number, to: copied) {
+            contents.content(key: newKey, version: nil, etag: copied.etag, sizeBytes: copied.sizeBytes)
+        }
+        if let file = stagedFiles[key] { stagedFiles.move(file, to: newKey) }
+    }
+
+    /// A file that the store has nothing of is stored under its new name only.
+    private func renameStaged(
+        _ file: StagedFile, _ key: ObjectKey, to newKey: ObjectKey, over replaced: MetadataRow?, _ number: UInt64?,
+        _ oldNumber: UInt64?, _ segment: [UInt8], _ from: Directory, _ newSegment: [UInt8], _ to: Directory
+    ) async throws(FileError) {
+        if let replacedFile = stagedFiles[newKey] {
+            stagedFiles.remove(replacedFile)
+            await replacedFile.discard()
+        }
+        do throws(UploadError) {
+            try await file.prepareRename(to: newKey, over: replaced?.etag)
+        } catch {
+            throw failed("rename", file, error)
+        }
+        stagedFiles.move(file, to: newKey)
+        await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
+        if let oldNumber { removeName(oldNumber) }
+        if let number { move(number, to: newSegment, in: to) }
+    }
+
+    /// The object, as far as it must be known to be copied; frozen ones cannot be.
+    private func recordToCopy(_ segment: [UInt8], in directory: Directory) async throws(FileError) -> ObjectRecord {
+        let rows = try await rows([segment], in: directory)
+        guard case .object(let known)? = rows.first?.kind else { throw .noSuchEntry }
+        let key = directory.key(of: segment)
+        let number = existingInode(segment, in: directory)
+        let isKnownFrozen = number.flatMap { inodes[$0]?.isKnownFrozen } ?? false
+        if isKnownFrozen || !context.state(of: known, at: .now()).isReadable {
+            // It may have been restored since.
+            let record = try await head(segment, in: directory)
+            guard context.state(of: record, at: .now()).isReadable else { throw frozen("rename", key, record) }
+            return record
+        }
+        return known
+    }
+
+    func frozen(_ operation: String, _ key: ObjectKey, _ record: ObjectRecord) -> FileError {
+        log.warning(
+            "\(operation) refused: \(key) is frozen (\(record.storageClass.name)) and cannot be copied; restore it first: thawfs restore")
+        return .busy
+    }
+
+    // MARK: Directories
+
+    private func renameDirectory(
+        _ segment: [UInt8], in from: Directory, to newSegment: [UInt8], in to: Directory, over replaced: MetadataRow?
+    ) async throws(FileError) {
+        let (prefix, newPrefix) = (from.key(of: segment), to.key(of: newSegment))
+        guard !newPrefix.hasPrefix(prefix) else { throw .invalid }
+        if replaced != nil { try await requireEmpty(newPrefix) }
+        for file in stagedFiles.files(below: prefix) {
+            do throws(UploadError) { try await file.flush() } catch { throw failed("rename", file, error) }
+        }
+        do throws(TreeCopyError) {
+            try await trees.renameTree(from: prefix, to: newPrefix) { [self] key, record in
+                await isFrozen(key, record)
+            }
+        } catch {
+            throw failedTree("rename", prefix, error)
+        }
+        let attributes = existingInode(segment, in: from).flatMap { inodes[$0]?.attributes }
+        await forgetTree(prefix)
+        await forgetTree(newPrefix)
+        await remember(MetadataRow(segment: newSegment, kind: .directory(attributes), checkedAt: .now()), in: to)
+        if let old = existingInode(newSegment, in: to) { removeName(old) }
+        guard let number = existingInode(segment, in: from) else { return }
+        move(number, to: newSegment, in: to)
+        inodes[number]?.directory?.move(to: newPrefix, in: to)
+        await moveContent(from: prefix, to: newPrefix)
+    }
+
+    /// Everything that is known below a renamed directory lies elsewhere now.
+    private func moveContent(from prefix: ObjectKey, to newPrefix: ObjectKey) async {
+        let directories = inodes.withLock { inodes in
+            inodes.values.compactMap(\.directory).filter { $0.prefix.hasPrefix(prefix) && $0.view == .objects }
+        }
+        for directory in directories {
+            directory.move(to: newPrefix + directory.prefix.bytes.dropFirst(prefix.bytes.count), in: nil)
+        }
+        for file in stagedFiles.files(below: prefix) {
+            stagedFiles.move(file, to: newPrefix + file.key.bytes.dropFirst(prefix.bytes.count))
+        }
+        let files = inodes.withLock { inodes in
+            inodes.filter { $0.value.directory == nil && !$0.value.isRemoved && $0.value.key.hasPrefix(newPrefix) }
+        }
+        for (number, inode) in files {
+            inodes.update(number) { $0.checkedAt = .epoch }
+            // A copy may have another ETag than what it is a copy of.
+            guard openFiles.isOpen(number), let home = inode.home, inode.version == nil,
+                let record = try? await head(inode.segment, in: home)
+            else { continue }
+            openFiles.move(number, to: record) {
+                contents.content(key: home.key(of: inode.segment), version: nil, etag: record.etag, sizeBytes: record.sizeBytes)
+            }
+        }
+    }
+
+    /// Whether the object can be copied is asked of the store where listings do not tell.
+    func isFrozen(_ key: ObjectKey, _ listed: ObjectRecord) async -> Bool {
+        var record = listed
+        if record.archiveStatus == nil, record.storageClass.mayBeArchivedUnseen,
+            let asked = try? await store.head(key, version: nil)
+        {
+            record = asked
+        }
+        record.settleArchiveStatus()
+        return !context.state(of: record, at: .now()).isReadable
+    }
+
+    func failedTree(_ operation: String, _ prefix: ObjectKey, _ error: TreeCopyError) -> FileError {
+        switch error {
+        case .frozen(let key):
+            log.warning(
+                "\(operation) of \(prefix) refused, nothing is changed: \(key) is frozen and cannot be copied; restore it first: thawfs restore -r")
+            return .busy
+        case .store(let key, let cause):
+            report(operation, key, cause)
+            return FileError(cause)
+        case .journal(let cause): return failure(operation, prefix, cause)
+        case .cancelled: return .interrupted
+        }
+    }
+
+    // MARK: Inodes
+
+    /// The inode has another name from now on; its number stays.
+    private func move(_ number: UInt64, to segment: [UInt8], in directory: Directory) {
+        inodes.update(number) { inode in
+            inode.home = directory
+            inode.segment = segment
+            inode.isPlainlyNamed = true
+        }
+        inodes.setNumber(number, for: InodeNumber.of(segment, parent: directory.inode))
+    }
+}
+
+extension MetadataRow {
+    fileprivate var etag: String? { if case .object(let record) = kind { record.etag } else { nil } }
+}

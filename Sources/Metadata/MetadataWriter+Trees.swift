@@ -1,0 +1,77 @@
+internal import Database
+package import ThawCore
+
+/// What our own operations on directories change in the cache.
+extension MetadataWriter {
+    /// The directory is gone from here, with all below it: moved, or removed. Its name is known to be absent, nothing
+    /// is known of what is below, and what was asked of it before this moment says nothing any more.
+    package func forgetTree(below prefix: ObjectKey, at now: Timestamp) throws(MetadataError) {
+        try committing(.normal) { connection, statements throws(DatabaseError) in
+            try Self.empty(below: prefix, at: now, connection, statements)
+            guard let place = prefix.placeOfDirectory else { return }
+            let row = MetadataRow(segment: place.segment, kind: .absent, checkedAt: now)
+            try Self.record([row], below: place.directory, listing: 0, statements)
+        }
+    }
+
+    /// The directory was made just now: until its TTL is over, a name below it is known not to exist without asking.
+    package func beginEmpty(directory prefix: ObjectKey, at now: Timestamp) throws(MetadataError) {
+        try committing(.normal) { connection, statements throws(DatabaseError) in
+            try Self.empty(below: prefix, at: now, connection, statements)
+            let listing = try Self.beginListing(prefix, at: now, statements)
+            try statements.finishListing.bind(prefix.bytes, at: 1)
+            try statements.finishListing.bind(listing, at: 2)
+            try statements.finishListing.run()
+        }
+    }
+
+    /// Directories keep their rows: a listing or a lookup that is still under way must find out that it is too late.
+    private static func empty(
+        below prefix: ObjectKey, at now: Timestamp, _ connection: Connection, _ statements: WriteStatements
+    ) throws(DatabaseError) {
+        _ = try directory(prefix, statements)
+        let end = prefix.successorOfPrefix
+        // Without an OR, so that the index gives the range.
+        let isBelow = end == nil ? "prefix >= ?1" : "prefix >= ?1 AND prefix < ?3"
+        for sql in [
+            "DELETE FROM entry WHERE directory IN (SELECT id FROM directory WHERE \(isBelow))",
+            "UPDATE directory SET listed_at = 0, listing = listing + 1, emptied_at = ?2 WHERE \(isBelow)",
+        ] {
+            let statement = try connection.prepare(sql)
+            try statement.bind(prefix.bytes, at: 1)
+            if sql.hasPrefix("UPDATE") { try statement.bind(now.nanoseconds, at: 2) }
+            if let end { try statement.bind(end.bytes, at: 3) }
+            try statement.run()
+        }
+    }
+}
+
+extension MetadataReader {
+    /// How many names are known to be there below the directory itself, counted no further than `limit`: those that
+    /// were seen since then.
+    package func countPresent(
+        below prefix: ObjectKey, since time: Timestamp, limit: Int
+    ) throws(MetadataError) -> Int {
+        try guarded { statements throws(DatabaseError) in
+            let query = try statements.connection.prepare(
+                """
+                SELECT count(*) FROM (SELECT 1 FROM entry
+                    WHERE directory = (SELECT id FROM directory WHERE prefix = ?1) AND kind <> 0 AND checked_at >= ?2
+                    LIMIT ?3)
+                """)
+            try query.bind(prefix.bytes, at: 1)
+            try query.bind(time.nanoseconds, at: 2)
+            try query.bind(limit, at: 3)
+            return try query.first { Int($0.int64(0)) } ?? 0
+        }
+    }
+}
+
+extension ObjectKey {
+    /// Of a directory's prefix: where its name stands. Nil for the bucket's root.
+    var placeOfDirectory: (directory: ObjectKey, segment: [UInt8])? {
+        guard !isEmpty else { return nil }
+        let start = bytes.dropLast().lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0
+        return (ObjectKey(bytes[..<start]), Array(bytes[start...]))
+    }
+}

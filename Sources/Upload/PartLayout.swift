@@ -1,0 +1,72 @@
+internal import ObjectStore
+
+/// Where the parts of a large object lie. A part's place depends on nothing but its number, so that parts can be sent
+/// before anybody knows how large the file will be; they grow, so that 10,000 of them reach past 5 TiB.
+///
+/// Stores take 1 to 10,000 parts of 5 MiB (S3; OSS 100 KiB) to 5 GiB, the last as small as it likes.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
+package enum PartLayout {
+    /// What an object may have at the most.
+    package static let objectBytesMax: UInt64 = 5 << 40
+    /// A smaller object is sent whole: one request.
+    static let wholeBytesMax: UInt64 = 16 << 20
+
+    private static let stretches: [(count: UInt64, partBytes: UInt64)] = [
+        (1_000, 8 << 20), (4_000, 64 << 20), (5_000, 1 << 30),
+    ]
+
+    package struct Part: Sendable, Equatable {
+        /// From 1 on.
+        package var number: Int
+        package var range: Range<UInt64>
+    }
+
+    /// Where the part of this number begins.
+    static func start(ofPart number: Int) -> UInt64 {
+        var start: UInt64 = 0
+        var before = UInt64(number - 1)
+        for (count, partBytes) in stretches {
+            let passed = min(before, count)
+            start += passed * partBytes
+            before -= passed
+        }
+        return start
+    }
+
+    /// The part that this offset lies in; nil past the last.
+    package static func part(at offset: UInt64) -> Part? {
+        var start: UInt64 = 0
+        var number: UInt64 = 1
+        for (count, partBytes) in stretches {
+            let length = count * partBytes
+            if offset < start + length {
+                let index = (offset - start) / partBytes
+                let first = start + index * partBytes
+                return Part(number: Int(number + index), range: first..<first + partBytes)
+            }
+            start += length
+            number += count
+        }
+        return nil
+    }
+
+    /// The parts of an object of this size; the last ends where it does.
+    package static func parts(of sizeBytes: UInt64) -> [Part] {
+        var parts: [Part] = []
+        var offset: UInt64 = 0
+        while offset < sizeBytes, var part = part(at: offset) {
+            offset = part.range.upperBound
+            part.range = part.range.clamped(to: 0..<sizeBytes)
+            parts.append(part)
+        }
+        return parts
+    }
+}
+
+extension UploadedPart {
+    /// What it is of the object.
+    var range: Range<UInt64> {
+        let start = PartLayout.start(ofPart: number)
+        return start..<start + sizeBytes
+    }
+}

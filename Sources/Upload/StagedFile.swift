@@ -1,0 +1,442 @@
+package import Content
+package import Logging
+package import Metadata
+package import ObjectStore
+internal import Synchronization
+package import ThawCore
+package import Wire
+
+/// A file with changes of ours: what was written lies in a staging file, the rest in the object it is a change of.
+///
+/// Reads and writes of what is here never wait. `flush` makes the object equal the file; parts of a file that grows
+/// from its start are sent while it is being written. A file that is written while it is flushed is changed again
+/// afterwards.
+///
+/// Each byte of the file, up to its size, is in one of these:
+/// - `written`: in the staging file;
+/// - `sent`: in a part of the multipart upload under way, and punched out here. The store shows no part of an upload,
+///   so whoever wants such a byte makes the upload complete first;
+/// - below the base's end: in the object that this is a change of;
+/// - otherwise it is zero.
+///
+/// Locks: one, a leaf but for the staging area's. The staging file is written and read under it: that is a copy to or
+/// from the page cache.
+package final class StagedFile: Sendable {
+    /// The object that the file is a change of.
+    package struct Base: Sendable {
+        package var key: ObjectKey
+        package var version: String?
+        package var etag: String
+        /// How many of the object's first bytes still count.
+        package var end: UInt64
+
+        package init(key: ObjectKey, version: String? = nil, etag: String, end: UInt64) {
+            self.key = key
+            self.version = version
+            self.etag = etag
+            self.end = end
+        }
+    }
+
+    /// What all staged files of a mount share.
+    package struct Context: Sendable {
+        package var store: any ObjectStore
+        package var area: StagingArea
+        package var contents: ContentCache
+        package var writer: MetadataWriter
+        /// For content that is stored; nil for the bucket's own.
+        package var storageClass: StorageClass?
+        package var log: Logger
+        /// Told of every version that was stored, before anybody is told that it is.
+        package var stored: @Sendable (StagedFile, ObjectKey, ObjectRecord) async -> Void
+        let slots = TransferSlots(16)
+
+        package init(
+            store: any ObjectStore, area: StagingArea, contents: ContentCache, writer: MetadataWriter,
+            storageClass: StorageClass?, log: Logger,
+            stored: @escaping @Sendable (StagedFile, ObjectKey, ObjectRecord) async -> Void
+        ) {
+            self.store = store
+            self.area = area
+            self.contents = contents
+            self.writer = writer
+            self.storageClass = storageClass
+            self.log = log
+            self.stored = stored
+        }
+    }
+
+    let context: Context
+    let staging: StagingFile
+    let state: Mutex<State>
+
+    struct State {
+        var key: ObjectKey
+        var sizeBytes: UInt64
+        var attributes: FileAttributes
+        /// The object's own headers and the metadata of others; nil until somebody asked.
+        var headers: ObjectHeaders?
+        var base: Base?
+        var baseContent: FileContent?
+        /// When the file was opened for writing: an object that was replaced before that is no conflict.
+        var openedAt: Timestamp
+        var condition: WriteCondition
+        var written = Extents()
+        var sent = Extents()
+        var multipart: Multipart?
+        /// Bytes that are being sent: who would write there waits.
+        var inTransit: [Range<UInt64>] = []
+        /// The file has content that the object has not.
+        var isChanged: Bool
+        /// The object has other attributes than the file.
+        var hasNewAttributes = false
+        /// Times were set by name, not just by writing.
+        var hasOwnTime = false
+        var isFlushing = false
+        var flushesDone: UInt64 = 0
+        /// Nobody wants it stored any more.
+        var isDiscarded = false
+        /// In the journal: `close` has promised it.
+        var isAccepted = false
+        var lastFailure: UploadError?
+        var sentBytes: UInt64 = 0
+        var waiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
+        var nextWaiter: UInt64 = 0
+    }
+
+    struct Multipart {
+        var upload: Task<Result<MultipartUpload, StoreError>, Never>
+        var draft: ObjectDraft
+        /// Those in the draft.
+        var attributes: FileAttributes
+        var parts: [Int: UploadedPart] = [:]
+        var sending: Set<Int> = []
+        /// Where the next part begins that can be sent before the file is flushed.
+        var nextOffset: UInt64 = 0
+        /// Why no part is sent before the flush any more.
+        var hasFailed = false
+    }
+
+    /// A file that is to be made, or a change of `base`. A change that begins from nothing (`O_TRUNC`) names the object
+    /// with an `end` of 0.
+    package init(
+        _ key: ObjectKey, base: Base?, sizeBytes: UInt64, attributes: FileAttributes, headers: ObjectHeaders?,
+        condition: WriteCondition, isChanged: Bool, in context: Context
+    ) throws(UploadError) {
+        self.context = context
+        staging = try context.area.makeFile()
+        state = Mutex(
+            State(
+                key: key, sizeBytes: sizeBytes, attributes: attributes, headers: headers, base: base,
+                openedAt: .now(), condition: condition, isChanged: isChanged))
+        context.area.add(self)
+    }
+
+    init(restoring state: State, staging: StagingFile, in context: Context) {
+        self.context = context
+        self.staging = staging
+        self.state = Mutex(state)
+        context.area.add(self)
+    }
+
+    // MARK: What it is
+
+    package var key: ObjectKey { state.withLock { $0.key } }
+    package var sizeBytes: UInt64 { state.withLock { $0.sizeBytes } }
+    package var attributes: FileAttributes { state.withLock { $0.attributes } }
+    /// Whether the store has less than the file.
+    package var isDirty: Bool { state.withLock { $0.isDirty } }
+    package var isAccepted: Bool { state.withLock { $0.isAccepted } }
+
+    /// What `stat` shows.
+    package func look() -> (sizeBytes: UInt64, attributes: FileAttributes) {
+        state.withLock { ($0.sizeBytes, $0.attributes) }
+    }
+
+    /// Whether the file needs bytes of its base that are not here.
+    package var needsBase: Bool {
+        state.withLock { state in
+            guard let base = state.base else { return false }
+            return !state.written.gaps(in: 0..<min(base.end, state.sizeBytes)).isEmpty
+        }
+    }
+
+    package var base: Base? { state.withLock { $0.base } }
+
+    package func setAttributes(_ change: (inout FileAttributes) -> Void) {
+        state.withLock { state in
+            let before = state.attributes
+            change(&state.attributes)
+            guard state.attributes != before else { return }
+            state.hasNewAttributes = true
+            if state.attributes.modified != before.modified { state.hasOwnTime = true }
+        }
+    }
+
+    /// The file has another key from now on. Of a file that the store has, or is being sent, it is the caller's part
+    /// that the object is there.
+    package func rename(to key: ObjectKey) { state.withLock { $0.key = key } }
+
+    /// The store has nothing of the file, and is being sent nothing of it.
+    package var isNowhereElse: Bool {
+        state.withLock { $0.base == nil && !$0.isFlushing && !$0.isSending && $0.multipart == nil }
+    }
+
+    /// To be called before `rename` of a file that is nowhere else: what is under the new name is replaced by it.
+    package func prepareRename(to key: ObjectKey, over etag: String?) async throws(UploadError) {
+        state.withLock { $0.condition = etag.map { .matches(etag: $0) } ?? .isAbsent }
+    }
+
+    /// Brings what the file has of its base here: the object is about to go.
+    package func detach() async throws(UploadError) {
+        let range = state.withLock { 0..<$0.sizeBytes }
+        try await fill(range)
+        state.withLock { $0.base?.end = 0 }
+    }
+
+    // MARK: Writing
+
+    fileprivate enum Outcome {
+        case done
+        /// Others are at work on what this needs.
+        case mustWait
+        /// What this needs is in an upload that must be made complete.
+        case mustFlush
+        case noRoom
+    }
+
+    /// Takes the bytes if that waits for nobody; else false.
+    package func writeAtHand(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) -> Result<Bool, UploadError> {
+        do throws(UploadError) {
+            guard case .done = try attempt({ state throws(UploadError) in try take(bytes, at: offset, &state) })
+            else { return .success(false) }
+        } catch {
+            return .failure(error)
+        }
+        sendAhead()
+        return .success(true)
+    }
+
+    package func write(_ bytes: [UInt8], at offset: UInt64) async throws(UploadError) {
+        try await persist { state throws(UploadError) in
+            var outcome = Result<Outcome, UploadError>.success(.done)
+            bytes.withUnsafeBytes { buffer in
+                do throws(UploadError) { outcome = .success(try take(buffer, at: offset, &state)) } catch {
+                    outcome = .failure(error)
+                }
+            }
+            return try outcome.get()
+        }
+        sendAhead()
+    }
+
+    /// Cuts the file, or makes it longer by zeros.
+    package func truncate(to sizeBytes: UInt64) async throws(UploadError) {
+        try await persist { state throws(UploadError) in try cut(to: sizeBytes, &state) }
+        if isAccepted { try await accept() }
+    }
+
+    /// Makes the range zeros, within the file.
+    package func punch(_ range: Range<UInt64>) async throws(UploadError) {
+        try await persist { state throws(UploadError) in try clear(range, &state) }
+    }
+
+    private func take(
+        _ bytes: UnsafeRawBufferPointer, at offset: UInt64, _ state: inout State
+    ) throws(UploadError) -> Outcome {
+        let (end, isTooFar) = offset.addingReportingOverflow(UInt64(bytes.count))
+        guard !isTooFar, end <= PartLayout.objectBytesMax else { throw .tooLarge }
+        let range = offset..<end
+        if let outcome = state.obstacle(range) { return outcome }
+        let room = state.written.gaps(in: range).reduce(0) { $0 + UInt64($1.count) }
+        guard context.area.take(room) else { return .noRoom }
+        if case .failure(let error) = staging.file.write(bytes, at: offset) {
+            context.area.give(room)
+            if error.isNoSpace { return .noRoom }
+            throw .local(error)
+        }
+        state.written.insert(range)
+        state.touched(range)
+        state.sizeBytes = max(state.sizeBytes, end)
+        return .done
+    }
+
+    private func cut(to sizeBytes: UInt64, _ state: inout State) throws(UploadError) -> Outcome {
+        guard sizeBytes <= PartLayout.objectBytesMax else { throw .tooLarge }
+        guard sizeBytes != state.sizeBytes else {
+            state.touched(sizeBytes..<sizeBytes)
+            return .done
+        }
+        let gone = min(sizeBytes, state.sizeBytes)..<UInt64.max
+        if state.inTransit.contains(where: { $0.overlaps(gone) }) { return .mustWait }
+        // The part that is cut in two must be here to be sent again.
+        if sizeBytes < state.sizeBytes, sizeBytes > 0, let part = PartLayout.part(at: sizeBytes),
+            part.range.lowerBound < sizeBytes, state.sent.overlaps(part.range)
+        {
+            return .mustFlush
+        }
+        do throws(ErrnoError) { try staging.truncate(to: min(sizeBytes, state.sizeBytes)) } catch {
+            throw UploadError(error)
+        }
+        let before = state.written.sizeBytes
+        state.written.cut(at: sizeBytes)
+        state.sent.cut(at: sizeBytes)
+        context.area.give(before - state.written.sizeBytes)
+        if let base = state.base { state.base?.end = min(base.end, sizeBytes) }
+        state.touched(gone)
+        state.sizeBytes = sizeBytes
+        return .done
+    }
+
+    private func clear(_ range: Range<UInt64>, _ state: inout State) throws(UploadError) -> Outcome {
+        let range = range.clamped(to: 0..<state.sizeBytes)
+        guard !range.isEmpty else { return .done }
+        if let outcome = state.obstacle(range) { return outcome }
+        let room = state.written.gaps(in: range).reduce(0) { $0 + UInt64($1.count) }
+        guard context.area.take(room) else { return .noRoom }
+        do throws(ErrnoError) { try staging.punch(range) } catch {
+            context.area.give(room)
+            throw UploadError(error)
+        }
+        state.written.insert(range)
+        state.touched(range)
+        return .done
+    }
+
+    private func attempt(
+        _ change: (inout State) throws(UploadError) -> Outcome
+    ) throws(UploadError) -> Outcome {
+        let result: Result<Outcome, UploadError> = state.withLock { state in
+            do throws(UploadError) { return .success(try change(&state)) } catch { return .failure(error) }
+        }
+        return try result.get()
+    }
+
+    /// Makes the change as soon as nothing stands in its way.
+    private func persist(_ change: (inout State) throws(UploadError) -> Outcome) async throws(UploadError) {
+        var hasFlushed = false
+        while true {
+            if Task.isCancelled { throw .store(.interrupted) }
+            switch try attempt(change) {
+            case .done: return
+            case .mustWait: await waitForChange()
+            case .mustFlush: try await flush()
+            case .noRoom:
+                if context.area.reclaim() { continue }
+                if state.withLock({ $0.isSending }) {
+                    await waitForChange()
+                } else if !hasFlushed, isDirty {
+                    // What is stored need not be kept here.
+                    try await flush()
+                    hasFlushed = true
+                } else {
+                    throw .noSpace
+                }
+            }
+        }
+    }
+
+    /// Gives the disk what the store has as well; answers how many bytes that was.
+    func evict() -> UInt64 {
+        state.withLock { state in
+            var given: UInt64 = 0
+            for range in state.evictable where (try? staging.punch(range)) != nil {
+                let bytes = state.written.pieces(in: range).reduce(0) { $0 + UInt64($1.count) }
+                state.written.remove(range)
+                if state.multipart != nil { state.sent.insert(range) }
+                given += bytes
+            }
+            context.area.give(given)
+            return given
+        }
+    }
+
+    // MARK: Waiting
+
+    /// Returns at the next change of what is in transit, or when the task is cancelled.
+    func waitForChange() async {
+        let id = state.withLock { state in
+            state.nextWaiter += 1
+            return state.nextWaiter
+        }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isWaiting = state.withLock { state in
+                    guard state.isSending || state.isFlushing, !Task.isCancelled else { return false }
+                    state.waiters[id] = continuation
+                    return true
+                }
+                if !isWaiting { continuation.resume() }
+            }
+        } onCancel: {
+            state.withLock { $0.waiters.removeValue(forKey: id) }?.resume()
+        }
+    }
+
+    /// Changes the state and wakes who waits for that.
+    func change<Result: Sendable>(_ body: (inout State) -> Result) -> Result {
+        let (result, waiters) = state.withLock { state in
+            let result = body(&state)
+            defer { state.waiters = [:] }
+            return (result, state.waiters)
+        }
+        for waiter in waiters.values { waiter.resume() }
+        return result
+    }
+
+    // MARK: The end
+
+    /// The file is gone: what was not stored never will be. Waits for what is on its way.
+    package func discard() async {
+        state.withLock { $0.isDiscarded = true }
+        while state.withLock({ $0.isSending || $0.isFlushing }) { await waitForChange() }
+        await abortUpload()
+    }
+
+    /// Nobody has the file open, and nothing of it is only here.
+    package func close() {
+        let content = state.withLock { state in
+            context.area.give(state.written.sizeBytes)
+            state.written = Extents()
+            defer { state.baseContent = nil }
+            return state.baseContent
+        }
+        content?.close()
+        context.area.remove(self)
+        staging.remove()
+    }
+}
+
+extension StagedFile.State {
+    var isDirty: Bool { (isChanged || hasNewAttributes) && !isDiscarded }
+    var isSending: Bool { !inTransit.isEmpty || !(multipart?.sending.isEmpty ?? true) }
+
+    fileprivate func obstacle(_ range: Range<UInt64>) -> StagedFile.Outcome? {
+        if inTransit.contains(where: { $0.overlaps(range) }) { return .mustWait }
+        return sent.overlaps(range) ? .mustFlush : nil
+    }
+
+    /// The content of this range is not what it was.
+    fileprivate mutating func touched(_ range: Range<UInt64>) {
+        isChanged = true
+        attributes.modified = .now()
+        hasOwnTime = false
+        guard let stale = multipart?.parts.keys.filter({ number in
+            multipart?.parts[number].map { $0.range.overlaps(range) } ?? false
+        }) else { return }
+        for number in stale { multipart?.parts[number] = nil }
+    }
+
+    /// Ranges of the staging file that need not be kept.
+    fileprivate var evictable: [Range<UInt64>] {
+        if let multipart {
+            let done = multipart.parts.values.map(\.range)
+            return done.flatMap { written.pieces(in: $0) }.filter { range in
+                !inTransit.contains { $0.overlaps(range) }
+            }
+        }
+        // Accepted content is kept until the store has it.
+        guard !isChanged, !isAccepted, !isFlushing, let base, inTransit.isEmpty else { return [] }
+        return written.pieces(in: 0..<base.end)
+    }
+}

@@ -1,0 +1,40 @@
+package import ThawCore
+
+/// A file that the mount has accepted, whole or in part, and the store does not have yet; for people.
+package struct UploadSummary: Sendable, Equatable {
+    package enum Stage: String, Sendable, CaseIterable {
+        /// Open and being written, or waiting for its turn.
+        case waiting
+        case uploading
+        /// It will be tried again; `error` says what was wrong.
+        case failed
+    }
+
+    package var key: ObjectKey
+    /// Of the file.
+    package var sizeBytes: UInt64
+    /// What the store has of it.
+    package var sentBytes: UInt64
+    package var stage: Stage
+    /// When the oldest change that is not in the store was made.
+    package var since: Timestamp
+    /// What went wrong last, with the provider's code.
+    package var error: String?
+    package var stagingPath: String
+    /// The staging file holds all of the content, not only what was changed.
+    package var isComplete: Bool
+
+    package init(
+        key: ObjectKey, sizeBytes: UInt64, sentBytes: UInt64, stage: Stage, since: Timestamp, error: String? = nil,
+        stagingPath: String, isComplete: Bool
+    ) {
+        self.key = key
+        self.sizeBytes = sizeBytes
+        self.sentBytes = sentBytes
+        self.stage = stage
+        self.since = since
+        self.error = error
+        self.stagingPath = stagingPath
+        self.isComplete = isComplete
+    }
+}
