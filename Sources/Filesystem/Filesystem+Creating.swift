@@ -13,14 +13,14 @@ extension Filesystem {
 
     /// Makes a file, or opens the one that is there. Counts as a lookup. The file is in the store when it is closed.
     package func create(
-        parent: UInt64, name: [UInt8], _ new: NewFile, isExclusive: Bool, truncates: Bool, caller: Caller
+        parent: UInt64, name: [UInt8], _ new: NewFile, _ mode: OpenMode, isExclusive: Bool, caller: Caller
     ) async throws(FileError) -> (node: Node, file: OpenedFile) {
         let directory = try writableDirectory(parent)
         if let found = try await find(name, in: directory) {
             if isExclusive { throw .alreadyExists }
             let node = inodes.withLock { remember(found, in: directory, &$0) }
             do throws(FileError) {
-                let opened = try await open(node.inode, OpenMode(writes: true, truncates: truncates), caller: caller)
+                let opened = try await open(node.inode, mode, caller: caller)
                 return (nodeAtHand(node.inode) ?? node, opened)
             } catch {
                 inodes.forget(node.inode, count: 1)
@@ -44,6 +44,7 @@ extension Filesystem {
         let node = inodes.withLock { remember(Found(row: row, isShadowed: false), in: directory, &$0) }
         show(file, on: node.inode)
         namesChanged(in: directory)
+        // Whatever it is opened for, its close stores it.
         let handle = openFiles.open(
             node.inode, file.record, file, writes: true, isFrozen: false, aheadBytesMax: contents.aheadBytesMax)
         return (node, OpenedFile(handle: handle, isDirect: false, keepsCache: false))

@@ -51,7 +51,14 @@ package struct NewFile: Sendable {
 }
 
 extension Filesystem {
+    package var isReadOnly: Bool { configuration.isReadOnly }
+
     // MARK: Opening
+
+    /// Opens the file if that needs nothing asked: only for reading, and what is known of it is fresh and readable.
+    package func openAtHand(_ number: UInt64, _ mode: OpenMode) -> OpenedFile? {
+        mode.writes || mode.truncates ? nil : openAtHand(number)
+    }
 
     /// Opens the file to be changed. A frozen one needs no restore if all of it is to be replaced; else it is opened as
     /// `on_frozen` says, and what changes a part of it waits for the restore.

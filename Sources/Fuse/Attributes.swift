@@ -4,7 +4,17 @@ internal import Glibc
 
 /// What `stat` shows of an inode.
 package struct Attributes: Sendable, Equatable {
-    package enum Kind: Sendable { case directory, file }
+    package enum Kind: Sendable {
+        case directory, file, symbolicLink
+
+        var fileType: UInt32 {
+            switch self {
+            case .directory: Glibc.S_IFDIR
+            case .file: Glibc.S_IFREG
+            case .symbolicLink: Glibc.S_IFLNK
+            }
+        }
+    }
 
     package var inode: UInt64
     package var kind: Kind
@@ -36,7 +46,7 @@ package struct Attributes: Sendable, Equatable {
     var stat: CFuse3.stat {
         var stat = CFuse3.stat()
         stat.st_ino = UInt(inode)
-        stat.st_mode = fileType | permissions
+        stat.st_mode = kind.fileType | permissions
         stat.st_nlink = UInt(linkCount)
         stat.st_uid = uid
         stat.st_gid = gid
@@ -49,13 +59,6 @@ package struct Attributes: Sendable, Equatable {
         stat.st_ctim = time
         stat.st_atim = time
         return stat
-    }
-
-    var fileType: UInt32 {
-        switch kind {
-        case .directory: Glibc.S_IFDIR
-        case .file: Glibc.S_IFREG
-        }
     }
 }
 

@@ -26,7 +26,7 @@ func context(_ userdata: UnsafeMutableRawPointer?) -> CallbackContext {
     return Unmanaged<CallbackContext>.fromOpaque(userdata).takeUnretainedValue()
 }
 
-private func bytes(_ text: UnsafePointer<CChar>?) -> UnsafeRawBufferPointer {
+func bytes(_ text: UnsafePointer<CChar>?) -> UnsafeRawBufferPointer {
     guard let text else { return UnsafeRawBufferPointer(start: nil, count: 0) }
     return UnsafeRawBufferPointer(start: text, count: strlen(text))
 }
@@ -45,7 +45,8 @@ func lowlevelOperations() -> fuse_lowlevel_ops {
     addFiles(to: &table)
     addDirectories(to: &table)
     addExtendedAttributes(to: &table)
-    addModifications(to: &table)
+    addWriting(to: &table)
+    addNames(to: &table)
     return table
 }
 
@@ -70,10 +71,6 @@ private func addMetadata(to table: inout fuse_lowlevel_ops) {
     table.getattr = { raw, inode, _ in
         guard let raw else { return }
         operations(of: raw).getattr(Request(raw), inode: inode)
-    }
-    table.setattr = { raw, inode, _, _, _ in
-        guard let raw else { return }
-        operations(of: raw).setattr(Request(raw), inode: inode)
     }
     table.readlink = { raw, inode in
         guard let raw else { return }
@@ -109,14 +106,6 @@ private func addFiles(to table: inout fuse_lowlevel_ops) {
         context.operations.poll(
             Request(raw), inode: inode, handle: info.pointee.fh,
             notice: handle.map { PollHandle($0, session: context.session) })
-    }
-    table.flush = { raw, _, _ in
-        guard let raw else { return }
-        Request(raw).reply(errno: 0)
-    }
-    table.fsync = { raw, _, _, _ in
-        guard let raw else { return }
-        Request(raw).reply(errno: 0)
     }
 }
 
@@ -156,31 +145,14 @@ private func addExtendedAttributes(to table: inout fuse_lowlevel_ops) {
         guard let raw else { return }
         operations(of: raw).listxattr(Request(raw), inode: inode, sizeBytes: size)
     }
-    table.setxattr = { raw, inode, name, value, size, _ in
+    table.setxattr = { raw, inode, name, value, size, flags in
         guard let raw else { return }
         operations(of: raw).setxattr(
-            Request(raw), inode: inode, name: bytes(name), value: UnsafeRawBufferPointer(start: value, count: size))
+            Request(raw), inode: inode, name: bytes(name), value: UnsafeRawBufferPointer(start: value, count: size),
+            flags: XattrFlags(rawValue: flags))
     }
     table.removexattr = { raw, inode, name in
         guard let raw else { return }
         operations(of: raw).removexattr(Request(raw), inode: inode, name: bytes(name))
     }
-}
-
-private func addModifications(to table: inout fuse_lowlevel_ops) {
-    table.mknod = { raw, _, _, _, _ in modify(raw) }
-    table.mkdir = { raw, _, _, _ in modify(raw) }
-    table.unlink = { raw, _, _ in modify(raw) }
-    table.rmdir = { raw, _, _ in modify(raw) }
-    table.symlink = { raw, _, _, _ in modify(raw) }
-    table.rename = { raw, _, _, _, _, _ in modify(raw) }
-    table.link = { raw, _, _, _ in modify(raw) }
-    table.write = { raw, _, _, _, _, _ in modify(raw) }
-    table.create = { raw, _, _, _, _ in modify(raw) }
-    table.fallocate = { raw, _, _, _, _, _ in modify(raw) }
-}
-
-private func modify(_ raw: fuse_req_t?) {
-    guard let raw else { return }
-    operations(of: raw).modify(Request(raw))
 }

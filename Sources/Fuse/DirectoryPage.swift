@@ -1,5 +1,4 @@
 internal import CFuse3
-internal import Glibc
 
 /// One reply to `readdir` or `readdirplus`, in the kernel's own layout and of the size the kernel asked for.
 package struct DirectoryPage: ~Copyable {
@@ -19,11 +18,11 @@ package struct DirectoryPage: ~Copyable {
     /// Adds a name alone; false when the page is full. `name` ends in NUL. `nextOffset` is where a later `readdir`
     /// continues after this entry. The corresponding C function is `fuse_add_direntry`.
     package mutating func append(
-        name: UnsafePointer<CChar>, inode: UInt64, isDirectory: Bool, nextOffset: Int64
+        name: UnsafePointer<CChar>, inode: UInt64, kind: Attributes.Kind, nextOffset: Int64
     ) -> Bool {
         var stat = CFuse3.stat()
         stat.st_ino = UInt(inode)
-        stat.st_mode = isDirectory ? Glibc.S_IFDIR : Glibc.S_IFREG
+        stat.st_mode = kind.fileType
         let size = fuse_add_direntry(nil, base + used, capacity - used, name, &stat, off_t(nextOffset))
         guard size <= capacity - used else { return false }
         used += size

@@ -11,7 +11,8 @@ package protocol KernelOperations: AnyObject, Sendable {
     /// No reply: `count` lookups of the inode are taken back.
     func forget(inode: UInt64, count: UInt64)
     func getattr(_ request: consuming Request, inode: UInt64)
-    func setattr(_ request: consuming Request, inode: UInt64)
+    /// `handle` is there when the change was asked for through an open file.
+    func setattr(_ request: consuming Request, inode: UInt64, handle: UInt64?, _ change: AttributeSetting)
     func readlink(_ request: consuming Request, inode: UInt64)
     func access(_ request: consuming Request, inode: UInt64, mask: Int32)
 
@@ -19,6 +20,15 @@ package protocol KernelOperations: AnyObject, Sendable {
     func read(_ request: consuming Request, inode: UInt64, handle: UInt64, offset: UInt64, sizeBytes: Int)
     /// `notice` is there when somebody waits for the answer to change.
     func poll(_ request: consuming Request, inode: UInt64, handle: UInt64, notice: PollHandle?)
+    /// `bytes` are valid during the call only.
+    func write(
+        _ request: consuming Request, inode: UInt64, handle: UInt64, offset: UInt64, bytes: UnsafeRawBufferPointer)
+    func fallocate(
+        _ request: consuming Request, inode: UInt64, handle: UInt64, range: Range<UInt64>, flags: AllocationFlags)
+    /// Every `close` of a descriptor.
+    func flush(_ request: consuming Request, inode: UInt64, handle: UInt64)
+    func fsync(_ request: consuming Request, inode: UInt64, handle: UInt64)
+    /// The last descriptor is gone.
     func release(_ request: consuming Request, inode: UInt64, handle: UInt64)
 
     func opendir(_ request: consuming Request, inode: UInt64)
@@ -31,11 +41,23 @@ package protocol KernelOperations: AnyObject, Sendable {
     func getxattr(_ request: consuming Request, inode: UInt64, name: UnsafeRawBufferPointer, sizeBytes: Int)
     func listxattr(_ request: consuming Request, inode: UInt64, sizeBytes: Int)
     func setxattr(
-        _ request: consuming Request, inode: UInt64, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer)
+        _ request: consuming Request, inode: UInt64, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer,
+        flags: XattrFlags)
     func removexattr(_ request: consuming Request, inode: UInt64, name: UnsafeRawBufferPointer)
 
-    /// Everything that changes a name or content: create, mkdir, unlink, rename, write and their kin.
-    func modify(_ request: consuming Request)
+    /// Makes a file and opens it. `mode` is that of `stat`, less the caller's umask; so below.
+    func create(
+        _ request: consuming Request, parent: UInt64, name: UnsafeRawBufferPointer, mode: UInt32, flags: Int32)
+    func mknod(_ request: consuming Request, parent: UInt64, name: UnsafeRawBufferPointer, mode: UInt32)
+    func mkdir(_ request: consuming Request, parent: UInt64, name: UnsafeRawBufferPointer, mode: UInt32)
+    func symlink(
+        _ request: consuming Request, parent: UInt64, name: UnsafeRawBufferPointer, target: UnsafeRawBufferPointer)
+    func link(_ request: consuming Request, inode: UInt64, newParent: UInt64, newName: UnsafeRawBufferPointer)
+    func unlink(_ request: consuming Request, parent: UInt64, name: UnsafeRawBufferPointer)
+    func rmdir(_ request: consuming Request, parent: UInt64, name: UnsafeRawBufferPointer)
+    func rename(
+        _ request: consuming Request, parent: UInt64, name: UnsafeRawBufferPointer, newParent: UInt64,
+        newName: UnsafeRawBufferPointer, flags: RenameFlags)
 
     /// The caller of a deferred request received a signal. Runs under libfuse's lock of that request: it may note the
     /// id and must not answer anything.

@@ -18,7 +18,7 @@ package struct Request: ~Copyable {
     /// Who asks.
     package var caller: Caller {
         let context = fuse_req_ctx(raw).pointee
-        return Caller(thread: context.pid, uid: context.uid)
+        return Caller(thread: context.pid, uid: context.uid, gid: context.gid)
     }
 
     /// Takes the request off this thread, to be answered later from any other.
@@ -68,6 +68,22 @@ package struct Request: ~Copyable {
         let delivered = fuse_reply_open(raw, &info) == 0
         discard self
         return delivered
+    }
+
+    /// The answer to a `create`, as an entry and an open. False when the caller has gone: then neither a `forget` nor a
+    /// `release` will follow. The corresponding C function is `fuse_reply_create`.
+    package consuming func reply(_ entry: Entry, _ opened: Opened) -> Bool {
+        var parameter = entry.parameter
+        var info = opened.info
+        let delivered = fuse_reply_create(raw, &parameter, &info) == 0
+        discard self
+        return delivered
+    }
+
+    /// How many bytes a `write` took. The corresponding C function is `fuse_reply_write`.
+    package consuming func reply(writtenBytes: Int) {
+        fuse_reply_write(raw, writtenBytes)
+        discard self
     }
 
     /// The corresponding C function is `fuse_reply_buf`.
@@ -191,17 +207,20 @@ package struct Opened: Sendable {
     }
 }
 
-/// What `statfs` shows. Object stores have no size, so the free space is as large as programs can bear.
+/// What `statfs` shows. Object stores have no size, so what is free is as much as programs can bear.
 package struct FileSystemStatistics: Sendable {
     package var blockBytes: UInt
     package var blocks: UInt64
     package var blocksFree: UInt64
+    /// Inodes, of which none is taken.
+    package var files: UInt64
     package var nameBytesMax: UInt
 
-    package init(blockBytes: UInt, blocks: UInt64, blocksFree: UInt64, nameBytesMax: UInt) {
+    package init(blockBytes: UInt, blocks: UInt64, blocksFree: UInt64, files: UInt64, nameBytesMax: UInt) {
         self.blockBytes = blockBytes
         self.blocks = blocks
         self.blocksFree = blocksFree
+        self.files = files
         self.nameBytesMax = nameBytesMax
     }
 
@@ -212,6 +231,9 @@ package struct FileSystemStatistics: Sendable {
         value.f_blocks = UInt(blocks)
         value.f_bfree = UInt(blocksFree)
         value.f_bavail = UInt(blocksFree)
+        value.f_files = UInt(files)
+        value.f_ffree = UInt(files)
+        value.f_favail = UInt(files)
         value.f_namemax = nameBytesMax
         return value
     }

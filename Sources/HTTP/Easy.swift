@@ -1,4 +1,5 @@
 internal import CCurl
+internal import ThawCore
 
 /// One libcurl easy handle. It serves one transfer after another on its loop; the connections it used stay in the
 /// loop's cache. Confined to the loop's thread. This file and Multi.swift are the only ones that spell libcurl's
@@ -129,7 +130,7 @@ extension Easy {
         set(CURLOPT_HEADEROPT, Int(CURLHEADER_SEPARATE))
         set(CURLOPT_CONNECTTIMEOUT_MS, milliseconds(configuration.connectTimeout))
         set(CURLOPT_LOW_SPEED_LIMIT, 1 << 10)
-        set(CURLOPT_LOW_SPEED_TIME, 20)
+        set(CURLOPT_LOW_SPEED_TIME, max(1, Int(request.stallMax.components.seconds)))
         // 0 is libcurl's word for none.
         set(CURLOPT_TIMEOUT_MS, request.timeout.map { milliseconds($0) } ?? 0)
     }
@@ -138,11 +139,11 @@ extension Easy {
         switch request.method {
         case .get: set(CURLOPT_HTTPGET, true)
         case .head: set(CURLOPT_NOBODY, true)
-        case .delete where request.body.isEmpty: set(CURLOPT_HTTPGET, true)
+        case .delete where request.body.sizeBytes == 0: set(CURLOPT_HTTPGET, true)
         case .put, .post, .delete:
             // Also for POST: CURLOPT_POST would add a Content-Type.
             set(CURLOPT_UPLOAD, true)
-            setOffset(CURLOPT_INFILESIZE_LARGE, request.body.count)
+            setOffset(CURLOPT_INFILESIZE_LARGE, Int(clamping: request.body.sizeBytes))
         }
         if request.method != .head { set(CURLOPT_CUSTOMREQUEST, request.method.rawValue) }
     }
@@ -243,11 +244,13 @@ private let receiveBody: thaw_curl_data_function = { bytes, size, count, context
 }
 
 private let readBody: thaw_curl_data_function = { bytes, size, count, context in
-    transfer(context)?.readBody(into: UnsafeMutableRawBufferPointer(start: bytes, count: size * count)) ?? 0
+    let buffer = UnsafeMutableRawBufferPointer(start: bytes, count: size * count)
+    guard let transfer = transfer(context) else { return Int(CURL_READFUNC_ABORT) }
+    return transfer.readBody(into: buffer) ?? Int(CURL_READFUNC_ABORT)
 }
 
 private let seekBody: curl_seek_callback = { context, offset, origin in
-    guard origin == SEEK_SET, transfer(context)?.seekBody(to: Int(offset)) == true else {
+    guard origin == SEEK_SET, offset >= 0, transfer(context)?.seekBody(to: UInt64(offset)) == true else {
         return CURL_SEEKFUNC_FAIL
     }
     return CURL_SEEKFUNC_OK

@@ -1,3 +1,5 @@
+internal import ThawCore
+
 extension HTTPRequest {
     /// Refuses what cannot be sent exactly as it stands.
     func validate() throws(HTTPError) {
@@ -17,7 +19,7 @@ extension HTTPRequest {
                 throw .malformedRequest("a control character in the header \(header.name)")
             }
         }
-        guard body.isEmpty || (method != .get && method != .head) else {
+        guard body.sizeBytes == 0 || (method != .get && method != .head) else {
             throw .malformedRequest("a \(method.rawValue) request with a body")
         }
     }

@@ -1,3 +1,5 @@
+package import ThawCore
+
 /// One request as it goes on the wire; nothing is added to it but what HTTP itself needs
 /// (`Host`, `Content-Length`, `Accept: */*` and the `User-Agent`).
 package struct HTTPRequest: Sendable {
@@ -11,22 +13,28 @@ package struct HTTPRequest: Sendable {
     package var url: String
     /// Names and values without CR or LF. A `Content-Type` is sent only if it is here.
     package var headers: [(name: String, value: String)]
-    package var body: [UInt8]
-    /// Ceiling on the whole exchange; nil for transfers of object data, which are bounded by the low-speed limit alone.
+    /// A file is read as its bytes are sent; one that is shorter, or cannot be read, fails the request with
+    /// `.unreadable`.
+    package var body: Payload
+    /// Ceiling on the whole exchange; nil for transfers of object data, which are bounded by `stallMax` alone.
     package var timeout: Duration?
+    /// How long less than 1 KiB/s may go either way, also while the peer works on its reply.
+    package var stallMax: Duration
 
     package init(
         method: Method,
         url: String,
         headers: [(name: String, value: String)] = [],
-        body: [UInt8] = [],
-        timeout: Duration? = .seconds(60)
+        body: Payload = .bytes([]),
+        timeout: Duration? = .seconds(60),
+        stallMax: Duration = .seconds(20)
     ) {
         self.method = method
         self.url = url
         self.headers = headers
         self.body = body
         self.timeout = timeout
+        self.stallMax = stallMax
     }
 }
 
@@ -76,12 +84,14 @@ package enum HTTPError: Error, Equatable, Sendable {
     case connect(String)
     /// The peer's certificate or the handshake failed. Carries libcurl's words. Never worth a retry.
     case tls(String)
-    /// The transfer stalled (under 1 KiB/s for 20 s) or ran over the request's timeout.
+    /// The transfer stalled (see `HTTPRequest.stallMax`) or ran over the request's timeout.
     case timeout(String)
     /// The connection broke or the reply was not HTTP; what had arrived is incomplete (a short body included).
     case broken(String)
     /// The sink refused the data, or a collected body passed `HTTPClient.Configuration.collectedBytesMax`.
     case rejected
+    /// The request's body cannot be read from its file, or the file is shorter. Nothing else was wrong.
+    case unreadable(String)
     /// The task that waited was cancelled, or the client was shut down.
     case cancelled
     /// The request itself cannot be sent: not a URL, a header with a line break.

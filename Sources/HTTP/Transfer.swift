@@ -1,3 +1,5 @@
+internal import ThawCore
+
 /// One exchange from its submission to its reply. Confined to the loop's thread.
 final class Transfer {
     let id: UInt64
@@ -11,7 +13,7 @@ final class Transfer {
     private var head = ReplyHead()
     private var isSinking = false
     private var collected: [UInt8] = []
-    private var sentBytes = 0
+    private var sentBytes: UInt64 = 0
     /// Why this side ended the transfer; it says more than libcurl's code for a callback that refused.
     private var refusal: HTTPError?
 
@@ -53,19 +55,35 @@ final class Transfer {
         return true
     }
 
-    /// Copies the next bytes of the request's body; 0 at its end.
-    func readBody(into buffer: UnsafeMutableRawBufferPointer) -> Int {
-        let count = min(buffer.count, request.body.count - sentBytes)
-        request.body.withUnsafeBytes { body in
-            buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: body[sentBytes..<sentBytes + count]))
+    /// Copies the next bytes of the request's body; 0 at its end. Nil ends the transfer: a body is whole or not sent.
+    func readBody(into buffer: UnsafeMutableRawBufferPointer) -> Int? {
+        let count = Int(min(UInt64(buffer.count), request.body.sizeBytes - sentBytes))
+        let piece = UnsafeMutableRawBufferPointer(rebasing: buffer.prefix(count))
+        switch request.body {
+        case .bytes(let body):
+            body.withUnsafeBytes { body in
+                let start = Int(sentBytes)
+                piece.copyMemory(from: UnsafeRawBufferPointer(rebasing: body[start..<start + count]))
+            }
+        case .file(let file, let range):
+            let offset = range.lowerBound + sentBytes
+            switch file.read(into: piece, at: offset) {
+            case .success(count): break
+            case .success(let got):
+                refusal = .unreadable("the file ends at byte \(offset + UInt64(got)) of \(range)")
+                return nil
+            case .failure(let error):
+                refusal = .unreadable("\(error), at byte \(offset)")
+                return nil
+            }
         }
-        sentBytes += count
+        sentBytes += UInt64(count)
         return count
     }
 
     /// Goes back in the request's body, for a connection that was found dead before the request got through.
-    func seekBody(to offset: Int) -> Bool {
-        guard (0...request.body.count).contains(offset) else { return false }
+    func seekBody(to offset: UInt64) -> Bool {
+        guard offset <= request.body.sizeBytes else { return false }
         sentBytes = offset
         return true
     }

@@ -7,8 +7,9 @@ internal import Wire
 
 /// The one writer of a mount's metadata store, on the `db-writer` thread.
 ///
-/// A file that turns out damaged is set aside and a new one begun; restores in flight are carried over as far as they
-/// can still be read. The operation that met the damage fails, the next one works.
+/// A file that turns out damaged is set aside and a new one begun; what was written and is not in the store yet, and
+/// restores in flight, are carried over as far as they can still be read. The operation that met the damage fails, the
+/// next one works.
 package actor MetadataWriter {
     private let path: String
     private let executor: ThreadExecutor
@@ -43,7 +44,7 @@ package actor MetadataWriter {
         throw .newerVersion(Int(version))
     }
 
-    /// Sets the damaged file aside and starts an empty one with what could still be read of the restores.
+    /// Sets the damaged file aside and starts an empty one with what could still be read of the promises.
     private static func replaceDamaged(
         _ path: String, _ cause: DatabaseError, log: Logger
     ) throws(MetadataError) -> (Connection, WriteStatements) {
@@ -51,29 +52,34 @@ package actor MetadataWriter {
         rename(path, aside)
         for suffix in ["-wal", "-shm"] { rename(path + suffix, aside + suffix) }
         let opened = try openChecked(path)
-        let kept = salvageRestores(from: aside, to: opened.0)
+        let kept = salvage(from: aside, to: opened.0)
         log.error(
-            "the metadata store was damaged (\(cause.message)); a new one is begun, kept restores: \(kept), the old file is \(aside)"
+            "the metadata store was damaged (\(cause.message)); a new one is begun, kept uploads: \(kept.uploads), kept restores: \(kept.restores), the old file is \(aside)"
         )
         return opened
     }
 
-    /// Carries over each of the tables that can be read to its end, the most important first. Answers how many objects
-    /// under care came along.
-    private static func salvageRestores(from aside: String, to connection: Connection) -> Int {
+    /// Carries over each of the tables that can be read to its end, the most important first. Answers how many uploads
+    /// and how many objects under care came along.
+    private static func salvage(from aside: String, to connection: Connection) -> (uploads: Int, restores: Int) {
         guard let attach = try? connection.prepare("ATTACH ?1 AS damaged"), (try? attach.bind(aside, at: 1)) != nil,
             (try? attach.run()) != nil
-        else { return 0 }
+        else { return (0, 0) }
         defer { try? connection.execute("DETACH damaged") }
         // Ids go on where they were: news of objects that were dropped may still be on their way.
         try? connection.execute("INSERT INTO main.sqlite_sequence SELECT name, seq FROM damaged.sqlite_sequence")
         // The order matters: a wish for an object that is there counts as pending.
-        for table in ["restore", "spending", "request", "scope"] {
+        for table in [
+            "upload", "rename", "hidden", "deferred", "multipart", "restore", "spending", "request", "scope",
+        ] {
             try? connection.execute("INSERT OR IGNORE INTO main.\(table) SELECT * FROM damaged.\(table)")
         }
         try? connection.execute("UPDATE main.request SET pending = 0")
         try? connection.execute("INSERT OR IGNORE INTO main.wish SELECT * FROM damaged.wish")
-        return (try? connection.rows("SELECT count(*) FROM main.restore") { Int($0.int64(0)) }.first) ?? 0
+        func count(_ table: String) -> Int {
+            (try? connection.rows("SELECT count(*) FROM main.\(table)") { Int($0.int64(0)) }.first) ?? 0
+        }
+        return (count("upload"), count("restore"))
     }
 
     /// Runs `body`; a damaged file is replaced before its error is passed on.

@@ -1,7 +1,8 @@
 internal import Database
 
-/// The metadata store's tables. It is a cache of the bucket, rebuildable by asking again, with one exception: what
-/// concerns restores is a promise, and its commits reach the disk before anybody acts on them.
+/// The metadata store's tables. It is a cache of the bucket, rebuildable by asking again, with two exceptions: what
+/// concerns restores and what concerns writing are promises, and their commits reach the disk before anybody acts on
+/// them.
 enum Schema {
     static let version: Int32 = 3
 
@@ -24,7 +25,7 @@ enum Schema {
     ///   mode, uid, gid, mtime, extended   the file's attributes as its headers have them, NULL = not stored; extended
     ///               is JSON of names and values in Base64
     ///   attributes_known   0 = nobody has looked at the headers, and those columns are NULL
-    static let cache = """
+    private static let cache = """
         CREATE TABLE directory(
             id INTEGER PRIMARY KEY,
             prefix BLOB NOT NULL UNIQUE,
@@ -94,7 +95,7 @@ enum Schema {
     /// wish: this request wants this object. An object that nobody wants leaves the table, unless it failed.
     ///
     /// spending: bytes that an account (a lane, or the reads' budget) was charged in one minute since the epoch.
-    static let restores = """
+    private static let restores = """
         CREATE TABLE request(
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             origin INTEGER NOT NULL,
@@ -181,6 +182,77 @@ enum Schema {
         ) WITHOUT ROWID;
         """
 
+    /// upload: a file whose content was accepted and is not in the store yet; one for each key.
+    ///   staging     the name of the file that has its changed ranges
+    ///   base_…      the object whose other ranges go with them, NULL without one; base_end: how many of its first
+    ///               bytes still count
+    ///   extents     the ranges that the staging file has, sorted: pairs of 8-byte little-endian offsets
+    ///   mode, uid, gid, mtime, extended   as in entry
+    ///   headers     JSON: the object's other headers, `metadata` and `standard`
+    ///   class       NULL for the bucket's own
+    ///   condition   0 always, 1 there is no object of this key, 2 it has the ETag condition_etag
+    ///   error       why it was not uploaded when that was tried last
+    ///
+    /// multipart: an upload in parts that was begun and not ended; aborted at the next mount.
+    ///
+    /// hidden: the key of a copy of an object that was deleted while it was open. It is deleted when that ends.
+    ///
+    /// rename: a directory, or an object, that is on its way from source to target.
+    ///   stage       `RenameRow.Stage`: 0 copying, 1 all is copied and the source is being deleted, 2 it was given up
+    ///               and the copies are being deleted
+    ///   replaces    the target's marker was there before
+    ///
+    /// deferred: attributes of a frozen object that were changed here and are written to it when it is thawed; of no
+    ///           use to an object with another ETag.
+    private static let journal = """
+        CREATE TABLE upload(
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            key BLOB NOT NULL UNIQUE,
+            staging TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            base_key BLOB,
+            base_version TEXT,
+            base_etag TEXT,
+            base_size INTEGER,
+            base_end INTEGER,
+            extents BLOB NOT NULL,
+            mode INTEGER,
+            uid INTEGER,
+            gid INTEGER,
+            mtime INTEGER,
+            extended BLOB,
+            headers TEXT NOT NULL,
+            class TEXT,
+            condition INTEGER NOT NULL,
+            condition_etag TEXT,
+            accepted_at INTEGER NOT NULL,
+            error TEXT,
+            error_at INTEGER
+        );
+        CREATE TABLE multipart(
+            key BLOB NOT NULL,
+            upload TEXT NOT NULL,
+            PRIMARY KEY(key, upload)
+        ) WITHOUT ROWID;
+        CREATE TABLE hidden(key BLOB PRIMARY KEY) WITHOUT ROWID;
+        CREATE TABLE rename(
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            source BLOB NOT NULL,
+            target BLOB NOT NULL,
+            stage INTEGER NOT NULL,
+            replaces INTEGER NOT NULL
+        );
+        CREATE TABLE deferred(
+            key BLOB PRIMARY KEY,
+            etag TEXT NOT NULL,
+            mode INTEGER,
+            uid INTEGER,
+            gid INTEGER,
+            mtime INTEGER,
+            extended BLOB
+        ) WITHOUT ROWID;
+        """
+
     /// Version 1 had restores only, one row for each: state 0 about to ask, 1 the provider is at work. Each becomes a
     /// request of its own. Size and ETag are not known; the next look at the object does not need them.
     private static let fromVersion1 = """
@@ -203,6 +275,7 @@ enum Schema {
         ALTER TABLE entry ADD COLUMN mtime INTEGER;
         ALTER TABLE entry ADD COLUMN extended BLOB;
         ALTER TABLE entry ADD COLUMN attributes_known INTEGER NOT NULL DEFAULT 0;
+        \(journal)
         """
 
     /// Makes the tables in a new file, or brings an older one up to date. Answers the version that the file has now;
@@ -212,7 +285,7 @@ enum Schema {
         guard found < version else { return found }
         try connection.transaction { () throws(DatabaseError) in
             switch found {
-            case 0: try connection.execute(cache + restores)
+            case 0: try connection.execute(cache + restores + journal)
             case 1: try connection.execute(fromVersion1 + fromVersion2)
             default: try connection.execute(fromVersion2)
             }

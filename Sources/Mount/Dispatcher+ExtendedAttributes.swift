@@ -1,18 +1,22 @@
 internal import Filesystem
 package import Fuse
 internal import Glibc
+internal import ThawCore
 
 extension Dispatcher {
     package func getxattr(
         _ request: consuming Request, inode: UInt64, name: UnsafeRawBufferPointer, sizeBytes: Int
     ) {
         // `ls -l` asks every file for its ACL and its capabilities: answered here, without a task.
-        guard let attribute = ThawAttribute(attributeName: String(decoding: name, as: UTF8.self)) else {
+        guard let attribute = AttributeName(name) else {
             return request.reply(errno: name.starts(with: "system.".utf8) ? EOPNOTSUPP : ENODATA)
         }
         inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
-                let value = try await filesystem.attribute(inode, attribute)
+                let value = switch attribute {
+                case .ours(let name): try await filesystem.attribute(inode, name)
+                case .stored(let name): try await filesystem.extendedAttribute(inode, name)
+                }
                 return try Self.answer(value, sizeBytes: sizeBytes)
             }
         }
@@ -21,8 +25,9 @@ extension Dispatcher {
     package func listxattr(_ request: consuming Request, inode: UInt64, sizeBytes: Int) {
         inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
-                let names = try await filesystem.attributeNames(inode)
-                return try Self.answer(names.flatMap { Array($0.attributeName.utf8) + [0] }, sizeBytes: sizeBytes)
+                let names = try await filesystem.attributeNames(inode).map(\.attributeName)
+                    + (try await filesystem.extendedAttributeNames(inode))
+                return try Self.answer(names.flatMap { Array($0.utf8) + [0] }, sizeBytes: sizeBytes)
             }
         }
     }
@@ -40,31 +45,64 @@ extension Dispatcher {
     }
 
     package func setxattr(
-        _ request: consuming Request, inode: UInt64, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer
+        _ request: consuming Request, inode: UInt64, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer,
+        flags: XattrFlags
     ) {
-        let name = String(decoding: name, as: UTF8.self)
-        guard name.hasPrefix(ThawAttribute.prefix) else { return request.reply(errno: EROFS) }
-        guard let attribute = ThawAttribute(attributeName: name) else { return request.reply(errno: EOPNOTSUPP) }
         let value = Array(value)
-        let caller = request.caller
-        inFlight.run(request) { [self] reply in
-            await finish(reply) { () throws(FileError) in
-                try await filesystem.setAttribute(inode, attribute, value: value, caller: caller)
-                return { $0.reply(errno: 0) }
+        changeAttribute(request, name) { [filesystem] attribute, caller throws(FileError) in
+            switch attribute {
+            case .ours(let name): try await filesystem.setAttribute(inode, name, value: value, caller: caller)
+            case .stored(let name):
+                try await filesystem.setExtendedAttribute(
+                    inode, name, value: value, create: flags.contains(.create), replace: flags.contains(.replace),
+                    caller: caller)
             }
         }
     }
 
     package func removexattr(_ request: consuming Request, inode: UInt64, name: UnsafeRawBufferPointer) {
-        let name = String(decoding: name, as: UTF8.self)
-        guard name.hasPrefix(ThawAttribute.prefix) else { return request.reply(errno: EROFS) }
-        guard let attribute = ThawAttribute(attributeName: name) else { return request.reply(errno: EOPNOTSUPP) }
+        changeAttribute(request, name) { [filesystem] attribute, caller throws(FileError) in
+            switch attribute {
+            case .ours(let name): try await filesystem.removeAttribute(inode, name, caller: caller)
+            case .stored(let name): try await filesystem.removeExtendedAttribute(inode, name, caller: caller)
+            }
+        }
+    }
+
+    private func changeAttribute(
+        _ request: consuming Request, _ name: UnsafeRawBufferPointer,
+        _ change: @escaping @Sendable (AttributeName, Caller) async throws(FileError) -> Void
+    ) {
+        // Our own are commands, which a mount that only reads takes as well.
+        if filesystem.isReadOnly, !name.starts(with: ThawAttribute.prefix.utf8) {
+            return request.reply(errno: EROFS)
+        }
+        guard let attribute = AttributeName(name) else { return request.reply(errno: EOPNOTSUPP) }
         let caller = request.caller
-        inFlight.run(request) { [self] reply in
+        inFlight.run(request, isChange: true) { [self] reply in
             await finish(reply) { () throws(FileError) in
-                try await filesystem.removeAttribute(inode, attribute, caller: caller)
+                try await change(attribute, caller)
                 return { $0.reply(errno: 0) }
             }
+        }
+    }
+}
+
+/// The extended attributes that can be here.
+private enum AttributeName {
+    case ours(ThawAttribute)
+    /// What users keep with their files, by its full name.
+    case stored(String)
+
+    init?(_ bytes: UnsafeRawBufferPointer) {
+        let name = String(decoding: bytes, as: UTF8.self)
+        if name.hasPrefix(ThawAttribute.prefix) {
+            guard let attribute = ThawAttribute(attributeName: name) else { return nil }
+            self = .ours(attribute)
+        } else if name.hasPrefix("user.") {
+            self = .stored(name)
+        } else {
+            return nil
         }
     }
 }

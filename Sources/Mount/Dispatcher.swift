@@ -6,27 +6,11 @@ package import Logging
 internal import Synchronization
 package import ThawCore
 
-/// How inodes look to `stat`: object stores keep no owner or mode that every tool agrees on.
-package struct Ownership: Sendable {
-    package var uid: UInt32
-    package var gid: UInt32
-    /// Permission bits.
-    package var fileMode: UInt32
-    package var directoryMode: UInt32
-
-    package init(uid: UInt32, gid: UInt32, fileMode: UInt32, directoryMode: UInt32) {
-        self.uid = uid
-        self.gid = gid
-        self.fileMode = fileMode
-        self.directoryMode = directoryMode
-    }
-}
-
 /// Joins the kernel's requests to the filesystem: answers from memory on the reader thread, and hands everything else
 /// to a task. No policy lives here.
 package final class Dispatcher: KernelOperations {
     let filesystem: Filesystem
-    private let ownership: Ownership
+    let ownership: Ownership
     private let log: Logger
     let inFlight: InFlight
     private let onInitialized: @Sendable () -> Void
@@ -63,7 +47,7 @@ package final class Dispatcher: KernelOperations {
         }
     }
 
-    private func answer(_ request: consuming Request, lookedUp node: Node) {
+    func answer(_ request: consuming Request, lookedUp node: Node) {
         // An interrupted caller's kernel never sends the forget.
         if !request.reply(entry(node)) { filesystem.forget(node.inode, count: 1) }
     }
@@ -72,53 +56,60 @@ package final class Dispatcher: KernelOperations {
 
     package func getattr(_ request: consuming Request, inode: UInt64) {
         if let node = filesystem.nodeAtHand(inode) {
-            return request.reply(attributes(node), validSeconds: validSeconds(node))
+            return request.reply(ownership.attributes(node), validSeconds: validSeconds(node))
         }
         inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
                 let node = try await filesystem.attributes(inode)
-                return { $0.reply(self.attributes(node), validSeconds: self.validSeconds(node)) }
+                return { $0.reply(self.ownership.attributes(node), validSeconds: self.validSeconds(node)) }
             }
         }
     }
 
-    package func setattr(_ request: consuming Request, inode: UInt64) { request.reply(errno: EROFS) }
-    package func readlink(_ request: consuming Request, inode: UInt64) { request.reply(errno: EINVAL) }
-    package func modify(_ request: consuming Request) { request.reply(errno: EROFS) }
+    package func readlink(_ request: consuming Request, inode: UInt64) {
+        inFlight.run(request) { [self] reply in
+            await finish(reply) { () throws(FileError) in
+                let target = try await filesystem.linkTarget(inode)
+                return { request in
+                    var request: Request? = request
+                    target.withUnsafeBytes { request.take()?.reply($0) }
+                }
+            }
+        }
+    }
 
     package func access(_ request: consuming Request, inode: UInt64, mask: Int32) {
-        if mask & W_OK != 0 { return request.reply(errno: EROFS) }
+        if mask & W_OK != 0, filesystem.isReadOnly { return request.reply(errno: EROFS) }
         // Root may do anything else but run a file that nobody may run; a shell that is told otherwise reads the file.
-        guard mask & X_OK != 0, ownership.fileMode & 0o111 == 0, let node = filesystem.nodeAtHand(inode),
-            !node.isDirectory
+        guard mask & X_OK != 0, let node = filesystem.nodeAtHand(inode), node.kind == .file,
+            ownership.permissions(node) & 0o111 == 0
         else { return request.reply(errno: 0) }
         request.reply(errno: EACCES)
     }
 
     package func statfs(_ request: consuming Request) {
-        let blocks: UInt64 = 1 << 38
+        let many: UInt64 = 1 << 38
         request.reply(
-            FileSystemStatistics(blockBytes: 4096, blocks: blocks, blocksFree: blocks, nameBytesMax: 255))
+            FileSystemStatistics(blockBytes: 4096, blocks: many, blocksFree: many, files: many, nameBytesMax: 255))
     }
 
     // MARK: Files
 
     package func open(_ request: consuming Request, inode: UInt64, flags: Int32) {
-        // The kernel leaves O_TRUNC to the open, and it goes with O_RDONLY too.
-        if flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0 { return request.reply(errno: EROFS) }
-        if let opened = filesystem.openAtHand(inode) { return answer(request, opened: opened) }
+        let mode = OpenMode(flags: flags)
+        if mode.changes, filesystem.isReadOnly { return request.reply(errno: EROFS) }
+        if let opened = filesystem.openAtHand(inode, mode) { return answer(request, opened: opened) }
         let caller = request.caller
-        inFlight.run(request) { [self] reply in
+        inFlight.run(request, isChange: mode.changes) { [self] reply in
             await finish(reply) { () throws(FileError) in
-                let opened = try await filesystem.open(inode, caller: caller)
+                let opened = try await filesystem.open(inode, mode, caller: caller)
                 return { self.answer($0, opened: opened) }
             }
         }
     }
 
     private func answer(_ request: consuming Request, opened file: OpenedFile) {
-        let opened = Opened(handle: file.handle, directIO: file.isDirect, keepCache: file.keepsCache)
-        if !request.reply(opened) { filesystem.close(file.handle) }
+        if !request.reply(Opened(file)) { filesystem.close(file.handle) }
     }
 
     package func read(
@@ -191,7 +182,7 @@ package final class Dispatcher: KernelOperations {
             withAttributes
                 ? page.append(name: item.name, entry: entry(item.node), nextOffset: item.nextOffset)
                 : page.append(
-                    name: item.name, inode: item.node.inode, isDirectory: item.node.isDirectory,
+                    name: item.name, inode: item.node.inode, kind: Attributes.Kind(item.node.kind),
                     nextOffset: item.nextOffset)
         }
     }
@@ -218,16 +209,26 @@ package final class Dispatcher: KernelOperations {
         }
     }
 
-    private func entry(_ node: Node) -> Entry {
-        Entry(attributes: attributes(node), generation: 0, validSeconds: validSeconds(node))
+    func entry(_ node: Node) -> Entry {
+        Entry(attributes: ownership.attributes(node), generation: 0, validSeconds: validSeconds(node))
     }
 
-    private func validSeconds(_ node: Node) -> Double { filesystem.validSeconds(node.checkedAt) }
+    func validSeconds(_ node: Node) -> Double { filesystem.validSeconds(node.checkedAt) }
+}
 
-    private func attributes(_ node: Node) -> Attributes {
-        Attributes(
-            inode: node.inode, kind: node.isDirectory ? .directory : .file,
-            permissions: node.isDirectory ? ownership.directoryMode : ownership.fileMode, uid: ownership.uid,
-            gid: ownership.gid, sizeBytes: node.sizeBytes, modified: node.modified)
+extension Opened {
+    init(_ file: OpenedFile) {
+        self.init(handle: file.handle, directIO: file.isDirect, keepCache: file.keepsCache)
     }
+}
+
+extension OpenMode {
+    /// `flags` are those of open(2).
+    init(flags: Int32) {
+        let access = flags & O_ACCMODE
+        // The kernel leaves O_TRUNC to the open, and it goes with O_RDONLY too.
+        self.init(reads: access != O_WRONLY, writes: access != O_RDONLY, truncates: flags & O_TRUNC != 0)
+    }
+
+    var changes: Bool { writes || truncates }
 }

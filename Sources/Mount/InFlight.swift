@@ -13,11 +13,20 @@ final class InFlight: Sendable {
     private struct State {
         var next: UInt64 = 1
         var operations: [UInt64: Operation] = [:]
-        var isStopping = false
+        var phase = Phase.open
+    }
+
+    enum Phase: Comparable {
+        case open
+        /// The mount is off the tree: nobody waits any more, and who still has a file open may bring his writing to its
+        /// end.
+        case draining
+        case closed
     }
 
     private struct Operation {
         let thread: Int32
+        let isChange: Bool
         var task: Task<Void, Never>?
         var isInterrupted = false
     }
@@ -27,14 +36,18 @@ final class InFlight: Sendable {
 
     init() throws(Thread.Failure) { wakeup = try Wakeup() }
 
-    /// Runs `body` as a task that a fatal signal to the caller cancels. `body` answers the request.
-    func run(_ request: consuming Request, _ body: @escaping @Sendable (DeferredReply) async -> Void) {
+    /// Runs `body` as a task that a fatal signal to the caller cancels. `body` answers the request. One that
+    /// `isChange` is let finish when the mount goes.
+    func run(
+        _ request: consuming Request, isChange: Bool = false,
+        _ body: @escaping @Sendable (DeferredReply) async -> Void
+    ) {
         let thread = request.caller.thread
         let reply = request.deferred()
         let id: UInt64? = state.withLock { state in
-            guard !state.isStopping else { return nil }
+            guard state.phase.admits(isChange: isChange) else { return nil }
             defer { state.next += 1 }
-            state.operations[state.next] = Operation(thread: thread)
+            state.operations[state.next] = Operation(thread: thread, isChange: isChange)
             return state.next
         }
         guard let id else {
@@ -48,11 +61,11 @@ final class InFlight: Sendable {
             _ = self.state.withLock { $0.operations.removeValue(forKey: id) }
         }
         // It may have ended already; then nobody needs to be able to stop it.
-        let isStopping = state.withLock { state in
+        let isAdmitted = state.withLock { state in
             state.operations[id]?.task = task
-            return state.isStopping
+            return state.phase.admits(isChange: isChange)
         }
-        if isStopping { task.cancel() }
+        if !isAdmitted { task.cancel() }
     }
 
     /// Notes that a signal came. Runs under libfuse's lock: nothing is answered from here.
@@ -64,15 +77,15 @@ final class InFlight: Sendable {
         if isKnown { wakeup.signal() }
     }
 
-    /// Looks at interrupted callers until `stop`. On a thread of its own.
+    /// Looks at interrupted callers until all is closed. On a thread of its own.
     func watchInterrupts() {
         var isWatching = false
         while true {
             wakeup.wait(timeoutMilliseconds: isWatching ? 1000 : -1)
-            let (watched, isStopping) = state.withLock { state in
-                (state.operations.filter(\.value.isInterrupted), state.isStopping)
+            let (watched, phase) = state.withLock { state in
+                (state.operations.filter(\.value.isInterrupted), state.phase)
             }
-            if isStopping { return }
+            if phase == .closed { return }
             for operation in watched.values where CallerSignals.areFatal(thread: operation.thread) {
                 operation.task?.cancel()
             }
@@ -80,17 +93,21 @@ final class InFlight: Sendable {
         }
     }
 
-    /// Cancels everything; what comes later is refused.
-    func stop() {
+    /// Cancels what the phase has no place for, and refuses what comes later. There is no way back.
+    func enter(_ phase: Phase) {
         let tasks = state.withLock { state in
-            state.isStopping = true
-            return state.operations.values.compactMap(\.task)
+            state.phase = max(state.phase, phase)
+            return state.operations.values.filter { !state.phase.admits(isChange: $0.isChange) }.compactMap(\.task)
         }
         for task in tasks { task.cancel() }
         wakeup.signal()
     }
 
     var count: Int { state.withLock { $0.operations.count } }
+}
+
+extension InFlight.Phase {
+    func admits(isChange: Bool) -> Bool { self == .open || self == .draining && isChange }
 }
 
 /// What the kernel shows of the signals that a thread has not yet taken.

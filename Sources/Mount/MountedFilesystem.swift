@@ -56,14 +56,14 @@ package final class MountedFilesystem: Sendable {
     /// Returns once the mount is gone, by whatever way, and every request has been read.
     package func waitUntilUnmounted() async {
         for await _ in ended {}
-        dispatcher.inFlight.stop()
+        dispatcher.inFlight.enter(.closed)
     }
 
     /// Takes the mount off the tree and ends everybody's waiting. Files that are open stay readable as far as they need
-    /// nothing asked, until their programs close them or the process ends.
+    /// nothing asked, and writable, until their programs close them or the process ends.
     package func unmount() {
         session.unmount()
-        dispatcher.inFlight.stop()
+        dispatcher.inFlight.enter(.draining)
         dispatcher.filesystem.endPolling()
     }
 

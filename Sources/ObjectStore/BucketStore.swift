@@ -2,6 +2,7 @@ package import Logging
 package import ThawCore
 package import Wire
 import HTTP
+import Synchronization
 
 /// One bucket over HTTP: everything that the dialects share. What they do not is in their `BucketDialect`.
 ///
@@ -13,6 +14,8 @@ package final class BucketStore: ObjectStore {
 
     let spoken: any BucketDialect
     let exchange: Exchange
+    private let logger: Logger
+    private let hasRefusedChecksum = Atomic(false)
 
     /// - Parameter clock: what signatures are dated with, before any correction that the store asks for
     package init(
@@ -23,6 +26,7 @@ package final class BucketStore: ObjectStore {
         clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) {
         self.configuration = configuration
+        self.logger = logger
         spoken = configuration.dialect == .oss ? OSSDialect() : S3Dialect()
         exchange = Exchange(
             configuration,
@@ -83,6 +87,10 @@ package final class BucketStore: ObjectStore {
             StoreRequest(method: .head, key: key, query: versionQuery(version), headers: [Self.identity]),
             expecting: [200]
         )
+        return try record(ofHead: response)
+    }
+
+    func record(ofHead response: HTTPResponse) throws(StoreError) -> ObjectRecord {
         guard let size = response.head["content-length"].flatMap({ fileOffset($0) }),
             let record = ObjectRecord(response.head, sizeBytes: size, spoken)
         else { throw nonsense(response, "a HEAD without a length, a date or an entity tag that can be read") }
@@ -144,7 +152,7 @@ package final class BucketStore: ObjectStore {
             method: .post,
             key: key,
             query: [QueryItem("restore")] + versionQuery(version),
-            body: spoken.restoreBody(order)
+            body: .document(spoken.restoreBody(order))
         )
         do throws(StoreError) {
             let response = try await exchange.send(request, expecting: [200, 202])
@@ -206,20 +214,30 @@ package final class BucketStore: ObjectStore {
         }
     }
 
+    // MARK: - Checksums
+
+    /// Whether the store does not know the dialect's checksum.
+    var isChecksumRefused: Bool { hasRefusedChecksum.load(ordering: .relaxed) }
+
+    func learnChecksumIsRefused(_ error: StoreError) {
+        guard !hasRefusedChecksum.exchange(true, ordering: .relaxed) else { return }
+        logger.notice("\(configuration.endpoint.authority) knows no CRC-64/NVME, and gets Content-MD5 instead: \(error)")
+    }
+
     // MARK: - Parts of requests and replies
 
     /// Bytes come as they are stored: a Content-Encoding is the object's own.
-    private static let identity = (name: "accept-encoding", value: "identity")
+    static let identity = (name: "accept-encoding", value: "identity")
 
-    private func versionQuery(_ version: String?) -> [QueryItem] {
+    func versionQuery(_ version: String?) -> [QueryItem] {
         version.map { [QueryItem("versionId", $0)] } ?? []
     }
 
-    private func requestID(_ response: HTTPResponse) -> String? {
+    func requestID(_ response: HTTPResponse) -> String? {
         response.head[spoken.headerPrefix + "request-id"]
     }
 
-    private func nonsense(_ response: HTTPResponse, _ message: String) -> StoreError {
+    func nonsense(_ response: HTTPResponse, _ message: String) -> StoreError {
         .nonsense(message, status: response.status, requestID: requestID(response))
     }
 

@@ -21,7 +21,7 @@ package struct RetryingStore: ObjectStore {
     /// Waits, and throws when the task is cancelled meanwhile.
     package typealias Sleep = @Sendable (Duration) async throws(CancellationError) -> Void
 
-    private let store: any ObjectStore
+    let store: any ObjectStore
     private let policy: Policy
     private let logger: Logger
     private let sleep: Sleep
@@ -110,10 +110,13 @@ package struct RetryingStore: ObjectStore {
         }
     }
 
-    /// - Parameter isFinal: whether a failure cannot be made good by another attempt, whatever its kind
-    private func retrying<Value: Sendable>(
+    /// - Parameters:
+    ///   - sendsAgain: whether bytes that arrived wrong are worth another attempt
+    ///   - isFinal: whether a failure cannot be made good by another attempt, whatever its kind
+    func retrying<Value: Sendable>(
         _ operation: StaticString,
         _ key: ObjectKey,
+        sendsAgain: Bool = false,
         _ body: () async throws(StoreError) -> Value,
         unless isFinal: () -> Bool = { false }
     ) async throws(StoreError) -> Value {
@@ -127,7 +130,7 @@ package struct RetryingStore: ObjectStore {
             } catch {
                 failure = error
             }
-            guard failure.isTransient, !isFinal() else { throw failure }
+            guard failure.isTransient || sendsAgain && failure.kind == .corrupted, !isFinal() else { throw failure }
             let isHopeless = failure.kind == .clockSkew && hasCorrectedClock
             let named = failure.retryAfter ?? .zero
             guard attempt < policy.attemptsMax, !isHopeless, named <= policy.namedDelayMax else {

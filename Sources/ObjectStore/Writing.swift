@@ -88,8 +88,8 @@ package struct UploadedPart: Sendable, Equatable {
     package var number: Int
     package var sizeBytes: UInt64
     package var etag: String
-    /// Of the part's bytes, in the dialect's own function (`CRC64.Function`); nil for a part that was copied, where the store
-    /// tells none.
+    /// Of the part's bytes, in the dialect's own function (`CRC64.Function`); nil for a part that was copied, where the
+    /// store tells none.
     package var checksum: UInt64?
 
     package init(number: Int, sizeBytes: UInt64, etag: String, checksum: UInt64?) {
@@ -109,22 +109,4 @@ package struct DeleteFailure: Sendable, Equatable {
         self.key = key
         self.error = error
     }
-}
-
-extension ObjectStore {
-    package func describe(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectDescription { throw .unwritten }
-    package func put(_ key: ObjectKey, _ body: Payload, _ draft: ObjectDraft) async throws(StoreError) -> ObjectRecord { throw .unwritten }
-    package func copy(_ source: CopySource, to key: ObjectKey, _ draft: ObjectDraft?) async throws(StoreError) -> ObjectRecord { throw .unwritten }
-    package func delete(_ key: ObjectKey, version: String?, condition: WriteCondition) async throws(StoreError) { throw .unwritten }
-    package func delete(_ keys: [ObjectKey]) async throws(StoreError) -> [DeleteFailure] { throw .unwritten }
-    package func beginUpload(_ key: ObjectKey, _ draft: ObjectDraft) async throws(StoreError) -> MultipartUpload { throw .unwritten }
-    package func uploadPart(_ upload: MultipartUpload, number: Int, _ body: Payload) async throws(StoreError) -> UploadedPart { throw .unwritten }
-    package func copyPart(_ upload: MultipartUpload, number: Int, from source: CopySource, range: Range<UInt64>) async throws(StoreError) -> UploadedPart { throw .unwritten }
-    package func completeUpload(_ upload: MultipartUpload, _ parts: [UploadedPart], _ draft: ObjectDraft) async throws(StoreError) -> ObjectRecord { throw .unwritten }
-    package func abortUpload(_ upload: MultipartUpload) async throws(StoreError) { throw .unwritten }
-    package func checks(_ condition: WriteCondition) -> Bool { false }
-}
-
-extension StoreError {
-    static let unwritten = StoreError(.unsupported, code: "Unsupported", message: "not yet written")
 }

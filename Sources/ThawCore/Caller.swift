@@ -5,10 +5,13 @@ package struct Caller: Sendable, Equatable {
     package var thread: Int32
     /// Effective user id.
     package var uid: UInt32
+    /// Effective group id.
+    package var gid: UInt32
 
-    package init(thread: Int32, uid: UInt32) {
+    package init(thread: Int32, uid: UInt32, gid: UInt32) {
         self.thread = thread
         self.uid = uid
+        self.gid = gid
     }
 
     /// The name of the thread, then that of its process (of the thread-group leader) if it is another. Both count:

@@ -7,6 +7,17 @@ package enum Digest {
 
     package static func md5(_ bytes: [UInt8]) -> [UInt8] { Array(Insecure.MD5.hash(data: bytes)) }
 
+    /// MD5 of bytes that come in pieces.
+    package struct MD5: Sendable {
+        private var hash = Insecure.MD5()
+
+        package init() {}
+
+        package mutating func update(_ bytes: UnsafeRawBufferPointer) { hash.update(bufferPointer: bytes) }
+
+        package var value: [UInt8] { Array(hash.finalize()) }
+    }
+
     /// Lowercase, for `x-amz-content-sha256` and the strings to sign.
     package static func sha256Hex(_ bytes: [UInt8]) -> String { Hex.encode(SHA256.hash(data: bytes)) }
 

@@ -99,5 +99,5 @@ struct Fixture {
 
 extension Caller {
     /// Nobody in particular: as from outside our pid namespace.
-    static let unknown = Caller(thread: 0, uid: 0)
+    static let unknown = Caller(thread: 0, uid: 0, gid: 0)
 }

@@ -17,7 +17,10 @@ struct RestoreGuardTests {
     /// What the list has of a thread of this name in this process.
     private static func match(_ denial: RestoreDenial, thread name: String) throws -> String? {
         let answer = Answer()
-        try ThawCore.Thread(name: name) { answer.take(denial.match(Caller(thread: currentThreadID(), uid: 0))) }.join()
+        let look: @Sendable () -> Void = {
+            answer.take(denial.match(Caller(thread: currentThreadID(), uid: 0, gid: 0)))
+        }
+        try ThawCore.Thread(name: name, look).join()
         return answer.name
     }
 
@@ -44,7 +47,7 @@ struct RestoreGuardTests {
 
     @Test("a caller that nothing is known of is not denied")
     func unknown() {
-        #expect(RestoreDenial.standard.match(Caller(thread: 0, uid: 0)) == nil)
+        #expect(RestoreDenial.standard.match(Caller(thread: 0, uid: 0, gid: 0)) == nil)
     }
 
     @Test("a list is names between colons; none of them empty, none a path")

@@ -1,5 +1,6 @@
 import HTTP
 import Testing
+import ThawCore
 
 private let empty = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -30,7 +31,7 @@ private let empty = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
                     method: method,
                     url: server.url + "/a",
                     headers: [("x-first", "1"), ("x-empty", ""), ("Authorization", "OSS4 a=b,c=d")],
-                    body: hasBody ? Array("body".utf8) : []
+                    body: .bytes(hasBody ? Array("body".utf8) : [])
                 )
                 _ = try await client.perform(request)
                 let lines = [
@@ -55,7 +56,7 @@ private let empty = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
                 method: .post,
                 url: server.url + "/a?restore",
                 headers: [("Content-Type", "application/xml")],
-                body: Array("<RestoreRequest/>".utf8)
+                body: .bytes(Array("<RestoreRequest/>".utf8))
             )
             _ = try await client.perform(request)
             #expect(server.requests.map { $0.values("content-type") } == [["application/xml"]])
@@ -88,7 +89,7 @@ private let empty = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
                 for count in [0, 1, 3 << 20] {
                     let body = (0..<count).map { Server.bodyByte($0) }
                     _ = try await client.perform(
-                        HTTPRequest(method: method, url: server.url + "/o", body: body)
+                        HTTPRequest(method: method, url: server.url + "/o", body: .bytes(body))
                     )
                     let request = try #require(server.requests.last)
                     #expect(request.method == method.rawValue)
@@ -109,7 +110,7 @@ private let empty = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
             for _ in 0..<5 {
                 let body = [UInt8](repeating: 7, count: 100_000)
                 let reply = try await client.perform(
-                    HTTPRequest(method: .put, url: server.url + "/o", body: body)
+                    HTTPRequest(method: .put, url: server.url + "/o", body: .bytes(body))
                 )
                 #expect(reply.status == 200)
                 #expect(server.requests.last?.body == body)
@@ -128,7 +129,7 @@ private let empty = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
                 method: .put,
                 url: server.url + "/1",
                 headers: [("x-once", "1")],
-                body: [1, 2, 3]
+                body: .bytes([1, 2, 3])
             )
             _ = try await client.perform(put)
             let reply = try await client.perform(HTTPRequest(method: .head, url: server.url + "/2"))
@@ -158,7 +159,7 @@ private let empty = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
             HTTPRequest(method: .get, url: "http://127.0.0.1/", headers: [("x", "a\r\nInjected: 1")]),
             HTTPRequest(method: .get, url: "http://127.0.0.1/", headers: [("x: y\r\nz", "a")]),
             HTTPRequest(method: .get, url: "http://127.0.0.1/", headers: [("", "a")]),
-            HTTPRequest(method: .get, url: "http://127.0.0.1/", body: [1]),
+            HTTPRequest(method: .get, url: "http://127.0.0.1/", body: .bytes([1])),
         ]
     )
     func malformed(request: HTTPRequest) async throws {

@@ -47,7 +47,8 @@ struct BucketStoreTests {
                         storageClass: StorageClass("ColdArchive"),
                         restore: .ongoing,
                         archiveStatus: "ARCHIVE_ACCESS",
-                        versionID: "v"
+                        versionID: "v",
+                        attributes: FileAttributes()
                     )
             )
         }

@@ -56,6 +56,10 @@ final class ScriptedTransport: Transport {
 extension HTTPRequest {
     func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
 
+    /// The body, if it is not a file.
+    var document: [UInt8] { if case .bytes(let bytes) = body { bytes } else { [] } }
+    var text: String { String(decoding: document, as: UTF8.self) }
+
     /// The path and the query of the URL, as a server gets them.
     var target: (path: String, query: String) {
         let rest = url.split(separator: "/", maxSplits: 2, omittingEmptySubsequences: false)[2]

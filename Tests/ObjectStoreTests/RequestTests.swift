@@ -216,7 +216,7 @@ struct RequestTests {
         try await store.refreeze(ObjectKey("k"), version: nil)
         try await store.refreeze(ObjectKey("k"), version: "v1")
         #expect(transport.requests.map(\.target.query) == ["cleanRestoredObject", "cleanRestoredObject&versionId=v1"])
-        #expect(transport.requests.allSatisfy { $0.method == .post && $0.body.isEmpty })
+        #expect(transport.requests.allSatisfy { $0.method == .post && $0.document.isEmpty })
     }
 
     @Test("with signature V1 the sub-resources of refreezing and of listing versions are signed")
@@ -261,6 +261,6 @@ struct RequestTests {
         #expect(request.method == .post)
         #expect(request.target.query == "restore")
         #expect(request.header("content-type") == "application/xml")
-        #expect(request.header("content-md5") == Digest.md5Base64(request.body))
+        #expect(request.header("content-md5") == Digest.md5Base64(request.document))
     }
 }

@@ -181,32 +181,13 @@ struct BulkHeadTests {
 }
 
 /// A store that is another one but for its listings.
-private class OtherListing: ObjectStore, @unchecked Sendable {
+private class OtherListing: StoreFront, @unchecked Sendable {
     // SAFETY: immutable, and so are the subclasses.
     let store: FakeStore
-    var dialect: Dialect { store.dialect }
 
     init(_ store: FakeStore) { self.store = store }
 
     func list(_ request: ListRequest) async throws(StoreError) -> ListPage { try await store.list(request) }
-    func listVersions(_ request: VersionListRequest) async throws(StoreError) -> VersionPage {
-        try await store.listVersions(request)
-    }
-    func head(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectRecord {
-        try await store.head(key, version: version)
-    }
-    func get(
-        _ key: ObjectKey, version: String?, range: Range<UInt64>, ifMatch: String?, into sink: any ByteSink
-    ) async throws(StoreError) -> ObjectRecord {
-        try await store.get(key, version: version, range: range, ifMatch: ifMatch, into: sink)
-    }
-    func restore(_ key: ObjectKey, version: String?, _ order: RestoreOrder) async throws(StoreError) -> RestoreReply {
-        try await store.restore(key, version: version, order)
-    }
-    func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError) {
-        try await store.refreeze(key, version: version)
-    }
-    func archiveDirectRead() async throws(StoreError) -> Bool { false }
 }
 
 private final class SilentListing: OtherListing, @unchecked Sendable {

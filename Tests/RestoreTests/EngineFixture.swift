@@ -262,17 +262,15 @@ final class FakeArchive: Sendable {
 }
 
 /// An engine's way to the store, which ends with the engine.
-final class Line: ObjectStore {
+final class Line: StoreFront {
     enum Hold: Sendable { case requests, replies }
 
-    private let store: FakeStore
+    let store: FakeStore
     private let limbo = Gate()
     private let isCut = Mutex(false)
     private let held = Mutex<Hold?>(nil)
 
     init(_ store: FakeStore) { self.store = store }
-
-    var dialect: Dialect { store.dialect }
 
     /// Nothing goes through any more.
     func cut() { isCut.withLock { $0 = true } }
@@ -290,19 +288,9 @@ final class Line: ObjectStore {
         return try await store.list(request)
     }
 
-    func listVersions(_ request: VersionListRequest) async throws(StoreError) -> VersionPage {
-        try await store.listVersions(request)
-    }
-
     func head(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectRecord {
         await pass()
         return try await store.head(key, version: version)
-    }
-
-    func get(
-        _ key: ObjectKey, version: String?, range: Range<UInt64>, ifMatch: String?, into sink: any ByteSink
-    ) async throws(StoreError) -> ObjectRecord {
-        try await store.get(key, version: version, range: range, ifMatch: ifMatch, into: sink)
     }
 
     func restore(_ key: ObjectKey, version: String?, _ order: RestoreOrder) async throws(StoreError) -> RestoreReply {
@@ -312,12 +300,6 @@ final class Line: ObjectStore {
         if held.withLock({ $0 }) == .replies { await limbo.pass() }
         return reply
     }
-
-    func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError) {
-        try await store.refreeze(key, version: version)
-    }
-
-    func archiveDirectRead() async throws(StoreError) -> Bool { false }
 }
 
 private func duplicate(_ source: String, _ destination: String) throws {

@@ -28,7 +28,7 @@ struct CallerTests {
     /// What a thread of this name sees of itself.
     private static func look(fromThread name: String) throws -> Look {
         let looks = Looks()
-        try ThawCore.Thread(name: name) { looks.take(Caller(thread: currentThreadID(), uid: 7)) }.join()
+        try ThawCore.Thread(name: name) { looks.take(Caller(thread: currentThreadID(), uid: 7, gid: 0)) }.join()
         return looks.look
     }
 
@@ -48,17 +48,17 @@ struct CallerTests {
     @Test("a process with one name goes by that")
     func process() throws {
         let process = try Self.processName()
-        let caller = Caller(thread: getpid(), uid: 0)
+        let caller = Caller(thread: getpid(), uid: 0, gid: 0)
         #expect(caller.names == [process])
         #expect("\(caller)" == "\(process)[\(getpid())] uid 0")
     }
 
     @Test("a caller outside our pid namespace has no name, and one that is gone neither")
     func unknown() {
-        #expect(Caller(thread: 0, uid: 1000).names.isEmpty)
-        #expect(Caller(thread: 0, uid: 1000).name == nil)
-        #expect("\(Caller(thread: 0, uid: 1000))" == "unknown[0] uid 1000")
-        #expect(Caller(thread: .max, uid: 0).names.isEmpty)
+        #expect(Caller(thread: 0, uid: 1000, gid: 0).names.isEmpty)
+        #expect(Caller(thread: 0, uid: 1000, gid: 0).name == nil)
+        #expect("\(Caller(thread: 0, uid: 1000, gid: 0))" == "unknown[0] uid 1000")
+        #expect(Caller(thread: .max, uid: 0, gid: 0).names.isEmpty)
     }
 
     @Test("control characters in a name do not reach the log")

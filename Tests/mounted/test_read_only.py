@@ -1,4 +1,4 @@
-"""Every system call that would change the mount answers EROFS, and the store is asked nothing for it."""
+"""Every system call that would change a mount with `ro` answers EROFS, and the store is asked nothing for it."""
 
 import ctypes
 import errno
@@ -25,6 +25,7 @@ CALLS = {
     "mkdir": lambda root: os.mkdir(root / "d/new"),
     "mknod": lambda root: os.mknod(root / "d/new", 0o600 | stat.S_IFREG),
     "mkfifo": lambda root: os.mkfifo(root / "d/new"),
+    "fifo made by mknod": lambda root: os.mknod(root / "d/new", 0o600 | stat.S_IFIFO),
     "symlink": lambda root: os.symlink("f", root / "d/new"),
     "link": lambda root: os.link(root / "d/f", root / "d/new"),
     "unlink": lambda root: os.unlink(root / "d/f"),
@@ -54,11 +55,11 @@ def answer(call, root):
     return "done"
 
 
-@pytest.mark.parametrize("option", [None, "ro", "default_permissions"])
-def test_every_change_answers_erofs_and_sends_nothing(mounting, emulator, objects, option):
+@pytest.mark.parametrize("options", [["ro"], ["rw", "ro"], ["ro", "default_permissions"]], ids="-".join)
+def test_every_change_answers_erofs_and_sends_nothing(mounting, emulator, objects, options):
     for key in ("d/f", "d/g", "d/sub/x"):
         objects.put(key, b"content")
-    with mounting(options={option: None} if option else {}) as mount:
+    with mounting(options=dict.fromkeys(options)) as mount:
         for directory, _, files in os.walk(mount.path):
             for name in files:
                 os.stat(os.path.join(directory, name))
@@ -66,7 +67,7 @@ def test_every_change_answers_erofs_and_sends_nothing(mounting, emulator, object
             os.stat(mount.path / "d/new")
         emulator.clear_requests()
         calls = CALLS
-        if option == "default_permissions":
+        if "default_permissions" in options:
             # The kernel itself answers access(2) then, from the mode.
             calls = {name: call for name, call in CALLS.items() if not name.startswith("access")}
         answers = {name: answer(call, mount.path) for name, call in calls.items()}

@@ -1,3 +1,4 @@
+import HTTP
 import ThawCore
 import Wire
 
@@ -15,10 +16,28 @@ protocol BucketDialect: Sendable {
     var encodesTokens: Bool { get }
     var encodesBlankAsPlus: Bool { get }
 
+    /// Sent with a HEAD that is to tell the object's checksum.
+    var describeHeaders: [(name: String, value: String)] { get }
+    /// In requests whose replies or documents name keys.
+    var keyEncodingQuery: [QueryItem] { get }
+    /// The `xmlns` of documents about writing.
+    var documentNamespace: String? { get }
+
+    /// The checksum of the whole content, of a part or of an object, that a reply's headers tell.
+    func checksum(_ head: HTTPResponseHead) -> UInt64?
+    /// What tells the store the checksum of the bytes that follow.
+    func checksumHeaders(_ checksum: UInt64) -> [(name: String, value: String)]
+    /// What announces, when an upload is begun, that its parts come with checksums and make one.
+    var uploadChecksumHeaders: [(name: String, value: String)] { get }
+    /// What tells the store the checksum of the object that parts make.
+    func completionChecksumHeaders(_ checksum: UInt64) -> [(name: String, value: String)]
+
     /// Adds the date, the payload's hash and the `Authorization`.
+    ///
+    /// - Parameter document: the body; nil for an object's bytes, which are not signed
     func sign(
         _ request: inout SignableRequest,
-        body: [UInt8],
+        document: [UInt8]?,
         _ configuration: StoreConfiguration,
         credentials: Credentials,
         date: Timestamp

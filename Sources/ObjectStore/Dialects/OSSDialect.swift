@@ -1,3 +1,4 @@
+import HTTP
 import ThawCore
 import Wire
 
@@ -9,12 +10,16 @@ struct OSSDialect: BucketDialect {
     let listHeaders: [(name: String, value: String)] = []
     // Without it OSS answers a range that passes the object's end with the whole object.
     let readHeaders = [(name: "x-oss-range-behavior", value: "standard")]
+    let describeHeaders: [(name: String, value: String)] = []
+    let uploadChecksumHeaders: [(name: String, value: String)] = []
+    let keyEncodingQuery = [QueryItem("encoding-type", "url")]
+    let documentNamespace: String? = nil
     let encodesTokens = true
     let encodesBlankAsPlus = false
 
     func sign(
         _ request: inout SignableRequest,
-        body: [UInt8],
+        document: [UInt8]?,
         _ configuration: StoreConfiguration,
         credentials: Credentials,
         date: Timestamp
@@ -37,6 +42,12 @@ struct OSSDialect: BucketDialect {
         }
         request.headers.append(("authorization", authorization))
     }
+
+    func checksum(_ head: HTTPResponseHead) -> UInt64? { head["x-oss-hash-crc64ecma"].flatMap { UInt64($0) } }
+
+    // OSS answers every write with the checksum of what it has, and takes none.
+    func checksumHeaders(_ checksum: UInt64) -> [(name: String, value: String)] { [] }
+    func completionChecksumHeaders(_ checksum: UInt64) -> [(name: String, value: String)] { [] }
 
     /// A tier is named for classes that have tiers only: Archive refuses `JobParameters`.
     func restoreBody(_ order: RestoreOrder) -> [UInt8] {

@@ -1,3 +1,4 @@
+import HTTP
 import ThawCore
 import Wire
 
@@ -9,19 +10,25 @@ struct S3Dialect: BucketDialect {
     // Restore states are listed only for those who ask.
     let listHeaders = [(name: "x-amz-optional-object-attributes", value: "RestoreStatus")]
     let readHeaders: [(name: String, value: String)] = []
+    let describeHeaders = [(name: "x-amz-checksum-mode", value: "ENABLED")]
+    let uploadChecksumHeaders = [
+        (name: "x-amz-checksum-algorithm", value: "CRC64NVME"), (name: "x-amz-checksum-type", value: "FULL_OBJECT"),
+    ]
+    let keyEncodingQuery: [QueryItem] = []
+    let documentNamespace: String? = "http://s3.amazonaws.com/doc/2006-03-01/"
     let encodesTokens = false
     let encodesBlankAsPlus = true
 
     func sign(
         _ request: inout SignableRequest,
-        body: [UInt8],
+        document: [UInt8]?,
         _ configuration: StoreConfiguration,
         credentials: Credentials,
         date: Timestamp
     ) {
         let stamp = WireDate.basic(date)
         request.headers.append(("x-amz-date", stamp))
-        request.headers.append(("x-amz-content-sha256", Digest.sha256Hex(body)))
+        request.headers.append(("x-amz-content-sha256", document.map(Digest.sha256Hex) ?? S3SignatureV4.unsignedPayload))
         // What a proxy may change, such as Accept-Encoding, is left unsigned.
         var signed = request
         signed.headers.removeAll { !$0.name.hasPrefix("x-amz-") && !$0.name.hasPrefix("content-") }
@@ -35,10 +42,25 @@ struct S3Dialect: BucketDialect {
         request.headers.append(("authorization", authorization))
     }
 
+    func checksum(_ head: HTTPResponseHead) -> UInt64? {
+        head["x-amz-checksum-crc64nvme"].flatMap { CRC64.parse(base64: $0) }
+    }
+
+    func checksumHeaders(_ checksum: UInt64) -> [(name: String, value: String)] {
+        [
+            ("x-amz-sdk-checksum-algorithm", "CRC64NVME"),
+            ("x-amz-checksum-crc64nvme", CRC64.base64(checksum)),
+        ]
+    }
+
+    func completionChecksumHeaders(_ checksum: UInt64) -> [(name: String, value: String)] {
+        [("x-amz-checksum-crc64nvme", CRC64.base64(checksum)), ("x-amz-checksum-type", "FULL_OBJECT")]
+    }
+
     /// Intelligent-Tiering takes no days.
     func restoreBody(_ order: RestoreOrder) -> [UInt8] {
         var body = XMLWriter(declaration: false)
-        body.element("RestoreRequest", namespace: "http://s3.amazonaws.com/doc/2006-03-01/") { request in
+        body.element("RestoreRequest", namespace: documentNamespace) { request in
             if let days = order.days { request.element("Days", days) }
             if let tier = order.tier {
                 request.element("GlacierJobParameters") { $0.element("Tier", tier.rawValue) }

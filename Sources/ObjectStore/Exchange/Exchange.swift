@@ -37,6 +37,9 @@ final class Exchange: Sendable {
         learned = Mutex(Learned(configuration: configuration))
     }
 
+    /// By the store's clock, as far as it is known.
+    var now: Timestamp { clock() + learned.withLock { $0.skew } }
+
     /// Any reply whose status is not among those expected is an error.
     func send(
         _ request: StoreRequest,

@@ -18,7 +18,8 @@ extension ObjectRecord {
             storageClass: head[prefix + "storage-class"].map { StorageClass($0) } ?? dialect.defaultClass,
             restore: head[prefix + "restore"].flatMap { RestoreHeader($0) },
             archiveStatus: head[prefix + "archive-status"],
-            versionID: head[prefix + "version-id"]
+            versionID: head[prefix + "version-id"],
+            attributes: FileAttributes(metadata: ObjectHeaders(head, dialect).metadata)
         )
     }
 }

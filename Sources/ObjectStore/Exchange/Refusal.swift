@@ -26,7 +26,7 @@ extension Refusal {
         // Of a bucket that is elsewhere: OSS's AccessDenied, S3's PermanentRedirect.
         if let endpoint = document?.endpoint { message += " The bucket's endpoint is \(endpoint)." }
         error = StoreError(
-            StoreError.Kind(code: code, status: response.status),
+            StoreError.Kind(code: code, status: response.status, message: message),
             status: response.status,
             code: code,
             message: message,
@@ -88,13 +88,20 @@ struct ErrorDocument {
 
 extension StoreError.Kind {
     /// What a refusal means, for both dialects: by the provider's code where it is known, else by the status.
-    init(code: String, status: Int) {
+    init(code: String, status: Int, message: String = "") {
         self =
             switch code {
+            case "AccessDenied" where Self.namesRetention(message), "FileImmutable":
+                .protected
+            case "AccessDenied": .denied
             case "NoSuchKey", "NoSuchVersion", "SymlinkTargetNotExist": .noSuchKey
             case "NoSuchBucket": .noSuchBucket
-            case "PreconditionFailed": .preconditionFailed
-            case "InvalidObjectState": .invalidObjectState
+            case "PreconditionFailed", "FileAlreadyExists": .preconditionFailed
+            case "InvalidObjectState", "ObjectNotInActiveTierError": .invalidObjectState
+            case "NoSuchUpload": .noSuchUpload
+            case "BucketNotEmpty": .notEmpty
+            case "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch":
+                .corrupted
             case "InvalidRange": .invalidRange
             case "RequestTimeTooSkewed": .clockSkew
             case "OperationNotSupported", "ObjectAlreadyInActiveTierError": .notArchived
@@ -107,7 +114,9 @@ extension StoreError.Kind {
                 "CpuLimitExceeded":
                 .throttled
             case "RequestTimeout": .timeout
-            case "OperationAborted": .unavailable
+            // Somebody else writes the same key, or the store has not made up its mind yet.
+            case "OperationAborted", "ConditionalRequestConflict", "InternalError", "ServiceUnavailable":
+                .unavailable
             default:
                 switch status {
                 case 401, 403: .denied
@@ -125,6 +134,14 @@ extension StoreError.Kind {
     }
 }
 
+extension StoreError.Kind {
+    /// S3 has no code for an object that retention, a legal hold or its kin protect, only words.
+    private static func namesRetention(_ message: String) -> Bool {
+        let message = message.lowercased()
+        return ["object lock", "retention", "worm", "legal hold"].contains { message.contains($0) }
+    }
+}
+
 extension StoreError {
     /// An exchange that ended without a reply.
     init(_ error: HTTPError) {
@@ -136,6 +153,7 @@ extension StoreError {
         case .broken(let words): self.init(.unavailable, code: "ConnectionBroken", message: words)
         case .rejected:
             self.init(.nonsense, code: "ReplyTooLarge", message: "the reply is larger than any such reply is")
+        case .unreadable(let words): self = .unreadable(words)
         case .cancelled: self = .cancelled
         case .malformedRequest(let words):
             self.init(.invalidRequest, code: "MalformedRequest", message: words)

@@ -10,8 +10,18 @@ struct StoreRequest: Sendable {
     var query: [QueryItem] = []
     /// Names in lowercase.
     var headers: [(name: String, value: String)] = []
-    var body: [UInt8] = []
+    var body = RequestBody.none
     var timeout: Duration? = .seconds(60)
+    /// As `HTTPRequest.stallMax`.
+    var stallMax = Duration.seconds(20)
+}
+
+enum RequestBody: Sendable {
+    case none
+    /// XML, whose digests are sent along and signed.
+    case document([UInt8])
+    /// An object's bytes, or a part's. Their checksum is a header; a signature does not cover them.
+    case object(Payload)
 }
 
 extension StoreConfiguration {
@@ -50,18 +60,28 @@ extension BucketDialect {
         if let token = credentials.sessionToken {
             signable.headers.append((headerPrefix + "security-token", token))
         }
-        if !request.body.isEmpty {
+        let body: Payload
+        switch request.body {
+        case .none:
+            body = .bytes([])
+            sign(&signable, document: [], configuration, credentials: credentials, date: date)
+        case .document(let document):
+            body = .bytes(document)
             signable.headers.append(("content-type", "application/xml"))
-            signable.headers.append(("content-md5", Digest.md5Base64(request.body)))
+            signable.headers.append(("content-md5", Digest.md5Base64(document)))
+            sign(&signable, document: document, configuration, credentials: credentials, date: date)
+        case .object(let payload):
+            body = payload
+            sign(&signable, document: nil, configuration, credentials: credentials, date: date)
         }
-        sign(&signable, body: request.body, configuration, credentials: credentials, date: date)
         let query = request.query.isEmpty ? "" : "?\(request.query.wire)"
         return HTTPRequest(
             method: request.method,
             url: "\(configuration.endpoint.scheme)://\(configuration.authority)\(path)\(query)",
             headers: signable.headers,
-            body: request.body,
-            timeout: request.timeout
+            body: body,
+            timeout: request.timeout,
+            stallMax: request.stallMax
         )
     }
 }

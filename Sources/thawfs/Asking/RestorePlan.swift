@@ -57,10 +57,11 @@ struct RestorePlan {
     }
 
     private func ask(_ command: String, _ group: PathSelection.Group) throws -> JSON {
-        try group.daemon.ask(
+        let requester = Caller(thread: getpid(), uid: getuid(), gid: getgid())
+        return try group.daemon.ask(
             [
                 "command": .string(command), "days": JSON(wish.days), "tier": JSON(wish.tier?.rawValue),
-                "requester": JSON("\(Caller(thread: getpid(), uid: getuid()))"), "target": JSON(target(group.scopes)),
+                "requester": JSON("\(requester)"), "target": JSON(target(group.scopes)),
             ], followedBy: group.scopes.lazy.map(\.json), and: ["end": true])
     }
 

@@ -30,6 +30,8 @@ struct MountOptions {
                 throw UsageError("option “\(parts[0])” is not known; there are: \(known)")
             }
             guard parts.count == 2 || option.isSwitch else { throw Self.error(option, "", "-o \(parts[0])") }
+            // As with mount(8), the last of these two holds.
+            if option == .readOnly || option == .readWrite { (values[.readOnly], values[.readWrite]) = (nil, nil) }
             values[option] = (parts.count == 2 ? parts[1] : "true", "-o \(parts[0])")
         }
         for option in MountOption.allCases where option.isSwitch { _ = try isOn(option) }
@@ -73,6 +75,7 @@ struct MountOptions {
         configuration.prefix = source.prefix
         if let ttl = try parsed(.metadataTTL, Self.durationOrForever) { configuration.metadataTTL = ttl }
         configuration.frozen = try frozenPolicy()
+        configuration.isReadOnly = try isOn(.readOnly) ?? isOn(.readWrite).map { !$0 } ?? false
         return configuration
     }
 
@@ -98,11 +101,10 @@ struct MountOptions {
     }
 
     func ownership() throws -> Ownership {
-        // As FUSE has it: a umask that is given leaves the execute bits, so that programs in the bucket can be run.
-        let mask = try parsed(.umask) { UInt32($0, radix: 8).flatMap { $0 <= 0o777 ? $0 : nil } }
+        let umask = try parsed(.umask) { UInt32($0, radix: 8).flatMap { $0 <= 0o777 ? $0 : nil } }
         return Ownership(
-            uid: try parsed(.uid) { UInt32($0) } ?? getuid(), gid: try parsed(.gid) { UInt32($0) } ?? getgid(),
-            fileMode: mask.map { 0o777 & ~$0 } ?? 0o644, directoryMode: mask.map { 0o777 & ~$0 } ?? 0o755)
+            uid: try parsed(.uid) { UInt32($0) }, gid: try parsed(.gid) { UInt32($0) }, umask: umask, owner: getuid(),
+            group: getgid())
     }
 
     func fuseOptions(_ source: Source) throws -> [String] {

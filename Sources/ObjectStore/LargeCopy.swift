@@ -1,0 +1,97 @@
+package import ThawCore
+package import Wire
+
+/// Copies objects of any size within a store.
+package struct LargeCopy: Sendable {
+    /// CopyObject takes 1 GB on OSS (Alibaba Cloud OSS, "UploadPartCopy": larger ones are copied by parts) and 5 GB on
+    /// S3.
+    package static func wholeBytesMax(_ dialect: Dialect) -> UInt64 { dialect == .oss ? 1 << 30 : 5 << 30 }
+
+    /// What one request copies of a larger object, unless that makes more than 10,000 parts.
+    private static let partBytes: UInt64 = 256 << 20
+    private static let partsMax: UInt64 = 10_000
+    /// Requests at once.
+    private static let requestsMax = 8
+
+    private let store: any ObjectStore
+    private let wholeBytesMax: UInt64
+    private let partBytes: UInt64
+
+    /// - Parameters:
+    ///   - wholeBytesMax: what is copied by one request; nil for what the dialect allows
+    ///   - partBytes: nil for the usual
+    package init(_ store: any ObjectStore, wholeBytesMax: UInt64? = nil, partBytes: UInt64? = nil) {
+        self.store = store
+        self.wholeBytesMax = wholeBytesMax ?? Self.wholeBytesMax(store.dialect)
+        self.partBytes = partBytes ?? Self.partBytes
+    }
+
+    /// As `ObjectStore.copy`. An object that is replaced meanwhile fails the copy with `preconditionFailed`; a copy
+    /// that fails or is cancelled leaves nothing behind.
+    package func copy(
+        _ source: CopySource, to key: ObjectKey, _ draft: ObjectDraft?
+    ) async throws(StoreError) -> ObjectRecord {
+        var source = source
+        if source.record == nil { source.record = try await store.head(source.key, version: source.version) }
+        guard let sizeBytes = source.record?.sizeBytes, sizeBytes > wholeBytesMax else {
+            return try await store.copy(source, to: key, draft)
+        }
+        let original = try await store.describe(source.key, version: source.version)
+        if let etag = source.etag, etag != original.record.etag { throw .replaced(source.key) }
+        source.etag = original.record.etag
+        let draft = draft ?? ObjectDraft(headers: original.headers, storageClass: original.record.storageClass)
+        let upload = try await store.beginUpload(key, draft)
+        do throws(StoreError) {
+            let parts = try await parts(of: source, original.record.sizeBytes, to: upload)
+            return try await store.completeUpload(upload, parts, draft)
+        } catch {
+            await abort(upload)
+            throw error
+        }
+    }
+
+    private func parts(
+        of source: CopySource, _ sizeBytes: UInt64, to upload: MultipartUpload
+    ) async throws(StoreError) -> [UploadedPart] {
+        let partBytes = max(partBytes, (sizeBytes + Self.partsMax - 1) / Self.partsMax)
+        let ranges = stride(from: 0, to: sizeBytes, by: Int(partBytes)).map { $0..<min($0 + partBytes, sizeBytes) }
+        let results = await withTaskGroup(of: Result<UploadedPart, StoreError>.self) { group in
+            var next = ranges.indices.makeIterator()
+            func add() {
+                guard let index = next.next() else { return }
+                group.addTask { [store] in
+                    do throws(StoreError) {
+                        return .success(
+                            try await store.copyPart(upload, number: index + 1, from: source, range: ranges[index]))
+                    } catch {
+                        return .failure(error)
+                    }
+                }
+            }
+            for _ in 0..<Self.requestsMax { add() }
+            var results: [Result<UploadedPart, StoreError>] = []
+            for await result in group {
+                results.append(result)
+                if case .failure = result { break }
+                add()
+            }
+            group.cancelAll()
+            return results
+        }
+        var parts: [UploadedPart] = []
+        for result in results { parts.append(try result.get()) }
+        return parts.sorted { $0.number < $1.number }
+    }
+
+    /// Also when the task is cancelled, which would cancel this request, too.
+    private func abort(_ upload: MultipartUpload) async {
+        // What cannot be aborted is left to the bucket's lifecycle rules; the copy's own failure is what is told.
+        await Task { [store] in try? await store.abortUpload(upload) }.value
+    }
+}
+
+extension StoreError {
+    static func replaced(_ key: ObjectKey) -> StoreError {
+        StoreError(.preconditionFailed, code: "PreconditionFailed", message: "\(key) is another object by now")
+    }
+}
