@@ -49,16 +49,19 @@ extension Filesystem {
         let oldNumber = existingInode(newSegment, in: to)
         if let oldNumber { try await hide(oldNumber) }
         if let file = stagedFiles[key] {
-            if file.isNowhereElse {
-                return try await renameStaged(file, key, to: newKey, over: replaced, number, oldNumber, segment, from, newSegment, to)
+            if try await begin(file, to: newKey, over: replaced) {
+                defer { file.endRename() }
+                if let replacedFile = stagedFiles[newKey] { await drop(replacedFile) }
+                stagedFiles.move(file, to: newKey)
+                await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
+                if let oldNumber { removeName(oldNumber) }
+                if let number { move(number, to: newSegment, in: to) }
+                return
             }
             do throws(UploadError) { try await file.flush() } catch { throw failed("rename", file, error) }
         }
         let record = try await recordToCopy(segment, in: from)
-        if let replacedFile = stagedFiles[newKey] {
-            stagedFiles.remove(replacedFile)
-            await replacedFile.discard()
-        }
+        if let replacedFile = stagedFiles[newKey] { await drop(replacedFile) }
         var copied: ObjectRecord
         do throws(StoreError) {
             copied = try await store.copyWhole(CopySource(key: key, etag: record.etag), to: newKey, nil)
@@ -87,23 +90,17 @@ extension Filesystem {
     }
 
     /// A file that the store has nothing of is stored under its new name only.
-    private func renameStaged(
-        _ file: StagedFile, _ key: ObjectKey, to newKey: ObjectKey, over replaced: MetadataRow?, _ number: UInt64?,
-        _ oldNumber: UInt64?, _ segment: [UInt8], _ from: Directory, _ newSegment: [UInt8], _ to: Directory
-    ) async throws(FileError) {
-        if let replacedFile = stagedFiles[newKey] {
-            stagedFiles.remove(replacedFile)
-            await replacedFile.discard()
-        }
-        do throws(UploadError) {
-            try await file.prepareRename(to: newKey, over: replaced?.etag)
-        } catch {
+    private func begin(
+        _ file: StagedFile, to key: ObjectKey, over replaced: MetadataRow?
+    ) async throws(FileError) -> Bool {
+        do throws(UploadError) { return try await file.beginRename(to: key, over: replaced?.etag) } catch {
             throw failed("rename", file, error)
         }
-        stagedFiles.move(file, to: newKey)
-        await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
-        if let oldNumber { removeName(oldNumber) }
-        if let number { move(number, to: newSegment, in: to) }
+    }
+
+    private func drop(_ file: StagedFile) async {
+        stagedFiles.remove(file)
+        await file.discard()
     }
 
     /// The object, as far as it must be known to be copied; frozen ones cannot be.

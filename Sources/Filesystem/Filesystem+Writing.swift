@@ -255,7 +255,7 @@ extension Filesystem {
     }
 
     /// Keeps what could not be stored, and that nobody waits for any more, where it can be recovered.
-    private func park(_ file: StagedFile) async {
+    func park(_ file: StagedFile) async {
         do throws(UploadError) {
             let path = try await file.park()
             log.error("what was written to \(file.key) is not in the store; it is kept in \(path): see thawfs cache recover")
@@ -281,9 +281,6 @@ extension Filesystem {
     func stored(_ file: StagedFile, _ key: ObjectKey, _ record: ObjectRecord) async {
         await learned(key, version: nil, record)
     }
-
-    /// What has been accepted and is not yet in the store, oldest first.
-    package func uploads() async -> [UploadSummary] { [] }
 
     // MARK: Errors
 

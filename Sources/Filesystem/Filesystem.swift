@@ -81,7 +81,8 @@ package final class Filesystem: Sendable {
         settings.ahead = configuration.frozen.ahead
         staging = StagedFile.Context(
             store: store, area: area, contents: contents, writer: writer, storageClass: configuration.storageClass,
-            log: log, stored: { file, key, record in await reference.value?.stored(file, key, record) })
+            log: log, stored: { file, key, record in await reference.value?.stored(file, key, record) },
+            settled: { file in await reference.value?.settled(file) })
         restores = RestoreEngine(
             store: store, context: context, writer: writer, reader: reader, settings: settings, log: log,
             learned: { news in await reference.value?.learned(news) },

@@ -3,13 +3,6 @@ package import ObjectStore
 package import ThawCore
 internal import Wire
 
-extension MetadataWriter {
-    func addHidden(_ key: ObjectKey) throws(MetadataError) {}
-    func dropHidden(_ key: ObjectKey) throws(MetadataError) {}
-}
-extension MetadataReader {
-    func hiddenKeys() throws(MetadataError) -> [ObjectKey] { [] }
-}
 extension ObjectStore {
     package func copyWhole(
         _ source: CopySource, to key: ObjectKey, _ draft: ObjectDraft?

@@ -25,6 +25,12 @@ extension MetadataWriter {
         }
     }
 
+    /// Makes the next look at the directory's name ask the store.
+    package func expireDirectory(named prefix: ObjectKey) throws(MetadataError) {
+        guard let place = prefix.placeOfDirectory else { return }
+        try expire(place.segment, below: place.directory)
+    }
+
     /// Directories keep their rows: a listing or a lookup that is still under way must find out that it is too late.
     private static func empty(
         below prefix: ObjectKey, at now: Timestamp, _ connection: Connection, _ statements: WriteStatements

@@ -50,6 +50,7 @@ extension StagedFile {
         var hasNewAttributes: Bool
         var hasOwnTime: Bool
         var isParted: Bool
+        var isAccepted: Bool
         /// Some of it is in the upload under way only.
         var isPunched: Bool
 
@@ -63,7 +64,7 @@ extension StagedFile {
                 key: state.key, sizeBytes: state.sizeBytes, attributes: state.attributes, headers: state.headers,
                 base: state.base, condition: state.condition, openedAt: state.openedAt, isChanged: state.isChanged,
                 hasNewAttributes: state.hasNewAttributes, hasOwnTime: state.hasOwnTime,
-                isParted: state.multipart != nil, isPunched: !state.sent.isEmpty)
+                isParted: state.multipart != nil, isAccepted: state.isAccepted, isPunched: !state.sent.isEmpty)
             if state.isChanged { state.inTransit.append(0..<state.sizeBytes) }
             state.isChanged = false
             state.hasNewAttributes = false
@@ -117,7 +118,7 @@ extension StagedFile {
     private func store(_ snapshot: Snapshot) async throws(UploadError) -> ObjectRecord {
         var snapshot = snapshot
         guard snapshot.isChanged else { return try await storeAttributes(snapshot) }
-        try await takeHeaders(&snapshot)
+        if let own = try await takeHeaders(&snapshot) { return own }
         try extendStaging(to: snapshot.sizeBytes)
         var record: ObjectRecord
         if snapshot.sizeBytes <= PartLayout.wholeBytesMax, !snapshot.isPunched {
@@ -153,17 +154,22 @@ extension StagedFile {
     }
 
     /// A change of an object keeps the headers that others gave it.
-    private func takeHeaders(_ snapshot: inout Snapshot) async throws(UploadError) {
-        guard snapshot.derivesFromBase, snapshot.headers == nil, let base = snapshot.base else { return }
+    /// Answers what is there instead, if that is what was to be stored.
+    private func takeHeaders(_ snapshot: inout Snapshot) async throws(UploadError) -> ObjectRecord? {
+        guard snapshot.derivesFromBase, snapshot.headers == nil, let base = snapshot.base else { return nil }
         let description: ObjectDescription
         do throws(StoreError) {
             description = try await context.store.describe(base.key, version: base.version)
         } catch {
             throw error.kind == .noSuchKey ? .conflict(error) : .store(error)
         }
-        guard description.record.etag == base.etag else { throw .conflict(.replaced) }
+        guard description.record.etag == base.etag else {
+            if let own = try await ours(snapshot) { return own }
+            throw .conflict(.replaced)
+        }
         snapshot.headers = description.headers
         state.withLock { $0.headers = description.headers }
+        return nil
     }
 
     private func extendStaging(to sizeBytes: UInt64) throws(UploadError) {
@@ -218,6 +224,7 @@ extension StagedFile {
                 case .noSuchKey where snapshot.condition != .isAbsent && snapshot.condition != .always: break
                 default: throw .store(error)
                 }
+                if let own = try await ours(snapshot) { return own }
                 snapshot.condition = try await conditionAfter(error, snapshot)
             }
         }
@@ -235,6 +242,24 @@ extension StagedFile {
         // Stores tell whole seconds.
         guard there.modified + .seconds(1) <= snapshot.openedAt else { throw .conflict(error) }
         return .matches(etag: there.etag)
+    }
+
+    /// What an earlier mount stored just before it ended, and could not note any more.
+    private func ours(_ snapshot: Snapshot) async throws(UploadError) -> ObjectRecord? {
+        guard snapshot.isAccepted else { return nil }
+        do throws(StoreError) {
+            let there = try await context.store.head(snapshot.key, version: nil)
+            guard there.sizeBytes == snapshot.sizeBytes, var attributes = there.attributes,
+                let time = attributes.modified, let own = snapshot.attributes.modified
+            else { return nil }
+            // An upload in parts has the time of its beginning.
+            guard snapshot.sizeBytes > PartLayout.wholeBytesMax ? time <= own : time == own else { return nil }
+            attributes.modified = own
+            return attributes == snapshot.attributes ? there : nil
+        } catch {
+            if error.kind == .noSuchKey { return nil }
+            throw .store(error)
+        }
     }
 
     // MARK: Parts

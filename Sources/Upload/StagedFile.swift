@@ -49,12 +49,15 @@ package final class StagedFile: Sendable {
         package var log: Logger
         /// Told of every version that was stored, before anybody is told that it is.
         package var stored: @Sendable (StagedFile, ObjectKey, ObjectRecord) async -> Void
+        /// Told when nobody is at an accepted file any more: it is stored, or will not be.
+        package var settled: @Sendable (StagedFile) async -> Void
         let slots = TransferSlots(16)
 
         package init(
             store: any ObjectStore, area: StagingArea, contents: ContentCache, writer: MetadataWriter,
             storageClass: StorageClass?, log: Logger,
-            stored: @escaping @Sendable (StagedFile, ObjectKey, ObjectRecord) async -> Void
+            stored: @escaping @Sendable (StagedFile, ObjectKey, ObjectRecord) async -> Void,
+            settled: @escaping @Sendable (StagedFile) async -> Void
         ) {
             self.store = store
             self.area = area
@@ -63,6 +66,7 @@ package final class StagedFile: Sendable {
             self.storageClass = storageClass
             self.log = log
             self.stored = stored
+            self.settled = settled
         }
     }
 
@@ -96,8 +100,16 @@ package final class StagedFile: Sendable {
         var flushesDone: UInt64 = 0
         /// Nobody wants it stored any more.
         var isDiscarded = false
-        /// In the journal: `close` has promised it.
-        var isAccepted = false
+        /// Its row in the journal, once `close` has promised it.
+        var journalID: Int64?
+        var acceptedAt = Timestamp.epoch
+        /// Somebody is at it to store what was accepted.
+        var isUploading = false
+        /// It is kept for `thawfs cache recover`.
+        var isParked = false
+        var failureTold = ""
+        /// The whole object's, however little of it still counts.
+        var baseSizeBytes: UInt64 = 0
         var lastFailure: UploadError?
         var sentBytes: UInt64 = 0
         var waiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
@@ -129,6 +141,7 @@ package final class StagedFile: Sendable {
             State(
                 key: key, sizeBytes: sizeBytes, attributes: attributes, headers: headers, base: base,
                 openedAt: .now(), condition: condition, isChanged: isChanged))
+        state.withLock { $0.baseSizeBytes = base?.end ?? 0 }
         context.area.add(self)
     }
 
@@ -147,6 +160,7 @@ package final class StagedFile: Sendable {
     /// Whether the store has less than the file.
     package var isDirty: Bool { state.withLock { $0.isDirty } }
     package var isAccepted: Bool { state.withLock { $0.isAccepted } }
+    package var lastFailure: UploadError? { state.withLock { $0.lastFailure } }
 
     /// What `stat` shows.
     package func look() -> (sizeBytes: UInt64, attributes: FileAttributes) {
@@ -176,16 +190,6 @@ package final class StagedFile: Sendable {
     /// The file has another key from now on. Of a file that the store has, or is being sent, it is the caller's part
     /// that the object is there.
     package func rename(to key: ObjectKey) { state.withLock { $0.key = key } }
-
-    /// The store has nothing of the file, and is being sent nothing of it.
-    package var isNowhereElse: Bool {
-        state.withLock { $0.base == nil && !$0.isFlushing && !$0.isSending && $0.multipart == nil }
-    }
-
-    /// To be called before `rename` of a file that is nowhere else: what is under the new name is replaced by it.
-    package func prepareRename(to key: ObjectKey, over etag: String?) async throws(UploadError) {
-        state.withLock { $0.condition = etag.map { .matches(etag: $0) } ?? .isAbsent }
-    }
 
     /// Brings what the file has of its base here: the object is about to go.
     package func detach() async throws(UploadError) {
@@ -388,9 +392,17 @@ package final class StagedFile: Sendable {
 
     /// The file is gone: what was not stored never will be. Waits for what is on its way.
     package func discard() async {
-        state.withLock { $0.isDiscarded = true }
+        let id = state.withLock { state in
+            state.isDiscarded = true
+            defer { state.journalID = nil }
+            return state.journalID
+        }
         while state.withLock({ $0.isSending || $0.isFlushing }) { await waitForChange() }
         await abortUpload()
+        guard let id else { return }
+        do throws(MetadataError) { try await context.writer.dropUpload(id) } catch {
+            context.log.error("\(key) is gone, but the journal does not take that in: \(error)")
+        }
     }
 
     /// Nobody has the file open, and nothing of it is only here.
@@ -403,12 +415,13 @@ package final class StagedFile: Sendable {
         }
         content?.close()
         context.area.remove(self)
-        staging.remove()
+        if !state.withLock({ $0.isParked }) { staging.remove() }
     }
 }
 
 extension StagedFile.State {
     var isDirty: Bool { (isChanged || hasNewAttributes) && !isDiscarded }
+    var isAccepted: Bool { journalID != nil || isUploading }
     var isSending: Bool { !inTransit.isEmpty || !(multipart?.sending.isEmpty ?? true) }
 
     fileprivate func obstacle(_ range: Range<UInt64>) -> StagedFile.Outcome? {

@@ -5,6 +5,7 @@ package import ThawCore
 /// The directory of staging files, and how much they may take together.
 package final class StagingArea: Sendable {
     package let directory: String
+    let disk: DiskSync
     private let bytesMax: UInt64
     private let keepFreeBytes: UInt64
     private let used = Atomic<UInt64>(0)
@@ -13,6 +14,9 @@ package final class StagingArea: Sendable {
     /// Makes the directory (mode 0700). `keepFreeBytes` of the disk under it are left to others.
     package init(directory: String, bytesMax: UInt64, keepFreeBytes: UInt64) throws(ErrnoError) {
         self.directory = directory
+        do throws(Thread.Failure) { disk = DiskSync(executor: try ThreadExecutor(name: "disk-sync")) } catch {
+            throw ErrnoError(code: error.errno)
+        }
         self.bytesMax = bytesMax
         self.keepFreeBytes = keepFreeBytes
         var path = ""
@@ -136,4 +140,14 @@ final class StagingFile: Sendable {
     }
 
     func remove() { unlink(path) }
+}
+
+/// Waits for the disk, on a thread of its own.
+actor DiskSync {
+    private let executor: ThreadExecutor
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    init(executor: ThreadExecutor) { self.executor = executor }
+
+    func sync(_ file: StagingFile) throws(ErrnoError) { try file.sync() }
 }

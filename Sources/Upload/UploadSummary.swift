@@ -1,9 +1,9 @@
 package import ThawCore
 
-/// A file that the mount has accepted, whole or in part, and the store does not have yet; for people.
+/// A file that the mount has accepted and the store does not have yet; for people. What is open and was neither closed
+/// nor synced is not accepted.
 package struct UploadSummary: Sendable, Equatable {
     package enum Stage: String, Sendable, CaseIterable {
-        /// Open and being written, or waiting for its turn.
         case waiting
         case uploading
         /// It will be tried again; `error` says what was wrong.
@@ -23,10 +23,12 @@ package struct UploadSummary: Sendable, Equatable {
     package var stagingPath: String
     /// The staging file holds all of the content, not only what was changed.
     package var isComplete: Bool
+    /// What of the content the staging file holds, sorted; not told where it is all.
+    package var ranges: [Range<UInt64>]
 
     package init(
         key: ObjectKey, sizeBytes: UInt64, sentBytes: UInt64, stage: Stage, since: Timestamp, error: String? = nil,
-        stagingPath: String, isComplete: Bool
+        stagingPath: String, isComplete: Bool, ranges: [Range<UInt64>] = []
     ) {
         self.key = key
         self.sizeBytes = sizeBytes
@@ -36,5 +38,6 @@ package struct UploadSummary: Sendable, Equatable {
         self.error = error
         self.stagingPath = stagingPath
         self.isComplete = isComplete
+        self.ranges = ranges
     }
 }

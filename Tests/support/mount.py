@@ -58,7 +58,7 @@ class Mount:
         directory = pathlib.Path(directory)
         self.path = directory / "mnt"
         self.state = directory / "state"
-        self.options = {"state_dir": self.state}
+        self.options = {"state_dir": self.state, "cache_dir": directory / "cache"}
         if emulator:
             region = "cn-hangzhou" if self.dialect == "oss" else "us-east-1"
             self.options |= {"endpoint": emulator.url, "region": region}

@@ -12,6 +12,11 @@ enum MountOption: String, CaseIterable {
     case metadataTTL = "metadata_ttl"
     case stateDirectory = "state_dir"
     case memory
+    case writeBack = "write_back"
+    case storageClass = "storage_class"
+    case cacheDirectory = "cache_dir"
+    case cacheSize = "cache_size"
+    case cacheKeepFree = "cache_keep_free"
     case onFrozen = "on_frozen"
     case eagainAt = "eagain_at"
     case restoreWait = "restore_wait"
@@ -38,6 +43,11 @@ enum MountOption: String, CaseIterable {
         case .metadataTTL: "how long metadata is trusted: a duration such as 60s (default) or 5m, or forever"
         case .stateDirectory: "a directory for the metadata store"
         case .memory: "a ceiling for buffers, such as 128M (default) or 1G"
+        case .writeBack: "no value, or on or off (default): close and fsync return once a journal on this machine has what was written"
+        case .storageClass: "for what is written: a class of the store, such as IA or STANDARD_IA (default: the bucket's)"
+        case .cacheDirectory: "a directory for what is written and not yet stored; on a disk"
+        case .cacheSize: "how much of that there may be, such as 10G (default)"
+        case .cacheKeepFree: "how much of its disk is left to others, such as 1G (default)"
         case .onFrozen: "block (default), eagain or refuse"
         case .eagainAt: "open (default) or read"
         case .restoreWait: "how long a read waits for a restore: a duration such as 5m (default), or forever"
@@ -53,7 +63,7 @@ enum MountOption: String, CaseIterable {
 
     var isSwitch: Bool {
         switch self {
-        case .readOnly, .readWrite, .allowOther, .defaultPermissions, .pathStyle: true
+        case .readOnly, .readWrite, .allowOther, .defaultPermissions, .pathStyle, .writeBack: true
         default: false
         }
     }

@@ -76,7 +76,16 @@ struct MountOptions {
         if let ttl = try parsed(.metadataTTL, Self.durationOrForever) { configuration.metadataTTL = ttl }
         configuration.frozen = try frozenPolicy()
         configuration.isReadOnly = try isOn(.readOnly) ?? isOn(.readWrite).map { !$0 } ?? false
+        configuration.writeBack = try isOn(.writeBack) ?? false
+        configuration.storageClass = try storageClass(source.dialect)
         return configuration
+    }
+
+    private func storageClass(_ dialect: Dialect) throws -> StorageClass? {
+        guard let (text, origin) = values[.storageClass] else { return nil }
+        if let known = StorageClass(spelledLike: text, in: dialect) { return known }
+        let classes = StorageClass.known(in: dialect).map(\.name).joined(separator: ", ")
+        throw UsageError("\(origin)=\(text): \(dialect.rawValue):// has \(classes)")
     }
 
     private func frozenPolicy() throws -> FrozenPolicy {
@@ -114,6 +123,19 @@ struct MountOptions {
         if try isOn(.allowOther) ?? false { options += ["allow_other", "default_permissions"] }
         if try isOn(.defaultPermissions) ?? false { options.append("default_permissions") }
         return options
+    }
+
+    struct CacheLimits {
+        /// How much may be written and not yet stored.
+        let sizeMaxBytes: UInt64
+        /// How much of its disk is left to others.
+        let keepFreeBytes: UInt64
+    }
+
+    func cacheLimits() throws -> CacheLimits {
+        let sizeMax = try parsed(.cacheSize) { Units.bytes($0).flatMap { $0 > 0 ? $0 : nil } }
+        return CacheLimits(
+            sizeMaxBytes: sizeMax ?? 10 << 30, keepFreeBytes: try parsed(.cacheKeepFree, Units.bytes) ?? 1 << 30)
     }
 
     func memoryBytes() throws -> Int {

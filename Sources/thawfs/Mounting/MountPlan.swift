@@ -10,7 +10,6 @@ import Mount
 import ObjectStore
 import Restore
 import ThawCore
-import Upload
 import Wire
 
 /// Everything that a mount is made of, and the order in which it is made: first what may refuse (the options, the
@@ -24,6 +23,7 @@ struct MountPlan {
     private let filesystemConfiguration: Filesystem.Configuration
     private let ownership: Ownership
     private let memoryBytes: Int
+    private let cacheLimits: MountOptions.CacheLimits
     private let logLevel: Logger.Level
 
     init(source: Source, mountpoint: Mountpoint, options: MountOptions, environment: [String: String]) throws {
@@ -35,6 +35,7 @@ struct MountPlan {
         filesystemConfiguration = try options.filesystemConfiguration(source)
         ownership = try options.ownership()
         memoryBytes = try options.memoryBytes()
+        cacheLimits = try options.cacheLimits()
         logLevel = try options.logLevel()
     }
 
@@ -71,12 +72,8 @@ struct MountPlan {
         let socket = ControlSocket(directory: state.path)
         var configuration = configurationWithinKernelLimits(log)
         configuration.controlPath = socket.path
-        let area: StagingArea
-        do throws(ErrnoError) {
-            area = try StagingArea(directory: state.path + "/staging", bytesMax: 10 << 30, keepFreeBytes: 1 << 30)
-        } catch {
-            throw UsageError("\(state.path)/staging: \(error)")
-        }
+        let area = try StagingLocation(state.path, options, environment).open(
+            cacheLimits, writesBack: configuration.writeBack, log)
         let filesystem = Filesystem(
             configuration: configuration, store: store, context: context,
             contents: ContentCache(store: store, bytesMax: memoryBytes / 2), area: area, writer: writer,

@@ -1,0 +1,87 @@
+internal import Logging
+internal import Metadata
+internal import ObjectStore
+internal import ThawCore
+package import Upload
+
+/// What was promised and is not in the store yet.
+extension Filesystem {
+    /// Takes up what an earlier mount has left: before the mount is seen, because its names must show what was
+    /// accepted.
+    package func resumeUploads() async throws(MetadataError) {
+        let pending = try await reader.pendingUploads()
+        staging.area.sweep(keeping: Set(pending.map(\.staging)))
+        for upload in pending where upload.acceptedAt > .epoch {
+            do throws(UploadError) {
+                let file = try StagedFile.restore(upload, in: staging)
+                stagedFiles.add(file)
+                file.upload()
+            } catch {
+                log.critical("\(upload.key) was accepted, and its content in \(staging.area.directory)/\(upload.staging) cannot be read: \(error)")
+            }
+        }
+        let kept = pending.filter { $0.acceptedAt == .epoch }
+        if !kept.isEmpty {
+            log.notice("kept for thawfs cache recover: \(kept.count) files that an earlier mount could not store")
+        }
+    }
+
+    /// Cleans up in the bucket what an earlier mount has left there.
+    package func resumeCleaning() async {
+        await deleteHiddenCopies()
+        do throws(MetadataError) {
+            for upload in try await reader.multiparts() {
+                do throws(StoreError) { try await store.abortUpload(upload) } catch {
+                    log.warning("an upload of \(upload.key) that an earlier mount left was not aborted: \(error)")
+                    continue
+                }
+                try await writer.drop(upload)
+            }
+        } catch {
+            _ = failure("aborting uploads", .empty, error)
+        }
+    }
+
+    /// What has been accepted and is not yet in the store, oldest first; and what is kept for `thawfs cache recover`.
+    package func uploads() async -> [UploadSummary] {
+        var summaries = stagedFiles.all.filter(\.isAccepted).map(\.summary)
+        do throws(MetadataError) {
+            for kept in try await reader.pendingUploads() where kept.acceptedAt == .epoch {
+                summaries.append(UploadSummary(kept, in: staging.area.directory))
+            }
+        } catch {
+            _ = failure("status", .empty, error)
+        }
+        return summaries.sorted { $0.since < $1.since }
+    }
+
+    /// Waits until everything that was accepted is stored; false when some of it cannot be for now.
+    package func finishUploads() async -> Bool {
+        while true {
+            let waiting = stagedFiles.all.filter(\.isAccepted)
+            if waiting.isEmpty { return true }
+            if waiting.allSatisfy({ $0.summary.stage == .failed }) { return false }
+            try? await Task.sleep(for: .milliseconds(100))
+            if Task.isCancelled { return false }
+        }
+    }
+
+    /// An accepted file is stored, or somebody else's is there instead.
+    func settled(_ file: StagedFile) async {
+        if case .conflict = file.lastFailure { return await park(file) }
+        for number in knownFiles(file.key, version: nil) where inodes[number]?.staged === file {
+            _ = finish(file, on: number)
+            return
+        }
+        if stagedFiles.retire(file) { file.close() }
+    }
+}
+
+extension UploadSummary {
+    fileprivate init(_ kept: PendingUpload, in directory: String) {
+        self.init(
+            key: kept.key, sizeBytes: kept.sizeBytes, sentBytes: 0, stage: .failed,
+            since: kept.failure?.at ?? .epoch, error: kept.failure?.text, stagingPath: directory + "/" + kept.staging,
+            isComplete: kept.extents.reduce(0) { $0 + UInt64($1.count) } >= kept.sizeBytes)
+    }
+}

@@ -1,0 +1,165 @@
+internal import Logging
+internal import Metadata
+internal import ObjectStore
+internal import ThawCore
+
+/// Renames that did not come to their end: given up, or cut short with the mount.
+extension TreeCopy {
+    /// Goes on with the renames that an earlier mount left; call it before the mount takes requests. One that was
+    /// copying goes on copying, as nobody was told that it failed. What cannot be done is logged and left to the next
+    /// mount.
+    package func resume() async {
+        let rows: [RenameRow]
+        do throws(MetadataError) { rows = try await reader.renames() } catch {
+            log.error("renames of an earlier mount cannot be found: \(error)")
+            return
+        }
+        for row in rows {
+            do throws(TreeCopyError) {
+                switch row.stage {
+                case .copying: try await carryOut(row, try await remainingItems(row))
+                case .deleting:
+                    try await deleteMoved(row)
+                    try await finish(row)
+                case .undoing:
+                    try await undo(row)
+                    try await finish(row)
+                }
+                log.notice(
+                    "rename of \(row.source) to \(row.target), which an earlier mount began, is \(row.stage == .undoing ? "taken back" : "finished")")
+            } catch {
+                log.error(
+                    "rename of \(row.source) to \(row.target), which an earlier mount began, is not finished; every object is in one of the two: \(error)")
+            }
+            await forget(row)
+        }
+    }
+
+    /// Copying failed: takes back what was copied, or leaves that to the next mount.
+    func giveUp(_ row: RenameRow, because reason: TreeCopyError) async {
+        log.warning("rename of \(row.source) to \(row.target) is given up: \(reason)")
+        do throws(TreeCopyError) {
+            try await journalled { () async throws(MetadataError) in
+                try await writer.advanceRename(row.id, to: .undoing)
+            }
+            try await undo(row)
+            try await finish(row)
+        } catch {
+            log.error(
+                "rename of \(row.source) to \(row.target): \(row.source) is whole, but what was copied to \(row.target) is not deleted, which the next mount does: \(error)")
+        }
+    }
+
+    /// Deletes the copies: what is in both places. What only the target has is somebody else's, or the last that there
+    /// is of it.
+    private func undo(_ row: RenameRow) async throws(TreeCopyError) {
+        var pairs = PairWalk(store, row)
+        var doomed: [ObjectKey] = []
+        var left = 0
+        while let (source, target) = try await pairs.next() {
+            guard let target, target.key != row.target || !row.replacesMarker else { continue }
+            guard let source, source.record.sizeBytes == target.record.sizeBytes else {
+                left += 1
+                continue
+            }
+            doomed.append(target.key)
+            try await deleteIfMany(&doomed)
+        }
+        try await delete(doomed)
+        guard left > 0 else { return }
+        log.warning(
+            "rename of \(row.source) to \(row.target) is taken back: \(left) objects below \(row.target) are no copies of what is below \(row.source) now, and stay")
+    }
+
+    /// Everything below the source, and which of it is copied already.
+    private func remainingItems(_ row: RenameRow) async throws(TreeCopyError) -> [Item] {
+        var pairs = PairWalk(store, row)
+        var items: [Item] = []
+        while let (source, target) = try await pairs.next() {
+            guard let source else { continue }
+            var item = Item(source)
+            item.isCopied = target?.record.etag == item.etag && target?.record.sizeBytes == item.sizeBytes
+            items.append(item)
+        }
+        return items
+    }
+
+    /// All was copied: what is in both places is deleted from the source.
+    private func deleteMoved(_ row: RenameRow) async throws(TreeCopyError) {
+        var pairs = PairWalk(store, row)
+        var doomed: [ObjectKey] = []
+        var left = 0
+        while let (source, target) = try await pairs.next() {
+            guard let source else { continue }
+            guard let target else {
+                left += 1
+                continue
+            }
+            // Copying may change an ETag. A source that is newer than its copy was written since, perhaps after
+            // somebody was told that this failed; one of the same second may have been written since.
+            let (from, to) = (source.record, target.record)
+            if from.etag != to.etag, from.modified >= to.modified {
+                guard from.modified == to.modified, await isCopiedAnew(source, for: row) else {
+                    left += 1
+                    continue
+                }
+            }
+            doomed.append(source.key)
+            try await deleteIfMany(&doomed)
+        }
+        try await delete(doomed)
+        tellLeft(left, row)
+    }
+
+    /// What the metadata store knows of the two places may be of before.
+    private func forget(_ row: RenameRow) async {
+        for prefix in [row.source, row.target] {
+            do throws(MetadataError) {
+                try await writer.forgetTree(below: prefix, at: .now())
+                try await writer.expireDirectory(named: prefix)
+            } catch {
+                log.warning("what is known of \(prefix) may be out of date until its TTL is over: \(error)")
+            }
+        }
+    }
+
+    /// What is below the source and what is below the target, side by side in the order of their names.
+    private struct PairWalk {
+        private let row: RenameRow
+        private var sources: KeyWalk
+        private var targets: KeyWalk
+        private var source: ListedObject?
+        private var target: ListedObject?
+        private var hasBegun = false
+
+        init(_ store: any ObjectStore, _ row: RenameRow) {
+            self.row = row
+            sources = KeyWalk(store, below: row.source)
+            targets = KeyWalk(store, below: row.target)
+        }
+
+        /// The next name's objects, one of them at least.
+        mutating func next() async throws(TreeCopyError) -> (source: ListedObject?, target: ListedObject?)? {
+            if !hasBegun {
+                hasBegun = true
+                source = try await sources.next()
+                target = try await targets.next()
+            }
+            let pair: (source: ListedObject?, target: ListedObject?)
+            switch (source, target) {
+            case (nil, nil): return nil
+            case (let source?, let target?):
+                let name = source.key.bytes.dropFirst(row.source.bytes.count)
+                let other = target.key.bytes.dropFirst(row.target.bytes.count)
+                pair = (
+                    other.lexicographicallyPrecedes(name) ? nil : source,
+                    name.lexicographicallyPrecedes(other) ? nil : target
+                )
+            default: pair = (source, target)
+            }
+            if pair.source != nil { source = try await sources.next() }
+            if pair.target != nil { target = try await targets.next() }
+            return pair
+        }
+    }
+}
