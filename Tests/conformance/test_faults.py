@@ -140,11 +140,3 @@ def test_nonsense_is_answered(emulator):
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(emulator.url + path, timeout=20)
         assert caught.value.code in (400, 404)
-
-
-def test_a_body_that_changes_on_its_way(emulator, client):
-    emulator.fault({"corrupt_body": True}, op="PutObject", times=2)
-    assert refused(lambda: client.put_object(Bucket="bkt", Key="k", Body=b"content"))[0] == 400
-    with pytest.raises(oss2.exceptions.InconsistentError):
-        oss2_bucket(emulator).put_object("k", b"content")
-    client.put_object(Bucket="bkt", Key="k", Body=b"content")

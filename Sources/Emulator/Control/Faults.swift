@@ -16,8 +16,6 @@ struct Effects: Sendable {
     var bytesPerSecond: Int?
     /// Added to Content-Length; the connection closes after the body.
     var wrongLength: Int64?
-    /// A bit of the request's body changes on its way.
-    var corruptsBody = false
     var malformedXML = false
     /// A listing that says it continues and names its own beginning.
     var listingLoops = false
@@ -37,7 +35,6 @@ struct Effects: Sendable {
         latency = other.latency ?? latency
         bytesPerSecond = other.bytesPerSecond ?? bytesPerSecond
         wrongLength = other.wrongLength ?? wrongLength
-        corruptsBody = corruptsBody || other.corruptsBody
         malformedXML = malformedXML || other.malformedXML
         listingLoops = listingLoops || other.listingLoops
         errorBody = other.errorBody ?? errorBody
@@ -66,7 +63,6 @@ struct Effects: Sendable {
         case "latency_ms": latency = value.number.map { .milliseconds(Int($0)) }
         case "bandwidth": bytesPerSecond = value.int.map { max(1, $0) }
         case "wrong_length": wrongLength = value.int.map { Int64($0) }
-        case "corrupt_body": corruptsBody = value.bool == true
         case "malformed_xml": malformedXML = value.bool == true
         case "listing_loop": listingLoops = value.bool == true
         case "error_body":

@@ -55,11 +55,7 @@ final class Exchange {
         }
     }
 
-    func receive(_ received: ByteBuffer) {
-        var buffer = received
-        if effects.corruptsBody, bytesIn == 0, let first = buffer.getInteger(at: buffer.readerIndex, as: UInt8.self) {
-            buffer.setInteger(first ^ 1, at: buffer.readerIndex)
-        }
+    func receive(_ buffer: ByteBuffer) {
         bytesIn += UInt64(buffer.readableBytes)
         guard refusal == nil else { return }
         do throws(ProviderError) {
