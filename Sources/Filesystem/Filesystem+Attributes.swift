@@ -97,7 +97,7 @@ extension Filesystem {
         try requireFitting(attributes, inode.key)
         do throws(StoreError) {
             var stored = try await store.replaceAttributes(
-                CopySource(key: inode.key, etag: record.etag), attributes)
+                CopySource(key: inode.key, etag: record.etag, record: record), attributes)
             stored.sizeBytes = record.sizeBytes
             await learned(inode.key, version: nil, stored)
         } catch {
@@ -156,7 +156,7 @@ extension Filesystem {
     }
 
     private func requireFitting(_ attributes: FileAttributes, _ key: ObjectKey) throws(FileError) {
-        guard attributes.fits(dialect: store.dialect) else {
+        guard FileAttributes.fits(attributes.merged(into: [:]), store.dialect) else {
             log.notice("the extended attributes of \(key) are more than the store keeps with an object")
             throw .noSpace
         }

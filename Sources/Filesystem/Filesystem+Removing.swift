@@ -139,7 +139,8 @@ extension Filesystem {
             throw failure("hiding", inode.key, error)
         }
         do throws(StoreError) {
-            copied = try await store.copyWhole(CopySource(key: inode.key, etag: record.etag), to: hidden, nil)
+            copied = try await LargeCopy(store).copy(
+                CopySource(key: inode.key, etag: record.etag, record: record), to: hidden, nil)
         } catch {
             switch error.kind {
             // What they have open is gone already.

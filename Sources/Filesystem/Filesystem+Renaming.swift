@@ -64,7 +64,8 @@ extension Filesystem {
         if let replacedFile = stagedFiles[newKey] { await drop(replacedFile) }
         var copied: ObjectRecord
         do throws(StoreError) {
-            copied = try await store.copyWhole(CopySource(key: key, etag: record.etag), to: newKey, nil)
+            copied = try await LargeCopy(store).copy(
+                CopySource(key: key, etag: record.etag, record: record), to: newKey, nil)
         } catch {
             if error.kind == .invalidObjectState { throw frozen("rename", key, record) }
             report("rename", key, error)
@@ -198,6 +199,7 @@ extension Filesystem {
             log.warning(
                 "\(operation) of \(prefix) refused, nothing is changed: \(key) is frozen and cannot be copied; restore it first: thawfs restore -r")
             return .busy
+        case .notEmpty: return .notEmpty
         case .store(let key, let cause):
             report(operation, key, cause)
             return FileError(cause)

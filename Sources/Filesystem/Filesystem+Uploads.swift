@@ -1,5 +1,5 @@
 internal import Logging
-internal import Metadata
+package import Metadata
 internal import ObjectStore
 internal import ThawCore
 package import Upload
@@ -26,8 +26,9 @@ extension Filesystem {
         }
     }
 
-    /// Cleans up in the bucket what an earlier mount has left there.
+    /// Goes on with the renames that an earlier mount has left half done, and cleans up in the bucket after it.
     package func resumeCleaning() async {
+        await trees.resume()
         await deleteHiddenCopies()
         do throws(MetadataError) {
             for upload in try await reader.multiparts() {

@@ -5,7 +5,7 @@ internal import ObjectStore
 internal import Restore
 internal import Synchronization
 package import ThawCore
-package import Upload
+internal import Upload
 internal import Wire
 
 /// What an open asks for.

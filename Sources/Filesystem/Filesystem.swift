@@ -44,7 +44,7 @@ package final class Filesystem: Sendable {
     let openFiles = OpenFiles()
     let stagedFiles = StagedFiles()
     let staging: StagedFile.Context
-    let trees = Trees()
+    let trees: TreeCopy
     let openDirectories = OpenDirectories()
     let pollers = Pollers()
     let log: Logger
@@ -79,6 +79,7 @@ package final class Filesystem: Sendable {
         settings.days = configuration.frozen.days
         settings.budget = configuration.frozen.budget
         settings.ahead = configuration.frozen.ahead
+        trees = TreeCopy(store: store, writer: writer, reader: reader, log: log)
         staging = StagedFile.Context(
             store: store, area: area, contents: contents, writer: writer, storageClass: configuration.storageClass,
             log: log, stored: { file, key, record in await reference.value?.stored(file, key, record) },

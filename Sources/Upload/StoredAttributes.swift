@@ -12,12 +12,13 @@ extension ObjectStore {
         guard source.etag == nil || description.record.etag == source.etag else { throw .replaced }
         var source = source
         source.etag = description.record.etag
+        source.record = description.record
         let draft = ObjectDraft(
             headers: ObjectHeaders(
                 metadata: attributes.merged(into: description.headers.metadata),
                 standard: description.headers.standard),
             storageClass: description.record.storageClass)
-        var record = try await copy(source, to: source.key, draft)
+        var record = try await LargeCopy(self).copy(source, to: source.key, draft)
         record.attributes = attributes
         return record
     }

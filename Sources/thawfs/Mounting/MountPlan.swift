@@ -79,6 +79,7 @@ struct MountPlan {
             contents: ContentCache(store: store, bytesMax: memoryBytes / 2), area: area, writer: writer,
             reader: reader, log: log)
         try await filesystem.resumeRestores()
+        try await filesystem.resumeUploads()
         let control = openControl(socket, filesystem.restores, log)
         defer { control?.stop() }
 
@@ -97,7 +98,12 @@ struct MountPlan {
                 mount.unmount()
             }
         }
+        let cleaning = Task { await filesystem.resumeCleaning() }
         await mount.waitUntilUnmounted()
+        cleaning.cancel()
+        if await !filesystem.finishUploads() {
+            log.error("some of what was written is not in the store; it is journalled, and the next mount goes on with it")
+        }
         watcher.cancel()
         http.shutdown()
         await writer.checkpoint()
