@@ -20,6 +20,9 @@ class EmulatorStore:
         """A mount in the test's directory; `name` tells the mounts of one test apart."""
         directory = self.directory / name
         directory.mkdir(exist_ok=True)
+        if options.get("write_back") == "off":
+            # The default.
+            del options["write_back"]
         return Mount(self.emulator, f"{self.dialect}://bkt", directory, options)
 
 
@@ -34,4 +37,6 @@ class MotoStore:
     def mount(self, name="", **options):
         directory = self.directory / name
         directory.mkdir(exist_ok=True)
+        if options.get("write_back") == "off":
+            del options["write_back"]
         return Mount(None, "s3://bkt", directory, self.moto.OPTIONS | {"endpoint": self.moto.url} | options)

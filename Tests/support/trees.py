@@ -169,7 +169,7 @@ class Trees:
 
     # -- Many scripts
 
-    def explore(self, seed, steps, **how):
+    def explore(self, seed, steps, seconds=90, **how):
         """A random script of so many steps; fails with the least part of it that fails."""
         self.revive()
         self.begin()
@@ -181,7 +181,7 @@ class Trees:
             self.drop()
         if failure:
             first = str(failure)
-            least = minimal(script, lambda part: self.play(part) is not None, seconds=90)
+            least = minimal(script, lambda part: self.play(part) is not None, seconds)
             last = self.play(least)
             text = "\n".join(f"    {step}," for step in least)
             raise AssertionError(f"seed {seed}: {first}\nThis fails too, with {last or 'nothing, the last time'}\n"
