@@ -94,7 +94,7 @@ let package = Package(
             "thawfs", "Control", "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
         ]),
         tests("EmulatorTests", [
-            "Emulator", "Wire", "ThawCore",
+            "Emulator", "ObjectStore", "HTTP", "Wire", "ThawCore", logging,
             .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOHTTP1", package: "swift-nio"),
         ]),

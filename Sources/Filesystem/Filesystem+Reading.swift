@@ -6,6 +6,7 @@ internal import Restore
 internal import Synchronization
 internal import Upload
 package import ThawCore
+internal import Wire
 
 /// What an open hands to the kernel.
 package struct OpenedFile: Sendable {
@@ -23,7 +24,7 @@ extension Filesystem {
     /// Opens the file if that needs nothing asked: what is known of it is fresh, and it is readable.
     package func openAtHand(_ number: UInt64) -> OpenedFile? {
         guard let inode = inodes[number], let record = inode.record, isFresh(inode.checkedAt), !inode.isKnownFrozen,
-            inode.staged == nil, !inode.isRemoved, context.state(of: record, at: .now()).isReadable
+            inode.staged == nil, !inode.isRemoved, !record.mayBeSymbolicLink, context.state(of: record, at: .now()).isReadable
         else { return nil }
         return opened(number, inode, record, isFrozen: false)
     }
@@ -32,7 +33,12 @@ extension Filesystem {
     package func open(_ number: UInt64, caller: Caller) async throws(FileError) -> OpenedFile {
         if let opened = try openStaged(number) { return opened }
         let seenAt = ContinuousClock.now
-        let record = try await freshRecord(number)
+        var record = try await freshRecord(number)
+        if record.mayBeSymbolicLink, let inode = inodes[number], let home = inode.home {
+            record = try await head(inode.segment, in: home)
+            // The kernel looks again, and follows it.
+            if record.attributes?.isSymbolicLink ?? false { throw .stale }
+        }
         guard let inode = inodes[number] else { throw .stale }
         let isReadable = !inode.isKnownFrozen && context.state(of: record, at: .now()).isReadable
         if isReadable { return opened(number, inode, record, isFrozen: false) }
