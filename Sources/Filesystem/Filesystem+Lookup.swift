@@ -444,6 +444,7 @@ extension Inode {
     mutating func learn(_ record: ObjectRecord, at time: Timestamp) {
         guard time >= checkedAt || checkedAt.isAhead(of: time) else { return }
         if record != self.record { isKnownFrozen = false }
+        if record.etag != self.record?.etag { isKnownRegular = false }
         self.record = record
         checkedAt = time
     }

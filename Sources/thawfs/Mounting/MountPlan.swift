@@ -80,7 +80,7 @@ struct MountPlan {
             reader: reader, log: log)
         try await filesystem.resumeRestores()
         try await filesystem.resumeUploads()
-        let control = openControl(socket, filesystem.restores, log)
+        let control = openControl(socket, filesystem, log)
         defer { control?.stop() }
 
         let (initializations, initialized) = AsyncStream.makeStream(of: Void.self)
@@ -201,8 +201,10 @@ struct MountPlan {
     }
 
     /// A mount whose commands cannot be answered is still a mount.
-    private func openControl(_ socket: ControlSocket, _ restores: RestoreEngine, _ log: Logger) -> ControlServer? {
-        let service = ControlService(source: source.text, mountpoint: mountpoint.path, restores: restores)
+    private func openControl(_ socket: ControlSocket, _ filesystem: Filesystem, _ log: Logger) -> ControlServer? {
+        let service = ControlService(
+            source: source.text, mountpoint: mountpoint.path, restores: filesystem.restores,
+            uploads: { await filesystem.uploads() })
         do throws(ControlError) {
             return try ControlServer(at: socket, log: log) { await service.serve($0) }
         } catch {

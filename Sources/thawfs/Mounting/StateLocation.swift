@@ -6,7 +6,7 @@ import Wire
 
 /// Where the state of one source is kept: a directory of its own below `state_dir`.
 struct StateLocation {
-    private let path: String
+    let path: String
 
     init(
         _ source: Source, _ store: StoreConfiguration, _ options: MountOptions, _ environment: [String: String]
