@@ -91,7 +91,8 @@ let package = Package(
             logging,
         ]),
         tests("ThawfsTests", [
-            "thawfs", "Control", "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
+            "thawfs", "Control", "Restore", "Upload", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting",
+            logging,
         ]),
         tests("EmulatorTests", [
             "Emulator", "ObjectStore", "HTTP", "Wire", "ThawCore", logging,

@@ -70,11 +70,10 @@ final class Directory: Sendable {
         seenVersions.withLock { $0 = nil }
     }
 
-    /// Whether a HEAD is due, because somebody looks at this one name: listings do not tell a symbolic link, which is a
-    /// small object, from a file. Whoever walks the directory, or looks at many of its names, gets what listings tell;
-    /// once the file is opened, what it is shows.
+    /// Whether a HEAD is due, because somebody looks at this one name: listings tell neither mode nor owner, nor a
+    /// symbolic link from a file. Whoever walks the directory, or looks at many of its names, gets what listings tell.
     func mayAskAttributes(of row: MetadataRow) -> Bool {
-        guard view == .objects, row.mayBeSymbolicLink else { return false }
+        guard view == .objects, case .object(let record) = row.kind, record.attributes == nil else { return false }
         return progress.withLock { progress in
             guard progress.walkedAt + Self.walkDuration < .now(), progress.attributesAsked < Self.attributesAskedMax
             else { return false }
@@ -146,14 +145,7 @@ struct InodeNumber {
     }
 }
 
-extension MetadataRow {
-    /// Nothing is known but that it is an object, and no longer than a path may be.
-    var mayBeSymbolicLink: Bool {
-        guard case .object(let record) = kind else { return false }
-        return record.mayBeSymbolicLink
-    }
-}
-
 extension ObjectRecord {
+    /// Nothing is known but that it is an object, and no longer than a path may be.
     var mayBeSymbolicLink: Bool { attributes == nil && (1..<4096).contains(sizeBytes) }
 }

@@ -346,7 +346,8 @@ extension Filesystem {
         } catch {
             throw failure("lookup", directory.key(of: shortest), error)
         }
-        return found
+        // What was known of their attributes stays known, if they are the same.
+        return try await knownRows(segments, in: directory)
     }
 
     // MARK: Inodes
@@ -444,6 +445,7 @@ extension Inode {
     mutating func learn(_ record: ObjectRecord, at time: Timestamp) {
         guard time >= checkedAt || checkedAt.isAhead(of: time) else { return }
         if record != self.record { isKnownFrozen = false }
+        if record.etag != self.record?.etag { isKnownRegular = false }
         self.record = record
         checkedAt = time
     }

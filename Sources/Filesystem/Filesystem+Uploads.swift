@@ -78,12 +78,3 @@ extension Filesystem {
         if stagedFiles.retire(file) { file.close() }
     }
 }
-
-extension UploadSummary {
-    fileprivate init(_ kept: PendingUpload, in directory: String) {
-        self.init(
-            key: kept.key, sizeBytes: kept.sizeBytes, sentBytes: 0, stage: .failed,
-            since: kept.failure?.at ?? .epoch, error: kept.failure?.text, stagingPath: directory + "/" + kept.staging,
-            isComplete: kept.extents.reduce(0) { $0 + UInt64($1.count) } >= kept.sizeBytes)
-    }
-}

@@ -25,7 +25,8 @@ package final class StateDirectory: Sendable {
 
     deinit { close(lock) }
 
-    package var databasePath: String { path + "/metadata.sqlite" }
+    package var databasePath: String { Self.databasePath(in: path) }
+    package static func databasePath(in path: String) -> String { path + "/metadata.sqlite" }
     package var logPath: String { path + "/log" }
 
     private static func read(_ descriptor: Int32) -> String {

@@ -187,9 +187,20 @@ package final class StagedFile: Sendable {
         }
     }
 
-    /// The file has another key from now on. Of a file that the store has, or is being sent, it is the caller's part
-    /// that the object is there.
+    /// The file has another key from now on, and so has the object that it is a change of: the caller has copied it.
     package func rename(to key: ObjectKey) { state.withLock { $0.key = key } }
+
+    /// The object that the file is a change of lies under another key.
+    package func rebase(to key: ObjectKey, etag: String) {
+        let content = change { state in
+            state.base?.key = key
+            state.base?.etag = etag
+            if state.base != nil { state.condition = .matches(etag: etag) }
+            defer { state.baseContent = nil }
+            return state.baseContent
+        }
+        content?.close()
+    }
 
     /// Brings what the file has of its base here: the object is about to go.
     package func detach() async throws(UploadError) {

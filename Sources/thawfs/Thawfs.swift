@@ -7,7 +7,8 @@ struct Thawfs: AsyncParsableCommand {
         abstract: "Mount object-storage buckets as directories; archived objects thaw when they are read.",
         version: "0.1.0",
         subcommands: [
-            MountCommand.self, UmountCommand.self, RestoreCommand.self, StatusCommand.self, EmulateCommand.self,
+            MountCommand.self, UmountCommand.self, RestoreCommand.self, StatusCommand.self, CacheCommand.self,
+            EmulateCommand.self,
         ]
     )
 }
@@ -21,7 +22,7 @@ enum Main {
         if name.hasSuffix("/mount.thawfs") || name == "mount.thawfs" { arguments.insert("mount", at: 0) }
         // Other commands have options of the same names.
         switch arguments.first {
-        case "mount": arguments = MountOption.rewritten(arguments)
+        case "mount", "cache": arguments = MountOption.rewritten(arguments)
         case "restore": arguments = RestoreCommand.rewritten(arguments)
         default: break
         }

@@ -6,6 +6,7 @@ import Synchronization
 import Testing
 import ThawCore
 import ThawTesting
+import Upload
 
 @testable import Control
 @testable import thawfs
@@ -149,14 +150,41 @@ struct ControlServiceTests {
         #expect(request["request"] == .null)
         let status = try await ask(FakeDesk(), [["command": "status"]])
         #expect(status["mount"]?["source"] == "oss://bkt")
-        for name in ["requests", "waiters", "lanes"] { #expect(status[name] == []) }
+        for name in ["requests", "waiters", "lanes", "uploads"] { #expect(status[name] == []) }
+        #expect(status["upload_totals"] == ["files": 0, "bytes": 0, "sent_bytes": 0, "failing": 0, "kept": 0])
         #expect(MountStatus(status) != nil)
+    }
+
+    @Test("what is not stored yet is told whole to those who ask for it, and without ranges in the status")
+    func uploads() async throws {
+        let uploads = [
+            UploadSummary(
+                key: ObjectKey("a b/ü"), sizeBytes: 10, sentBytes: 4, stage: .failed, since: Timestamp(seconds: 2),
+                error: "AccessDenied", stagingPath: "/cache/1", isComplete: false, ranges: [0..<2, 6..<9]),
+            UploadSummary(
+                key: ObjectKey("c"), sizeBytes: 5, sentBytes: 0, stage: .waiting, since: Timestamp(seconds: 2),
+                stagingPath: "/cache/2", isComplete: true),
+        ]
+        let whole = try await ask(FakeDesk(), [["command": "uploads"]], uploads: uploads)
+        #expect(whole["uploads"]?.array?.compactMap { UploadSummary($0) } == uploads)
+        let status = try await ask(FakeDesk(), [["command": "status"]], uploads: uploads)
+        #expect(status["uploads"]?.array?.map { $0["ranges"] } == [nil, nil])
+        #expect(status["upload_totals"] == ["files": 2, "bytes": 15, "sent_bytes": 4, "failing": 1, "kept": 0])
+        let lines = try #require(MountStatus(status)).lines(at: Timestamp(seconds: 62))
+        #expect(
+            lines.suffix(4) == [
+                "  2 files not stored yet, 11 B of 15 B left, 1 failing: AccessDenied",
+                "    state      age  bytes  sent  key", "    failed   1 min   10 B   4 B  a b/ü: AccessDenied",
+                "    waiting  1 min    5 B     -  c",
+            ])
     }
 }
 
 /// Sends lines to a service with this desk, and answers the reply.
-private func ask(_ desk: FakeDesk, _ lines: [JSON], hangingUp: Bool = false) async throws -> JSON {
-    try await serving(desk) { socket in
+private func ask(
+    _ desk: FakeDesk, _ lines: [JSON], uploads: [UploadSummary] = [], hangingUp: Bool = false
+) async throws -> JSON {
+    try await serving(desk, uploads: uploads) { socket in
         var client = try ControlClient(connectingTo: socket, timeout: .seconds(hangingUp ? 1 : 30)) { $0 == geteuid() }
         for line in lines { try client.send(line) }
         return try client.receive()
@@ -165,11 +193,14 @@ private func ask(_ desk: FakeDesk, _ lines: [JSON], hangingUp: Bool = false) asy
 
 /// Runs `talk` on a thread of its own, beside a service: a client blocks, and the service needs the pool's threads.
 private func serving<Answer: Sendable>(
-    _ desk: FakeDesk, patience: Duration = .seconds(5), _ talk: @escaping @Sendable (ControlSocket) throws -> Answer
+    _ desk: FakeDesk, uploads: [UploadSummary] = [], patience: Duration = .seconds(5),
+    _ talk: @escaping @Sendable (ControlSocket) throws -> Answer
 ) async throws -> Answer {
     let directory = try TemporaryDirectory()
     let socket = ControlSocket(directory: directory.path)
-    let service = ControlService(source: "oss://bkt", mountpoint: "/mnt", restores: desk, patience: patience)
+    let service = ControlService(
+        source: "oss://bkt", mountpoint: "/mnt", restores: desk, uploads: { uploads }, leave: {},
+        patience: patience)
     let server = try ControlServer(at: socket, log: Logger(label: "test")) { await service.serve($0) }
     defer { server.stop() }
     let result: Result<Answer, any Error> = await withCheckedContinuation { continuation in

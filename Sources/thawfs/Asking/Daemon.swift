@@ -28,6 +28,16 @@ struct Daemon {
         ownerID = entry.ownerID
     }
 
+    /// The daemon that has this state directory; nil where there is no such directory. Whether it runs shows when it is
+    /// asked.
+    init?(ofState path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        socket = ControlSocket(directory: path)
+        mountpoint = path
+        ownerID = status.st_uid
+    }
+
     private static func explanation(_ path: Path, _ entry: MountTable.Entry?, _ code: Int32) -> UsageError {
         guard let entry, entry.isThawfs else {
             let isElsewhere = [ENODATA, EOPNOTSUPP, ENOSYS].contains(code)

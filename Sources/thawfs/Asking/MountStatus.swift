@@ -1,6 +1,7 @@
 import Metadata
 import Restore
 import ThawCore
+import Upload
 import Wire
 
 /// What a daemon says of its mount, as text.
@@ -9,6 +10,7 @@ struct MountStatus {
     let requests: [RequestSummary]
     let waiters: [WaiterSummary]
     let lanes: [LaneSummary]
+    let uploads: [UploadSummary]
 
     init?(_ json: JSON) {
         guard let mount = json["mount"], let requests = json["requests"]?.array, let waiters = json["waiters"]?.array,
@@ -18,10 +20,11 @@ struct MountStatus {
         self.requests = requests.compactMap { RequestSummary($0) }
         self.waiters = waiters.compactMap { WaiterSummary($0) }
         self.lanes = lanes.compactMap { LaneSummary($0) }
+        uploads = json["uploads"]?.array?.compactMap { UploadSummary($0) } ?? []
     }
 
     func lines(at now: Timestamp) -> [String] {
-        [mountLine] + requestLines(now) + waiterLines(now) + laneLines
+        [mountLine] + requestLines(now) + waiterLines(now) + laneLines + uploadLines(now)
     }
 
     private var mountLine: String {
@@ -67,9 +70,37 @@ struct MountStatus {
         }
     }
 
+    /// The first of them; `--json` has all.
+    private func uploadLines(_ now: Timestamp) -> [String] {
+        if uploads.isEmpty { return [] }
+        var lines = UploadProgress(uploads).lines.map { "  " + $0 }
+        lines += UploadSummary.table(uploads.prefix(Self.uploadsShown), at: now).map { "    " + $0 }
+        if uploads.count > Self.uploadsShown {
+            lines.append("    and \(Units.count(uploads.count - Self.uploadsShown)) more")
+        }
+        return lines
+    }
+
+    private static let uploadsShown = 20
+
     private static func rate(_ perSecond: Double) -> String {
         let tenths = Int((perSecond * 10).rounded())
         return Units.count(tenths / 10) + (tenths % 10 == 0 ? "" : ".\(tenths % 10)")
+    }
+}
+
+extension UploadSummary {
+    /// A heading, and a line for each.
+    static func table(_ uploads: some Sequence<UploadSummary>, at now: Timestamp) -> [String] {
+        var table = TextTable(rightAligned: [1, 2, 3], rows: [["state", "age", "bytes", "sent", "key"]])
+        table.rows += uploads.map { upload in
+            let sent = upload.sentBytes > 0 ? Units.text(bytes: upload.sentBytes) : "-"
+            return [
+                upload.stage.rawValue, Units.text(now - upload.since), Units.text(bytes: upload.sizeBytes), sent,
+                "\(upload.key)" + (upload.error.map { ": \($0)" } ?? ""),
+            ]
+        }
+        return table.lines
     }
 }
 

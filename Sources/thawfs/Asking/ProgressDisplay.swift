@@ -1,15 +1,12 @@
 import Glibc
-import Metadata
-import Restore
 import ThawCore
 
 /// Shows progress on the standard error: one line that is drawn over itself on a terminal, a line now and then anywhere
 /// else (and on a terminal that cannot, `TERM=dumb`). There is no colour, so `NO_COLOR` changes nothing.
 struct ProgressDisplay {
     private let isLive: Bool
-    private var window = RateWindow()
     private var drawnColumns = 0
-    private var last: (stages: [RestoreStage: Tally], time: Timestamp)?
+    private var lastSaid: Timestamp?
     private var unsaid: String?
 
     /// The least time between two lines where they are kept.
@@ -19,17 +16,21 @@ struct ProgressDisplay {
         isLive = isatty(STDERR_FILENO) == 1 && environment["TERM"] ?? "dumb" != "dumb"
     }
 
-    mutating func show(_ progress: RestoreProgress, at now: Timestamp = .now()) {
-        let rate = window.add(progress[.restored], at: now)
+    /// Where lines are kept, only what `isNews` is worth one: the time that passes is not.
+    ///
+    /// - Parameter bar: the same for a terminal, as wide as it is told at the most
+    mutating func show(
+        isNews: Bool, line: @autoclosure () -> String, at now: Timestamp = .now(), bar: (_ columns: Int) -> String
+    ) {
         if isLive {
             let columns = Self.columns() - 1
-            return draw(progress.bar(width: columns, rate: rate, at: now), columns)
+            return draw(bar(columns), columns)
         }
-        // The time that passes is no change: a line says that objects got further.
-        guard progress.stages != last?.stages else { return }
-        unsaid = progress.line(rate: rate, at: now)
-        if let last, now < last.time + Self.pause { return }
-        last = (progress.stages, now)
+        // What was held back is said as it is by then.
+        guard isNews || unsaid != nil else { return }
+        unsaid = line()
+        if let lastSaid, now < lastSaid + Self.pause { return }
+        lastSaid = now
         say()
     }
 

@@ -31,14 +31,20 @@ struct RestoreWatch {
     }
 
     private func watch(_ display: ProgressDisplay) async throws -> Outcome {
-        var display = display
+        var (display, window) = (display, RateWindow())
+        var shown: [RestoreStage: Tally]?
         defer { display.end() }
         let deadline = limit.map { ContinuousClock.now + $0 }
         while true {
             do {
                 let summaries = try look()
                 let progress = RestoreProgress(summaries)
-                display.show(progress)
+                let now = Timestamp.now()
+                let rate = window.add(progress[.restored], at: now)
+                display.show(isNews: progress.stages != shown, line: progress.line(rate: rate, at: now), at: now) {
+                    progress.bar(width: $0, rate: rate, at: now)
+                }
+                shown = progress.stages
                 if progress.isFinished { return .finished(summaries) }
             } catch let error as DaemonError {
                 // A daemon that takes too long is asked again.

@@ -33,16 +33,6 @@ struct MountCommand: AsyncParsableCommand {
     }
 }
 
-/// `thawfs umount`: the same as umount(8) for mounts of this user, with or without root.
-struct UmountCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "umount", abstract: "Unmount a bucket.")
-
-    @Argument(help: "Where it is mounted.")
-    var mountpoint: String
-
-    func run() throws { try unmount(mountpoint) }
-}
-
 func currentEnvironment() -> [String: String] {
     var result: [String: String] = [:]
     var next = environ

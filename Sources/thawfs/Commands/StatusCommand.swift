@@ -3,10 +3,10 @@ import Glibc
 import Restore
 import ThawCore
 
-/// `thawfs status`: what the daemons know of restores.
+/// `thawfs status`: what the daemons know of restores, and of what is not stored yet.
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "status", abstract: "Show restores, who waits on what, and how fast they go.",
+        commandName: "status", abstract: "Show restores, who waits on what, how fast they go, and what is not stored yet.",
         usage: "thawfs status [MOUNTPOINT|PATH|REQUEST] [--json]",
         discussion: """
             Of every mount without an argument; of one mount by its mountpoint; of a file or directory by its path; of \

@@ -4,6 +4,7 @@ import Glibc
 import Metadata
 import Restore
 import ThawCore
+import Upload
 
 /// The restores of a mount, as those who ask through the control socket need them.
 protocol RestoreDesk: Sendable {
@@ -25,15 +26,25 @@ struct ControlService: Sendable {
     let source: String
     let mountpoint: String
     let restores: any RestoreDesk
+    /// What was accepted and is not stored yet, the oldest first.
+    private let uploads: @Sendable () async -> [UploadSummary]
+    /// Makes the daemon end without waiting for those.
+    private let leave: @Sendable () -> Void
     /// How often a peer whose answer takes long is told that it is being worked on.
     private let patience: Duration
     private let startedAt = Timestamp.now()
     private static let batchMax = 1000
 
-    init(source: String, mountpoint: String, restores: any RestoreDesk, patience: Duration = .seconds(5)) {
+    init(
+        source: String, mountpoint: String, restores: any RestoreDesk,
+        uploads: @escaping @Sendable () async -> [UploadSummary], leave: @escaping @Sendable () -> Void,
+        patience: Duration = .seconds(5)
+    ) {
         self.source = source
         self.mountpoint = mountpoint
         self.restores = restores
+        self.uploads = uploads
+        self.leave = leave
         self.patience = patience
     }
 
@@ -58,6 +69,10 @@ struct ControlService: Sendable {
         do throws(RestoreError) {
             switch name {
             case "status": return try await status()
+            case "uploads": return ["mount": mount, "uploads": .array(await uploads().map(\.jsonWithRanges))]
+            case "leave":
+                leave()
+                return ["mount": mount]
             case "request":
                 guard let id = command["id"]?.int else { break }
                 return ["mount": mount, "request": try await restores.request(Int64(id))?.json ?? .null]
@@ -78,10 +93,12 @@ struct ControlService: Sendable {
     // MARK: Commands
 
     private func status() async throws(RestoreError) -> JSON {
-        [
+        let uploads = await uploads()
+        return [
             "mount": mount, "requests": .array(try await restores.requests().map(\.json)),
             "waiters": .array(await restores.whoWaits().map(\.json)),
             "lanes": .array(await restores.laneSummaries().map(\.json)),
+            "uploads": .array(uploads.map(\.json)), "upload_totals": UploadProgress(uploads).json,
         ]
     }
 

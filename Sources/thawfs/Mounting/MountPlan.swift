@@ -80,7 +80,8 @@ struct MountPlan {
             reader: reader, log: log)
         try await filesystem.resumeRestores()
         try await filesystem.resumeUploads()
-        let control = openControl(socket, filesystem.restores, log)
+        let (departures, depart) = AsyncStream.makeStream(of: Void.self)
+        let control = openControl(socket, filesystem, leave: { depart.yield() }, log)
         defer { control?.stop() }
 
         let (initializations, initialized) = AsyncStream.makeStream(of: Void.self)
@@ -101,7 +102,7 @@ struct MountPlan {
         let cleaning = Task { await filesystem.resumeCleaning() }
         await mount.waitUntilUnmounted()
         cleaning.cancel()
-        if await !filesystem.finishUploads() {
+        if await !finishUploads(filesystem, unless: departures) {
             log.error("some of what was written is not in the store; it is journalled, and the next mount goes on with it")
         }
         watcher.cancel()
@@ -109,6 +110,16 @@ struct MountPlan {
         await writer.checkpoint()
         log.info("unmounted \(source.text) from \(mountpoint.path)")
         withExtendedLifetime((state, stop)) {}
+    }
+
+    /// False when some of what was accepted is not stored: it cannot be, or somebody wants the daemon gone.
+    private func finishUploads(_ filesystem: Filesystem, unless departures: AsyncStream<Void>) async -> Bool {
+        let finishing = Task { await filesystem.finishUploads() }
+        let listening = Task {
+            for await _ in departures { return finishing.cancel() }
+        }
+        defer { listening.cancel() }
+        return await finishing.value
     }
 
     /// Ends the mount when a signal comes; open files then get a few seconds to be closed. Before there is a mount, a
@@ -202,8 +213,12 @@ struct MountPlan {
     }
 
     /// A mount whose commands cannot be answered is still a mount.
-    private func openControl(_ socket: ControlSocket, _ restores: RestoreEngine, _ log: Logger) -> ControlServer? {
-        let service = ControlService(source: source.text, mountpoint: mountpoint.path, restores: restores)
+    private func openControl(
+        _ socket: ControlSocket, _ filesystem: Filesystem, leave: @escaping @Sendable () -> Void, _ log: Logger
+    ) -> ControlServer? {
+        let service = ControlService(
+            source: source.text, mountpoint: mountpoint.path, restores: filesystem.restores,
+            uploads: { await filesystem.uploads() }, leave: leave)
         do throws(ControlError) {
             return try ControlServer(at: socket, log: log) { await service.serve($0) }
         } catch {

@@ -1,10 +1,15 @@
 import Glibc
 import ThawCore
 
-/// Takes a mount off the tree; fails while files are open on it.
-func unmount(_ given: String) throws {
+/// The mountpoint that was named, as the mount table has it.
+func pathOfMount(_ given: String) throws -> String {
     let path = try resolvedParent(of: given)
     guard MountTable.entry(at: path) != nil else { throw UsageError("nothing is mounted on \(path)") }
+    return path
+}
+
+/// Takes a mount off the tree; fails while files are open on it.
+func unmount(_ path: String) throws {
     var code: Int32 = 0
     // A look that somebody takes meanwhile (df, thawfs status, an indexer) makes it busy for a moment.
     for attempt in 0..<10 {
