@@ -95,7 +95,7 @@ let package = Package(
             logging,
         ]),
         tests("EmulatorTests", [
-            "Emulator", "Wire", "ThawCore",
+            "Emulator", "ObjectStore", "HTTP", "Wire", "ThawCore", logging,
             .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOHTTP1", package: "swift-nio"),
         ]),

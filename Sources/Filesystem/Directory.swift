@@ -1,4 +1,5 @@
 internal import Metadata
+internal import ObjectStore
 internal import Synchronization
 internal import ThawCore
 
@@ -48,6 +49,10 @@ final class Directory: Sendable {
         var lookupsAsked = 0
         /// An object stands for the directory: it stays when all others are gone.
         var hasMarker = false
+        /// When somebody read the directory last.
+        var walkedAt = Timestamp.epoch
+        /// HEADs that looks at single names have cost since then.
+        var attributesAsked = 0
         /// How all below it stood a moment ago.
         var counts: (text: [UInt8], time: Timestamp)?
     }
@@ -63,6 +68,29 @@ final class Directory: Sendable {
         location.withLock { $0 = Location(prefix: prefix, parent: parent ?? $0.parent) }
         progress.withLock { $0 = Progress() }
         seenVersions.withLock { $0 = nil }
+    }
+
+    /// Whether a HEAD is due, because somebody looks at this one name: listings tell neither mode nor owner, nor a
+    /// symbolic link from a file. Whoever walks the directory, or looks at many of its names, gets what listings tell.
+    func mayAskAttributes(of row: MetadataRow) -> Bool {
+        guard view == .objects, case .object(let record) = row.kind, record.attributes == nil else { return false }
+        return progress.withLock { progress in
+            guard progress.walkedAt + Self.walkDuration < .now(), progress.attributesAsked < Self.attributesAskedMax
+            else { return false }
+            progress.attributesAsked += 1
+            return true
+        }
+    }
+
+    private static let walkDuration = Duration.seconds(10)
+    private static let attributesAskedMax = 16
+
+    /// Somebody reads its entries.
+    func isWalked() {
+        progress.withLock { progress in
+            progress.walkedAt = .now()
+            progress.attributesAsked = 0
+        }
     }
 
     func key(of segment: [UInt8]) -> ObjectKey { view == .objectVersions ? prefix : prefix + segment }
@@ -115,4 +143,9 @@ struct InodeNumber {
         number.add(segment)
         return number.value
     }
+}
+
+extension ObjectRecord {
+    /// Nothing is known but that it is an object, and no longer than a path may be.
+    var mayBeSymbolicLink: Bool { attributes == nil && (1..<4096).contains(sizeBytes) }
 }

@@ -95,6 +95,9 @@ extension Filesystem {
         try change(&attributes)
         guard attributes != before else { return }
         try requireFitting(attributes, inode.key)
+        guard canTakeAttributes(record), !inode.isKnownFrozen else {
+            return try await deferAttributes(inode.key, record, attributes)
+        }
         do throws(StoreError) {
             var stored = try await store.replaceAttributes(
                 CopySource(key: inode.key, etag: record.etag, record: record), attributes)
@@ -102,7 +105,7 @@ extension Filesystem {
             await learned(inode.key, version: nil, stored)
         } catch {
             if error.kind == .invalidObjectState {
-                return try await deferAttributes(number, inode, record, attributes)
+                return try await deferAttributes(inode.key, record, attributes)
             }
             report("changing the attributes", inode.key, error)
             throw FileError(error)
@@ -175,11 +178,4 @@ extension AttributeChange {
         if let gid { attributes.gid = gid }
         if let modified { attributes.modified = modified }
     }
-}
-
-extension Filesystem {
-    /// Keeps here what a frozen object's headers cannot take; written back once it is thawed.
-    private func deferAttributes(
-        _ number: UInt64, _ inode: Inode, _ record: ObjectRecord, _ attributes: FileAttributes
-    ) async throws(FileError) { throw .busy }
 }

@@ -146,6 +146,7 @@ extension Filesystem {
     /// Brings the entries at `offset` into memory, or finds the end of the directory.
     package func fetchEntries(_ handle: UInt64, at offset: Int64) async throws(FileError) {
         guard let open = openDirectories[handle] else { throw .stale }
+        open.directory.isWalked()
         let offset = max(offset, 2)
         var position = open.position.withLock { $0 }
         if offset < position.first { position = DirectoryHandle.Position() }

@@ -18,6 +18,7 @@ package enum ThawAttribute: String, CaseIterable, Sendable {
     case versionID = "version_id"
     // Commands: written, never listed, so that nothing copies them by accident.
     case restore
+    case transition
     case refresh
     /// Where the commands of thawfs find this mount's daemon: shown to whoever asks for it by name, on any inode.
     case control
@@ -31,7 +32,7 @@ package enum ThawAttribute: String, CaseIterable, Sendable {
 
     package var attributeName: String { Self.prefix + rawValue }
 
-    var isCommand: Bool { self == .restore || self == .refresh }
+    var isCommand: Bool { self == .restore || self == .refresh || self == .transition }
 }
 
 extension Filesystem {
@@ -61,6 +62,7 @@ extension Filesystem {
     ) async throws(FileError) {
         switch name {
         case .restore: try await restore(number, String(decoding: value, as: UTF8.self), caller: caller)
+        case .transition: try await transition(number, to: String(decoding: value, as: UTF8.self))
         case .refresh: try await refresh(number)
         default: throw .unsupported
         }

@@ -47,7 +47,10 @@ extension Filesystem {
         guard let inode = inodes[parent] else { throw .stale }
         guard let directory = inode.directory else { throw .notDirectory }
         guard name.count <= Names.bytesMax else { throw .nameTooLong }
-        guard let found = try await find(name, in: directory) else { return nil }
+        guard var found = try await find(name, in: directory) else { return nil }
+        if directory.mayAskAttributes(of: found.row) {
+            found.row.kind = .object(try await head(found.row.segment, in: directory))
+        }
         let node = inodes.withLock { remember(found, in: directory, &$0) }
         tellPollers(of: node.inode)
         return node
@@ -110,7 +113,7 @@ extension Filesystem {
     func learned(_ news: [(key: ObjectKey, version: String?, record: ObjectRecord?)]) async {
         let now = Timestamp.now()
         let settled = news.map { key, version, found in
-            var record = found
+            var record = version == nil ? withDeferred(key, found) : found
             record?.settleArchiveStatus()
             return (key: key, version: version, record: record)
         }
@@ -429,7 +432,10 @@ extension Inode {
     mutating func learn(_ row: MetadataRow) {
         switch row.kind {
         case .object(let record) where directory == nil: learn(record, at: row.checkedAt)
-        case .directory, .object: checkedAt = max(checkedAt, row.checkedAt)
+        case .directory(let known):
+            if let known { attributes = known }
+            checkedAt = max(checkedAt, row.checkedAt)
+        case .object: checkedAt = max(checkedAt, row.checkedAt)
         case .absent: break
         }
     }
@@ -438,6 +444,7 @@ extension Inode {
     mutating func learn(_ record: ObjectRecord, at time: Timestamp) {
         guard time >= checkedAt || checkedAt.isAhead(of: time) else { return }
         if record != self.record { isKnownFrozen = false }
+        if record.etag != self.record?.etag { isKnownRegular = false }
         self.record = record
         checkedAt = time
     }

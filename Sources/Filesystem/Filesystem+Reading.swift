@@ -6,6 +6,7 @@ internal import Restore
 internal import Synchronization
 internal import Upload
 package import ThawCore
+internal import Wire
 
 /// What an open hands to the kernel.
 package struct OpenedFile: Sendable {
@@ -23,7 +24,7 @@ extension Filesystem {
     /// Opens the file if that needs nothing asked: what is known of it is fresh, and it is readable.
     package func openAtHand(_ number: UInt64) -> OpenedFile? {
         guard let inode = inodes[number], let record = inode.record, isFresh(inode.checkedAt), !inode.isKnownFrozen,
-            inode.staged == nil, !inode.isRemoved, context.state(of: record, at: .now()).isReadable
+            inode.staged == nil, !inode.isRemoved, inode.isKnownRegular || !record.mayBeSymbolicLink, context.state(of: record, at: .now()).isReadable
         else { return nil }
         return opened(number, inode, record, isFrozen: false)
     }
@@ -33,6 +34,7 @@ extension Filesystem {
         if let opened = try openStaged(number) { return opened }
         let seenAt = ContinuousClock.now
         let record = try await freshRecord(number)
+        try await requireRegular(number, record)
         guard let inode = inodes[number] else { throw .stale }
         let isReadable = !inode.isKnownFrozen && context.state(of: record, at: .now()).isReadable
         if isReadable { return opened(number, inode, record, isFrozen: false) }
@@ -41,6 +43,23 @@ extension Filesystem {
         }
         // The request found a restored copy.
         return opened(number, inode, try await freshRecord(number), isFrozen: false)
+    }
+
+    /// What a listing shows as a small file may be a symbolic link. The kernel looks again then, and follows it. What
+    /// else a HEAD tells is not taken in: to who reads a whole tree, attributes that change by being read would look
+    /// like a file that was changed meanwhile.
+    private func requireRegular(_ number: UInt64, _ record: ObjectRecord) async throws(FileError) {
+        guard record.mayBeSymbolicLink, let inode = inodes[number], !inode.isKnownRegular else { return }
+        let asked: ObjectRecord
+        do throws(StoreError) { asked = try await store.head(inode.key, version: inode.version) } catch {
+            report("HEAD", inode.key, error)
+            throw FileError(error)
+        }
+        guard asked.attributes?.isSymbolicLink ?? false else {
+            return inodes.update(number) { $0.isKnownRegular = true } ?? ()
+        }
+        await learned(inode.key, version: inode.version, asked)
+        throw .stale
     }
 
     package func close(_ handle: UInt64) {

@@ -121,9 +121,12 @@ extension Filesystem {
         guard case .restored = context.state(of: record, at: .now()), let home = inode.home else {
             throw .noSuchAttribute
         }
-        do throws(StoreError) { try await store.refreeze(inode.key, version: inode.version) } catch {
-            report("refreezing", inode.key, error)
-            throw FileError(error)
+        let isRefrozen = inode.version == nil ? await writeDeferred(inode.key) : false
+        if !isRefrozen {
+            do throws(StoreError) { try await store.refreeze(inode.key, version: inode.version) } catch {
+                report("refreezing", inode.key, error)
+                throw FileError(error)
+            }
         }
         await restores.forgetCopy(of: inode.key, version: inode.version)
         log.notice("the restored copy of \(inode.key) is given up: it is frozen again")

@@ -10,6 +10,7 @@ extension Filesystem {
     /// accepted.
     package func resumeUploads() async throws(MetadataError) {
         let pending = try await reader.pendingUploads()
+        try await resumeDeferred()
         staging.area.sweep(keeping: Set(pending.map(\.staging)))
         for upload in pending where upload.acceptedAt > .epoch {
             do throws(UploadError) {

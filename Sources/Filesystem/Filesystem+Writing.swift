@@ -103,19 +103,15 @@ extension Filesystem {
         guard inode.version == nil, inode.home?.view == .objects else { throw .readOnly }
         guard !inode.isRemoved else { throw .stale }
         if let file = stagedFiles.use(inode.key) { return (file, false) }
-        var record = try await freshRecord(number)
         let key = inode.key
+        // What is there now is what is changed, whatever was known of it; and a file keeps its mode, its owner and what
+        // others have noted with it when its content is replaced.
+        let description = try await describe(key)
+        await learned(key, version: nil, description.record)
+        let record = withDeferred(key, description.record) ?? description.record
         var isFrozen = false
         if !truncates, inode.isKnownFrozen || !context.state(of: record, at: .now()).isReadable {
             isFrozen = try await mayOpenFrozen(inode, record, seenAt: seenAt, caller)
-        }
-        var headers: ObjectHeaders?
-        if record.attributes == nil || record.etag.isEmpty {
-            // A file keeps its mode and owner when its content is replaced.
-            let description = try await describe(key)
-            record = description.record
-            headers = truncates ? nil : description.headers
-            await learned(key, version: nil, record)
         }
         let (base, attributes) = (record, record.attributes ?? FileAttributes())
         let made: (file: StagedFile, isNew: Bool)
@@ -123,8 +119,9 @@ extension Filesystem {
             made = try stagedFiles.use(key) { () throws(UploadError) in
                 try StagedFile(
                     key, base: StagedFile.Base(key: key, etag: base.etag, end: truncates ? 0 : base.sizeBytes),
-                    sizeBytes: truncates ? 0 : base.sizeBytes, attributes: attributes, headers: headers,
-                    condition: .matches(etag: base.etag), isChanged: truncates, in: staging)
+                    sizeBytes: truncates ? 0 : base.sizeBytes, attributes: attributes,
+                    headers: description.headers, condition: .matches(etag: base.etag), isChanged: truncates,
+                    in: staging)
             }
         } catch {
             throw failed("opening", key, error)

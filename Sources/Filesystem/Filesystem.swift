@@ -44,6 +44,9 @@ package final class Filesystem: Sendable {
     let openFiles = OpenFiles()
     let stagedFiles = StagedFiles()
     let staging: StagedFile.Context
+    let deferred = DeferredAttributesTable()
+    /// Until when the restored copies last whose objects' attributes are to be written before that.
+    let deferredTimes = Mutex<[ObjectKey: Timestamp]>([:])
     let trees: TreeCopy
     let openDirectories = OpenDirectories()
     let pollers = Pollers()

@@ -40,6 +40,8 @@ struct Inode: Sendable {
     var openedETag = ""
     /// A GET or a restore said it is frozen, whatever the record says (a listing may not tell), until the next record.
     var isKnownFrozen = false
+    /// It was asked, and is no symbolic link, though its attributes are not known.
+    var isKnownRegular = false
     /// Its name has been taken away; who has it open still reads it.
     var isRemoved = false
     /// Where the object of a removed file lies for those who have it open.

@@ -32,7 +32,7 @@ extension RetryingStore {
     package func copy(
         _ source: CopySource, to key: ObjectKey, _ draft: ObjectDraft?
     ) async throws(StoreError) -> ObjectRecord {
-        try await settling("copy", key) { () async throws(StoreError) in
+        try await settling("copy", key, onlyInDoubt: true) { () async throws(StoreError) in
             try await store.copy(source, to: key, draft)
         } ifOurs: { () async throws(StoreError) in
             guard let draft, draft.condition != .always else { return nil }
@@ -114,15 +114,18 @@ extension RetryingStore {
     // MARK: - Doubt
 
     /// Retries a write that succeeds once only. If the reply to it was lost, the store may refuse the next attempt
-    /// because of the first: then what is there decides.
+    /// because of the first: then what is there decides. libcurl sends again without telling when a connection that was
+    /// kept alive breaks, so that even the first refusal that is seen may be one of these.
     ///
-    /// - Parameter ifOurs: the object that is there, if it is the one that was to be written
+    /// - Parameters:
+    ///   - onlyInDoubt: looks only after a failure that may have followed success
+    ///   - ifOurs: the object that is there, if it is the one that was to be written
     private func settling(
-        _ operation: StaticString, _ key: ObjectKey, sendsAgain: Bool = false,
+        _ operation: StaticString, _ key: ObjectKey, sendsAgain: Bool = false, onlyInDoubt: Bool = false,
         _ write: () async throws(StoreError) -> ObjectRecord,
         ifOurs: () async throws(StoreError) -> ObjectRecord?
     ) async throws(StoreError) -> ObjectRecord {
-        var isInDoubt = false
+        var isInDoubt = !onlyInDoubt
         return try await retrying(operation, key, sendsAgain: sendsAgain) { () async throws(StoreError) in
             do throws(StoreError) {
                 return try await write()
@@ -138,11 +141,12 @@ extension RetryingStore {
         }
     }
 
-    /// The object, if its size, its user metadata and its checksum are these. Where the store tells no checksum, the
-    /// metadata must hold the file's time, which no other write has to the nanosecond.
+    /// The object, if its size, its user metadata and, as far as it is told, its checksum are these. The metadata must
+    /// hold the file's time: no other write has it to the nanosecond.
     private func ours(
         _ key: ObjectKey, sizeBytes: UInt64, checksum: UInt64?, _ headers: ObjectHeaders
     ) async throws(StoreError) -> ObjectRecord? {
+        guard headers.metadata["mtime"] != nil else { return nil }
         let found: ObjectDescription
         do throws(StoreError) {
             found = try await describe(key, version: nil)
@@ -151,8 +155,8 @@ extension RetryingStore {
             throw error
         }
         guard found.record.sizeBytes == sizeBytes, found.headers.metadata == headers.metadata else { return nil }
-        if let theirs = found.checksum, let checksum { return theirs == checksum ? found.record : nil }
-        return headers.metadata["mtime"] == nil ? nil : found.record
+        guard let theirs = found.checksum, let checksum else { return found.record }
+        return theirs == checksum ? found.record : nil
     }
 }
 

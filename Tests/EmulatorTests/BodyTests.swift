@@ -81,7 +81,6 @@ import Wire
         "S3's checksums of 123456789",
         arguments: [
             ("crc32", [0xCB, 0xF4, 0x39, 0x26]), ("crc32c", [0xE3, 0x06, 0x92, 0x83]),
-            ("crc64nvme", [0xAE, 0x8B, 0x14, 0x86, 0x0A, 0x79, 0x98, 0x88]),
         ] as [(String, [UInt8])]
     )
     func checksums(algorithm: String, value: [UInt8]) throws {

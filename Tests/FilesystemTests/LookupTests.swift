@@ -7,23 +7,25 @@ import ThawTesting
 
 @Suite("looking up names")
 struct LookupTests {
-    @Test("one request tells of a file, a directory or their absence, and within the TTL no other is sent")
+    @Test("one listing tells of a file, a directory or their absence, a HEAD of a file's attributes, and within the TTL no other request is sent")
     func oneRequest() async throws {
         for (name, expected) in [("file", "file"), ("dir", "dir/"), ("none", nil)] as [(String, String?)] {
             let fixture = try Fixture("file", "dir/a", "other")
             #expect(try await fixture.key(name) == expected)
-            #expect(fixture.store.calls.count == 1)
+            #expect(fixture.store.lists.count == 1)
+            #expect(fixture.store.heads == (name == "file" ? 1 : 0))
             #expect(try await fixture.key(name) == expected)
-            #expect(fixture.store.calls.count == 1)
+            #expect(fixture.store.calls.count == (name == "file" ? 2 : 1))
         }
     }
 
-    @Test("from the second name on a page is listed, and what it covers needs no request")
+    @Test("from the second name on a page is listed, and what it covers needs no listing, and HEADs for the first few only")
     func listedOnSecond() async throws {
         let fixture = try Fixture((0..<50).map { "f\($0)" })
         for index in 0..<50 { #expect(try await fixture.key("f\(index)") == "f\(index)") }
         #expect(try await fixture.key("none") == nil)
-        #expect(fixture.store.calls.count == 2)
+        #expect(fixture.store.lists.count == 2)
+        #expect(fixture.store.heads == 16)
     }
 
     @Test("beyond the TTL the store is asked again, and a name that has come is found")

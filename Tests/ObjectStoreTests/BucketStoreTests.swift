@@ -250,7 +250,7 @@ struct BucketStoreTests {
             (403, "ObjectAlreadyInActiveTierError", .notArchived),
             (400, "OperationNotSupported", .notArchived),
             (503, "GlacierExpeditedRetrievalNotAvailable", .tierUnavailable),
-            (409, "FileImmutable", .invalidRequest), (200, "InternalError", .nonsense),
+            (409, "FileImmutable", .protected), (200, "InternalError", .nonsense),
         ] {
             let error = await #expect(throws: StoreError.self) {
                 try await ask(.reply(status, body: errorBody(code)))

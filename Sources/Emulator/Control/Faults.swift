@@ -14,6 +14,12 @@ struct Effects: Sendable {
     var latency: Duration?
     /// Of the body.
     var bytesPerSecond: Int?
+    /// Of the request's body.
+    var uploadBytesPerSecond: Int?
+    /// What was asked is done, and the connection closes without an answer.
+    var losesReply = false
+    /// The first byte of an upload changes on the way.
+    var corrupts = false
     /// Added to Content-Length; the connection closes after the body.
     var wrongLength: Int64?
     var malformedXML = false
@@ -34,6 +40,9 @@ struct Effects: Sendable {
         slowFirstByte = other.slowFirstByte ?? slowFirstByte
         latency = other.latency ?? latency
         bytesPerSecond = other.bytesPerSecond ?? bytesPerSecond
+        uploadBytesPerSecond = other.uploadBytesPerSecond ?? uploadBytesPerSecond
+        losesReply = losesReply || other.losesReply
+        corrupts = corrupts || other.corrupts
         wrongLength = other.wrongLength ?? wrongLength
         malformedXML = malformedXML || other.malformedXML
         listingLoops = listingLoops || other.listingLoops
@@ -62,6 +71,9 @@ struct Effects: Sendable {
         case "slow_first_byte_ms": slowFirstByte = value.number.map { .milliseconds(Int($0)) }
         case "latency_ms": latency = value.number.map { .milliseconds(Int($0)) }
         case "bandwidth": bytesPerSecond = value.int.map { max(1, $0) }
+        case "upload_bandwidth": uploadBytesPerSecond = value.int.map { max(1, $0) }
+        case "lose_reply": losesReply = value.bool == true
+        case "corrupt": corrupts = value.bool == true
         case "wrong_length": wrongLength = value.int.map { Int64($0) }
         case "malformed_xml": malformedXML = value.bool == true
         case "listing_loop": listingLoops = value.bool == true

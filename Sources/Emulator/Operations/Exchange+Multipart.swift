@@ -39,6 +39,7 @@ extension Exchange {
             sizeBytes: body.sizeBytes,
             etag: Hex.encode(body.md5),
             crc64: body.crc64,
+            nvme: body.nvme,
             modified: .now(),
             content: body.content
         )
@@ -138,6 +139,8 @@ extension Exchange {
             let all = try tables.parts(upload)
             let parts = try chosen(wanted, of: all)
             var version = Self.joined(parts, upload)
+            let checksum = try wholeChecksum(parts)
+            if let checksum { version.headers.append(("checksum-crc64nvme", checksum)) }
             let isUsed = Set(parts.map(\.number))
             // The parts' references become the object's.
             var freed = try tables.release(all.filter { !isUsed.contains($0.number) }.flatMap(\.content))
@@ -146,6 +149,7 @@ extension Exchange {
             return (bucket, version, freed)
         }
         service.blobs.remove(freed)
+        let checksum = version.headers.first { $0.name == "checksum-crc64nvme" }?.value
         var headers = versionHeader(bucket, version)
         if request.dialect == .oss, let crc64 = version.crc64 {
             headers.append(("x-oss-hash-crc64ecma", String(crc64)))
@@ -158,8 +162,27 @@ extension Exchange {
             xml.element("Bucket", bucket.name)
             xml.element("Key", bytes: encoder(isEncoded)(request.key.bytes))
             xml.element("ETag", version.etag(request.dialect))
+            if request.dialect == .s3, let checksum {
+                xml.element("ChecksumCRC64NVME", checksum)
+                xml.element("ChecksumType", "FULL_OBJECT")
+            }
         }
         return .xml(xml, headers: headers)
+    }
+
+    /// The whole object's CRC-64/NVME in base64, found to be what the client says; nil where a part has none.
+    private func wholeChecksum(_ parts: [UploadedPart]) throws(ProviderError) -> String? {
+        var whole: UInt64 = 0
+        for part in parts {
+            guard let next = part.nvme else { return nil }
+            whole = CRC64.combine(whole, next, secondBytes: part.sizeBytes, .nvme)
+        }
+        let checksum = Base64.encode(withUnsafeBytes(of: whole.bigEndian) { Array($0) })
+        if let claimed = request.header("x-amz-checksum-crc64nvme"), claimed != checksum {
+            throw ProviderError(
+                400, "BadDigest", "The CRC64NVME you specified did not match the calculated checksum.")
+        }
+        return checksum
     }
 
     /// The parts that the client lists, if it lists them rightly.

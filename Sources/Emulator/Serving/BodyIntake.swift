@@ -35,9 +35,11 @@ final class BodyIntake {
             chunks = ChunkDecoder(signatures: isSigned ? signatures : nil)
         }
         let trailers = (request.header("x-amz-trailer") ?? "").split(separator: ",")
+        // With the completion of an upload comes the checksum of the object, not of the document.
+        let isCompletion = request.method == "POST" && request.has("uploadId")
         let named = request.headers.map(\.name) + trailers.map { $0.lowercased().filter { $0 != " " } }
         checksums = Set(
-            named.filter { $0.hasPrefix("x-amz-checksum-") }.map { String($0.dropFirst(15)) }
+            named.filter { !isCompletion && $0.hasPrefix("x-amz-checksum-") }.map { String($0.dropFirst(15)) }
         ).intersection(BodyDigests.algorithms)
         digests = BodyDigests(needsSHA256: Self.isDigest(payload), checksums: checksums)
         if let upload { writer = try BlobWriter(upload.blob, in: upload.store) }
@@ -97,6 +99,7 @@ final class BodyIntake {
             sizeBytes: sizeBytes,
             md5: md5,
             crc64: digests.crc64Value,
+            nvme: digests.nvmeValue,
             checksums: try checkedChecksums()
         )
     }
@@ -147,6 +150,8 @@ struct ReceivedBody {
     let sizeBytes: UInt64
     let md5: [UInt8]
     let crc64: UInt64
+    /// CRC-64/NVME, where the client sent it.
+    let nvme: UInt64?
     /// As an object's headers keep them: `checksum-crc32` and its value.
     let checksums: [(name: String, value: String)]
 }

@@ -23,6 +23,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var isKeepAlive = true
     private var isHead = false
     private var outgoing: Outgoing?
+    /// When bytes are read again that come faster than they may.
+    private var restsUntil = NIODeadline.uptimeNanoseconds(0)
 
     init(_ service: StoreService, isTLS: Bool) {
         self.service = service
@@ -32,7 +34,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch Self.unwrapInboundIn(data) {
         case .head(let head): begin(head, context)
-        case .body(let buffer): receive(buffer)
+        case .body(let buffer): receive(buffer, context)
         case .end: finish(context)
         }
     }
@@ -91,13 +93,30 @@ final class ConnectionHandler: ChannelInboundHandler {
         }
     }
 
-    private func receive(_ buffer: ByteBuffer) {
+    private func receive(_ buffer: ByteBuffer, _ context: ChannelHandlerContext) {
         switch intake {
-        case .store(let exchange): exchange.receive(buffer)
+        case .store(let exchange):
+            exchange.receive(buffer)
+            if let rate = exchange.effects.uploadBytesPerSecond { rest(buffer.readableBytes, rate, context) }
         case .control(let method, let path, let body):
             intake = .control(method: method, path: path, body: body + Array(buffer.readableBytesView))
         case .none, .broken: break
         }
+    }
+
+    /// Reads no more until bytes that came so fast could have come at this rate.
+    private func rest(_ bytes: Int, _ bytesPerSecond: Int, _ context: ChannelHandlerContext) {
+        let nanoseconds = Int64(Double(bytes) / Double(bytesPerSecond) * 1e9)
+        restsUntil = max(restsUntil, .now()) + .nanoseconds(nanoseconds)
+        setReading(false, context)
+        schedule(.nanoseconds((restsUntil - .now()).nanoseconds), context) { handler, context in
+            if handler.restsUntil <= .now() { handler.setReading(true, context) }
+        }
+    }
+
+    private func setReading(_ reads: Bool, _ context: ChannelHandlerContext) {
+        // A channel that takes no options has nothing more to read.
+        try? context.channel.syncOptions?.setOption(.autoRead, value: reads)
     }
 
     private func finish(_ context: ChannelHandlerContext) {
@@ -115,6 +134,10 @@ final class ConnectionHandler: ChannelInboundHandler {
             )
         case .store(let exchange):
             let reply = exchange.finish()
+            if exchange.effects.losesReply {
+                log(exchange, reply, bytesOut: 0)
+                return context.close(promise: nil)
+            }
             guard let latency = exchange.effects.latency else {
                 return send(reply, id: exchange.request.id, exchange: exchange, context)
             }

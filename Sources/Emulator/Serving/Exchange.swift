@@ -56,6 +56,10 @@ final class Exchange {
     }
 
     func receive(_ buffer: ByteBuffer) {
+        var buffer = buffer
+        if effects.corrupts, bytesIn == 0, let first = buffer.getInteger(at: buffer.readerIndex, as: UInt8.self) {
+            buffer.setInteger(~first, at: buffer.readerIndex)
+        }
         bytesIn += UInt64(buffer.readableBytes)
         guard refusal == nil else { return }
         do throws(ProviderError) {

@@ -16,6 +16,8 @@ struct UploadedPart: Sendable {
     /// Hexadecimal, lowercase, without quotes.
     var etag: String
     var crc64: UInt64?
+    /// CRC-64/NVME, where the client sent it.
+    var nvme: UInt64?
     var modified: Timestamp
     var content: [Segment]
 
@@ -64,7 +66,7 @@ extension CatalogTables {
     func parts(_ upload: Upload) throws(ProviderError) -> [UploadedPart] {
         try rows(
             """
-            SELECT number, size, etag, crc64, modified, content FROM parts
+            SELECT number, size, etag, crc64, modified, content, nvme FROM parts
             WHERE upload = ?1 ORDER BY number
             """,
             [.text(upload.id)]
@@ -77,6 +79,7 @@ extension CatalogTables {
                 sizeBytes: row.uint64(1),
                 etag: row.text(2),
                 crc64: row.isNull(3) ? nil : row.uint64(3),
+                nvme: row.isNull(6) ? nil : row.uint64(6),
                 modified: Timestamp(nanoseconds: row.int64(4)),
                 content: content
             )
@@ -88,13 +91,13 @@ extension CatalogTables {
         let replaced = try parts(upload).filter { $0.number == part.number }.flatMap(\.content)
         try run(
             """
-            INSERT OR REPLACE INTO parts(upload, number, size, etag, crc64, modified, content)
-            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            INSERT OR REPLACE INTO parts(upload, number, size, etag, crc64, modified, content, nvme)
+            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
             """,
             [
                 .text(upload.id), .int(Int64(part.number)), .int(Int64(part.sizeBytes)), .text(part.etag),
                 .int(part.crc64.map { Int64(bitPattern: $0) }), .time(part.modified),
-                .text(part.content.text),
+                .text(part.content.text), .int(part.nvme.map { Int64(bitPattern: $0) }),
             ]
         )
         return try release(replaced)

@@ -49,6 +49,9 @@ final class CatalogTables {
     init(_ connection: Connection) throws(DatabaseError) {
         self.connection = connection
         try connection.execute(Self.schema)
+        // Data of an emulator that did not keep it.
+        let column = try connection.prepare("SELECT 1 FROM pragma_table_info('parts') WHERE name = 'nvme'")
+        if try !column.step() { try connection.execute("ALTER TABLE parts ADD COLUMN nvme INTEGER") }
     }
 
     private static let schema = """
@@ -68,7 +71,7 @@ final class CatalogTables {
             class TEXT NOT NULL, headers TEXT NOT NULL) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS parts(
             upload TEXT NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL,
-            crc64 INTEGER, modified INTEGER NOT NULL, content TEXT NOT NULL,
+            crc64 INTEGER, modified INTEGER NOT NULL, content TEXT NOT NULL, nvme INTEGER,
             PRIMARY KEY(upload, number)) WITHOUT ROWID;
         """
 
