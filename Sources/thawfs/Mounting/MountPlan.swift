@@ -58,8 +58,8 @@ struct MountPlan {
         let state = try await StateLocation(source, storeConfiguration, options, environment).open(for: mountpoint)
         let logDescriptor = try openLog(state, isBackground: descriptor != nil)
         let log = logger(logDescriptor)
-        let mounted = WeakReference<MountedFilesystem>()
-        let watcher = watch(stop, mounted, log)
+        let ending = Ending(mountpoint: mountpoint.path, log)
+        let signals = ending.follow(stop)
         let http = try httpClient()
         // A daemon keeps no directory of its caller's in use.
         if descriptor != nil { chdir("/") }
@@ -80,13 +80,12 @@ struct MountPlan {
             reader: reader, log: log)
         try await filesystem.resumeRestores()
         try await filesystem.resumeUploads()
-        let (departures, depart) = AsyncStream.makeStream(of: Void.self)
-        let control = openControl(socket, filesystem, leave: { depart.yield() }, log)
+        let control = openControl(socket, filesystem, leave: { ending.hurry() }, log)
         defer { control?.stop() }
 
         let (initializations, initialized) = AsyncStream.makeStream(of: Void.self)
         let mount = try mount(filesystem, log, onInitialized: { initialized.yield() }, onEnded: { initialized.finish() })
-        mounted.value = mount
+        ending.begin(mount)
         // Ends without a value when the session ended before the kernel agreed to it.
         guard await initializations.first(where: { true }) != nil else {
             throw UsageError("the kernel ended the mount of \(mountpoint.path) before it was usable")
@@ -102,43 +101,14 @@ struct MountPlan {
         let cleaning = Task { await filesystem.resumeCleaning() }
         await mount.waitUntilUnmounted()
         cleaning.cancel()
-        if await !finishUploads(filesystem, unless: departures) {
+        if await !ending.storeRest(of: filesystem) {
             log.error("some of what was written is not in the store; it is journalled, and the next mount goes on with it")
         }
-        watcher.cancel()
+        signals.cancel()
         http.shutdown()
         await writer.checkpoint()
         log.info("unmounted \(source.text) from \(mountpoint.path)")
         withExtendedLifetime((state, stop)) {}
-    }
-
-    /// False when some of what was accepted is not stored: it cannot be, or somebody wants the daemon gone.
-    private func finishUploads(_ filesystem: Filesystem, unless departures: AsyncStream<Void>) async -> Bool {
-        let finishing = Task { await filesystem.finishUploads() }
-        let listening = Task {
-            for await _ in departures { return finishing.cancel() }
-        }
-        defer { listening.cancel() }
-        return await finishing.value
-    }
-
-    /// Ends the mount when a signal comes; open files then get a few seconds to be closed. Before there is a mount, a
-    /// signal just ends the process.
-    private func watch(
-        _ stop: StopSignals, _ mounted: WeakReference<MountedFilesystem>, _ log: Logger
-    ) -> Task<Void, Never> {
-        let (arrivals, path) = (stop.arrivals, mountpoint.path)
-        return Task {
-            for await _ in arrivals { break }
-            if Task.isCancelled { return }
-            log.info("stopping: unmounting \(path)")
-            guard let mount = mounted.value else { _exit(130) }
-            mount.unmount()
-            try? await Task.sleep(for: .seconds(5))
-            if Task.isCancelled { return }
-            log.warning("files are still open on \(path); they fail from now on")
-            _exit(0)
-        }
     }
 
     // MARK: Parts
