@@ -46,7 +46,8 @@ extension Filesystem {
         namesChanged(in: directory)
         // Whatever it is opened for, its close stores it.
         let handle = openFiles.open(
-            node.inode, file.record, file, writes: true, isFrozen: false, aheadBytesMax: contents.aheadBytesMax)
+            node.inode, file.record, file, writes: true, appends: mode.appends, isFrozen: false,
+            aheadBytesMax: contents.aheadBytesMax)
         return (node, OpenedFile(handle: handle, isDirect: false, keepsCache: false))
     }
 

@@ -14,11 +14,14 @@ package struct OpenMode: Sendable, Equatable {
     package var writes: Bool
     /// O_TRUNC
     package var truncates: Bool
+    /// O_APPEND
+    package var appends: Bool
 
-    package init(reads: Bool = true, writes: Bool = false, truncates: Bool = false) {
+    package init(reads: Bool = true, writes: Bool = false, truncates: Bool = false, appends: Bool = false) {
         self.reads = reads
         self.writes = writes
         self.truncates = truncates
+        self.appends = appends
     }
 }
 
@@ -77,8 +80,16 @@ extension Filesystem {
             }
         }
         let handle = openFiles.open(
-            number, record, file, writes: mode.writes, isFrozen: isFrozen, aheadBytesMax: contents.aheadBytesMax)
-        return OpenedFile(handle: handle, isDirect: isFrozen, keepsCache: !isFrozen && !mode.truncates)
+            number, record, file, writes: mode.writes, appends: mode.appends, isFrozen: isFrozen,
+            aheadBytesMax: contents.aheadBytesMax)
+        // What the kernel has of an earlier version must not be mixed with this one.
+        let etag = file.base?.etag
+        let isSame = inodes.update(number) { inode in
+            defer { if let etag, !isFrozen { inode.openedETag = etag } }
+            return etag == nil || inode.openedETag == etag
+        }
+        return OpenedFile(
+            handle: handle, isDirect: isFrozen, keepsCache: !isFrozen && !mode.truncates && isSame ?? false)
     }
 
     /// Opens the file as it is being changed, if it is; for reading.
@@ -89,7 +100,8 @@ extension Filesystem {
             let record = inode.record
         else { return nil }
         let handle = openFiles.open(
-            number, record, file, writes: false, isFrozen: false, aheadBytesMax: contents.aheadBytesMax)
+            number, record, file, writes: false, appends: false, isFrozen: false,
+            aheadBytesMax: contents.aheadBytesMax)
         return OpenedFile(handle: handle, isDirect: false, keepsCache: true)
     }
 
@@ -153,15 +165,24 @@ extension Filesystem {
     ) -> Result<Bool, FileError> {
         guard let file = openFiles[handle], file.writes, let staged = file.staged else { return .failure(.stale) }
         if file.isFrozen.load(ordering: .acquiring) { return .success(false) }
-        return staged.writeAtHand(bytes, at: offset).mapError { failed("write", staged, $0) }
+        if file.appends { appending(file, staged, offset) }
+        return staged.writeAtHand(bytes, at: file.appends ? nil : offset).mapError { failed("write", staged, $0) }
     }
 
     package func write(
         _ handle: UInt64, offset: UInt64, _ bytes: [UInt8], caller: Caller
     ) async throws(FileError) {
+        let appends = openFiles[handle]?.appends ?? false
         try await changing(handle, "write", caller) { staged throws(UploadError) in
-            try await staged.write(bytes, at: offset)
+            if appends, let file = openFiles[handle] { appending(file, staged, offset) }
+            try await staged.write(bytes, at: appends ? nil : offset)
         }
+    }
+
+    /// The kernel appends to the size that it knows. Where another machine has made the file longer since, that is in
+    /// the middle; what the kernel then has of the file is wrong.
+    private func appending(_ file: FileHandle, _ staged: StagedFile, _ offset: UInt64) {
+        if staged.sizeBytes != offset { kernelCache.value?.forgetContent(of: file.inode) }
     }
 
     /// As fallocate(2): `keepsSize` and `punchesHole` are its flags.

@@ -2,18 +2,24 @@
 /// a request to be answered.
 package final class KernelCache: Sendable {
     private let attributes: @Sendable (UInt64) -> Void
+    private let content: @Sendable (UInt64) -> Void
     private let name: @Sendable (_ parent: UInt64, _ name: [UInt8]) -> Void
 
     package init(
         forgetAttributes: @escaping @Sendable (UInt64) -> Void,
+        forgetContent: @escaping @Sendable (UInt64) -> Void,
         forgetName: @escaping @Sendable (_ parent: UInt64, _ name: [UInt8]) -> Void
     ) {
         attributes = forgetAttributes
+        content = forgetContent
         name = forgetName
     }
 
     /// The next `stat` asks us. The inode's pages stay; the kernel drops them itself when size or time changed.
     func forgetAttributes(of inode: UInt64) { attributes(inode) }
+
+    /// The next read asks us, once those that are under way are answered.
+    func forgetContent(of inode: UInt64) { content(inode) }
 
     /// The next lookup of the name asks us.
     func forgetName(_ name: [UInt8], in parent: UInt64) { self.name(parent, name) }

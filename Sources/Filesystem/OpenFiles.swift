@@ -19,6 +19,8 @@ final class FileHandle: Sendable {
 
     let inode: UInt64
     let writes: Bool
+    /// O_APPEND: what is written goes to where the file ends, not to where the kernel thinks that is.
+    let appends: Bool
     let pattern: Mutex<ReadPattern>
     private let state: Mutex<State>
     /// Frozen, as far as is known: what needs the object's bytes goes through the restore first.
@@ -27,10 +29,12 @@ final class FileHandle: Sendable {
     let isHeld = Atomic(false)
 
     init(
-        inode: UInt64, record: ObjectRecord, source: Source, writes: Bool, isFrozen: Bool, aheadBytesMax: Int
+        inode: UInt64, record: ObjectRecord, source: Source, writes: Bool, appends: Bool = false, isFrozen: Bool,
+        aheadBytesMax: Int
     ) {
         self.inode = inode
         self.writes = writes
+        self.appends = appends
         self.isFrozen = Atomic(isFrozen)
         state = Mutex(State(source: source, record: record))
         pattern = Mutex(ReadPattern(aheadBytesMax: aheadBytesMax))
@@ -130,13 +134,14 @@ final class OpenFiles: Sendable {
     }
 
     func open(
-        _ inode: UInt64, _ record: ObjectRecord, _ file: StagedFile, writes: Bool, isFrozen: Bool, aheadBytesMax: Int
+        _ inode: UInt64, _ record: ObjectRecord, _ file: StagedFile, writes: Bool, appends: Bool, isFrozen: Bool,
+        aheadBytesMax: Int
     ) -> UInt64 {
         state.withLock { state in
             state.add(
                 FileHandle(
-                    inode: inode, record: record, source: .staged(file), writes: writes, isFrozen: isFrozen,
-                    aheadBytesMax: aheadBytesMax))
+                    inode: inode, record: record, source: .staged(file), writes: writes, appends: appends,
+                    isFrozen: isFrozen, aheadBytesMax: aheadBytesMax))
         }
     }
 

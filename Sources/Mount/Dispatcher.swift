@@ -227,7 +227,9 @@ extension OpenMode {
     init(flags: Int32) {
         let access = flags & O_ACCMODE
         // The kernel leaves O_TRUNC to the open, and it goes with O_RDONLY too.
-        self.init(reads: access != O_WRONLY, writes: access != O_RDONLY, truncates: flags & O_TRUNC != 0)
+        self.init(
+            reads: access != O_WRONLY, writes: access != O_RDONLY, truncates: flags & O_TRUNC != 0,
+            appends: flags & O_APPEND != 0)
     }
 
     var changes: Bool { writes || truncates }

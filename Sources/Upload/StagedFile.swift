@@ -221,11 +221,14 @@ package final class StagedFile: Sendable {
         case noRoom
     }
 
-    /// Takes the bytes if that waits for nobody; else false.
-    package func writeAtHand(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) -> Result<Bool, UploadError> {
+    /// Takes the bytes if that waits for nobody; else false. At the end of the file, wherever that is by now, where no
+    /// offset is given.
+    package func writeAtHand(_ bytes: UnsafeRawBufferPointer, at offset: UInt64?) -> Result<Bool, UploadError> {
         do throws(UploadError) {
-            guard case .done = try attempt({ state throws(UploadError) in try take(bytes, at: offset, &state) })
-            else { return .success(false) }
+            let outcome = try attempt { state throws(UploadError) in
+                try take(bytes, at: offset ?? state.sizeBytes, &state)
+            }
+            guard case .done = outcome else { return .success(false) }
         } catch {
             return .failure(error)
         }
@@ -233,8 +236,9 @@ package final class StagedFile: Sendable {
         return .success(true)
     }
 
-    package func write(_ bytes: [UInt8], at offset: UInt64) async throws(UploadError) {
+    package func write(_ bytes: [UInt8], at offset: UInt64?) async throws(UploadError) {
         try await persist { state throws(UploadError) in
+            let offset = offset ?? state.sizeBytes
             var outcome = Result<Outcome, UploadError>.success(.done)
             bytes.withUnsafeBytes { buffer in
                 do throws(UploadError) { outcome = .success(try take(buffer, at: offset, &state)) } catch {
@@ -417,6 +421,13 @@ package final class StagedFile: Sendable {
         }
     }
 
+    /// What nobody is promised goes with the last who had it.
+    deinit {
+        let isKept = state.withLock { $0.isParked || $0.journalID != nil }
+        context.area.give(state.withLock { $0.written.sizeBytes })
+        if !isKept { staging.remove() }
+    }
+
     /// Nobody has the file open, and nothing of it is only here.
     package func close() {
         let content = state.withLock { state in
@@ -426,7 +437,6 @@ package final class StagedFile: Sendable {
             return state.baseContent
         }
         content?.close()
-        context.area.remove(self)
         if !state.withLock({ $0.isParked }) { staging.remove() }
     }
 }

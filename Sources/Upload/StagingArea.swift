@@ -85,16 +85,19 @@ package final class StagingArea: Sendable {
     func add(_ file: StagedFile) {
         let reference = WeakReference<StagedFile>()
         reference.value = file
-        files.withLock { $0[ObjectIdentifier(file)] = reference }
-    }
-
-    func remove(_ file: StagedFile) {
-        files.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(file)) }
+        files.withLock { files in
+            // An object may come to lie where one lay that is gone.
+            files[ObjectIdentifier(file)] = reference
+            if files.count.isMultiple(of: 1024) { files = files.filter { $0.value.value != nil } }
+        }
     }
 
     /// Punches out what the store has, of whatever file; false when that made no room.
     func reclaim() -> Bool {
-        let known = files.withLock { Array($0.values) }
+        let known = files.withLock { files in
+            files = files.filter { $0.value.value != nil }
+            return Array(files.values)
+        }
         return known.reduce(0) { $0 + ($1.value?.evict() ?? 0) } > 0
     }
 }
