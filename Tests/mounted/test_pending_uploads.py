@@ -11,6 +11,7 @@ import pytest
 from support.command import Thawfs, thawfs, thawfs_json
 from support.mount import is_mounted, wait_until
 from support.objects import content
+from support.reader import run
 
 REFUSED = {"status": 403, "code": "AccessDenied", "message": "not yours"}
 
@@ -34,6 +35,10 @@ def uploads(mount):
 
 def wait_until_refused(mount, number=1):
     wait_until(lambda: sum(bool(each["error"]) for each in uploads(mount)) == number, "uploads to be refused")
+
+
+def wait_until_gone(pid):
+    wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the daemon to end")
 
 
 def recover(mount, *arguments, **options):
@@ -95,6 +100,32 @@ def test_an_unmount_now_leaves_the_rest_to_the_next_mount(mount, emulator):
     assert done.returncode == 0, done.stderr
     assert "1 file not stored yet" in done.stderr and str(mount.options["cache_dir"]) in done.stderr
     assert not is_mounted(mount.path)
+    emulator.clear_faults()
+    assert mount.mount().returncode == 0
+    assert (mount.path / "a").read_bytes() == content(5000)
+    wait_until(lambda: uploads(mount) == [], "the file to be stored")
+
+
+def test_what_is_left_when_others_unmount_is_stored_by_the_daemon(mount, emulator):
+    emulator.fault({"latency_ms": 1500}, op="PutObject", times=1)
+    (mount.path / "a").write_bytes(content(5000))
+    pid = mount.pid()
+    assert run("umount", mount.path).returncode == 0
+    wait_until_gone(pid)
+    assert emulator.requests()["counts"]["PutObject"] == 1
+    assert json.loads(recover(mount, "--json").stdout) == {"uploads": []}
+
+
+def test_a_signal_ends_the_mount_and_another_the_wait_for_uploads(mount, emulator):
+    emulator.fault({"latency_ms": 3_600_000}, op="PutObject")
+    (mount.path / "a").write_bytes(content(5000))
+    pid = mount.pid()
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not is_mounted(mount.path), "the unmount")
+    again = mount.mount()
+    assert again.returncode != 0 and "still at work: 1 file not stored yet, 4.9 KiB" in again.stderr
+    os.kill(pid, signal.SIGTERM)
+    wait_until_gone(pid)
     emulator.clear_faults()
     assert mount.mount().returncode == 0
     assert (mount.path / "a").read_bytes() == content(5000)
