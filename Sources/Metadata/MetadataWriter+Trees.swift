@@ -57,10 +57,10 @@ extension MetadataWriter {
         }
     }
 
-    /// Makes the next look at the directory's name ask the store.
-    package func expireDirectory(named prefix: ObjectKey) throws(MetadataError) {
-        guard let place = prefix.placeOfDirectory else { return }
-        try expire(place.segment, below: place.directory)
+    /// Nothing is known of the tree, nor of whether it is there: the next look at its parent asks the store.
+    package func expireTree(_ prefix: ObjectKey, at now: Timestamp) throws(MetadataError) {
+        try forgetTree(below: prefix, at: now)
+        if let place = prefix.placeOfDirectory { try expire(directory: place.directory) }
     }
 
     /// Directories keep their rows: a listing or a lookup that is still under way must find out that it is too late.

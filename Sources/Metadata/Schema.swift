@@ -34,6 +34,7 @@ enum Schema {
             listed_at INTEGER NOT NULL DEFAULT 0,
             emptied_at INTEGER NOT NULL DEFAULT 0
         );
+        CREATE INDEX directory_listing ON directory(listing);
         CREATE TABLE entry(
             directory INTEGER NOT NULL,
             segment BLOB NOT NULL,
@@ -269,6 +270,7 @@ enum Schema {
     /// Version 2 knew nothing of writing.
     private static let fromVersion2 = """
         ALTER TABLE directory ADD COLUMN emptied_at INTEGER NOT NULL DEFAULT 0;
+        CREATE INDEX directory_listing ON directory(listing);
         ALTER TABLE entry ADD COLUMN mode INTEGER;
         ALTER TABLE entry ADD COLUMN uid INTEGER;
         ALTER TABLE entry ADD COLUMN gid INTEGER;

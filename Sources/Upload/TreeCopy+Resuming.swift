@@ -123,8 +123,7 @@ extension TreeCopy {
     /// What the metadata store knows of the tree may be of before.
     func forget(_ prefix: ObjectKey) async {
         do throws(MetadataError) {
-            try await writer.forgetTree(below: prefix, at: .now())
-            try await writer.expireDirectory(named: prefix)
+            try await writer.expireTree(prefix, at: .now())
         } catch {
             log.warning("what is known of \(prefix) may be out of date until its TTL is over: \(error)")
         }

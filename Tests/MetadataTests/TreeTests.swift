@@ -67,6 +67,16 @@ struct TreeTests {
         #expect(try await fixture.names(below: ObjectKey("a0/")).isEmpty)
     }
 
+    @Test("of an expired tree not even its absence is known, and its parent is listed anew")
+    func expired() async throws {
+        let fixture = try await listed()
+        try await fixture.writer.expireTree(ObjectKey("a/sub/"), at: time(200))
+        #expect(try await fixture.reader.state(of: ObjectKey("a/")).listedAt == .epoch)
+        #expect(try await fixture.row("sub/", below: ObjectKey("a/"))?.checkedAt == .epoch)
+        #expect(try await fixture.names(below: ObjectKey("a/sub/")).isEmpty)
+        #expect(try await fixture.reader.state(of: .empty).listedAt == time(100))
+    }
+
     @Test("what was asked before it moved and is answered after says nothing; what is asked after does")
     func late() async throws {
         let fixture = try await listed()
