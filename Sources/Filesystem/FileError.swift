@@ -61,6 +61,7 @@ package enum FileError: Error, Sendable, Equatable {
         case .unsupported: self = .unsupported
         case .protected: self = .notPermitted
         case .notEmpty: self = .notEmpty
+        case .elsewhere: self = .crossesStores
         case .invalidRange, .tierUnavailable, .invalidRequest, .throttled, .unavailable, .nonsense, .corrupted,
             .noSuchUpload, .unreadable:
             self = .io

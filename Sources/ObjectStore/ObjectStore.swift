@@ -225,6 +225,8 @@ package struct StoreError: Error, Sendable, Equatable {
         case protected
         /// A bucket that is to be deleted has objects.
         case notEmpty
+        /// A copy from or to where the store copies nothing: another region, a bucket that is not there.
+        case elsewhere
         /// The task was cancelled, or the mount is stopping.
         case cancelled
     }

@@ -113,7 +113,7 @@ final class TLSServer {
 
     @Test("a server that speaks no TLS is a TLS failure")
     func noTLS() async throws {
-        let error = try await handshakeFailure {
+        let error = try await handshakeFailure(within: .seconds(60)) {
             .reply("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
         }
         guard case .tls = error else {
@@ -134,11 +134,11 @@ final class TLSServer {
     }
 
     /// What an https request meets at a server that answers the first bytes with `action`.
-    private func handshakeFailure(_ action: @escaping @Sendable () -> Server.Action) async throws
-        -> HTTPError?
-    {
+    private func handshakeFailure(
+        within timeout: Duration = .milliseconds(300), _ action: @escaping @Sendable () -> Server.Action
+    ) async throws -> HTTPError? {
         var configuration = HTTPClient.Configuration()
-        configuration.connectTimeout = .milliseconds(300)
+        configuration.connectTimeout = timeout
         let server = try Server(readsRequests: false) { _ in action() }
         defer { server.stop() }
         let client = try HTTPClient(configuration: configuration)

@@ -73,7 +73,9 @@ struct AccountStoreTests {
 
     @Test("a bucket's objects come with the bucket before their keys")
     func objects() async throws {
-        let transport = ScriptedTransport([listing(["d/a", "d/b"], next: "T"), listing([])])
+        let transport = ScriptedTransport([
+            listing(["d/a", "d/b"], next: "T"), listing([]), .reply(404, body: errorBody("NoSuchBucket")),
+        ])
         let store = try account(.s3, transport)
         let page = try await store.list(
             ListRequest(prefix: ObjectKey("bkt/d/"), startAfter: ObjectKey("bkt/d/0"), keysMax: 2))
@@ -83,6 +85,7 @@ struct AccountStoreTests {
         #expect(transport.requests[0].target.query.hasSuffix("max-keys=2&prefix=d%2F&delimiter=%2F&start-after=d%2F0"))
         _ = try await store.list(ListRequest(prefix: ObjectKey("bkt/d/"), continuationToken: "T"))
         #expect(transport.requests[1].target.query.hasSuffix("continuation-token=T"))
+        #expect(try await store.list(ListRequest(prefix: ObjectKey("none/"))).objects.isEmpty)
     }
 
     @Test("everything is listed bucket by bucket")
@@ -204,6 +207,21 @@ struct AccountStoreTests {
         _ = try await store.completeUpload(upload, [part], ObjectDraft())
         try await store.abortUpload(upload)
         #expect(transport.requests.dropFirst(2).allSatisfy { $0.target.path == "/b/m" })
+    }
+
+    @Test("what the store does not copy is left to be copied by its reader")
+    func elsewhere() async throws {
+        let regions = ossBuckets([("far", "cn-beijing"), ("near", "cn-hangzhou")])
+        let transport = ScriptedTransport([regions, ossBuckets([]), .reply(404, body: errorBody("NoSuchBucket"))])
+        let store = try account(.oss, transport, endpoint: nil)
+        _ = try await store.list(ListRequest(prefix: .empty))
+        for (source, target) in [("far/k", "near/k"), ("far/k", "near/"), ("near/k", "none/k")] {
+            let error = await #expect(throws: StoreError.self) {
+                try await store.copy(CopySource(key: ObjectKey(source)), to: ObjectKey(target), nil)
+            }
+            #expect(error?.kind == .elsewhere)
+        }
+        #expect(transport.requests.count == 3)
     }
 
     @Test("many objects are deleted bucket by bucket, and failures keep their keys")

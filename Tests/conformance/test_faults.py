@@ -140,3 +140,27 @@ def test_nonsense_is_answered(emulator):
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(emulator.url + path, timeout=20)
         assert caught.value.code in (400, 404)
+
+
+def test_a_lost_reply_follows_what_was_done(emulator):
+    emulator.fault({"lose_reply": True}, op="PutObject", times=1)
+    client = s3_client(emulator)
+    with pytest.raises(botocore.exceptions.ConnectionClosedError):
+        client.put_object(Bucket="bkt", Key="k", Body=b"content")
+    assert client.get_object(Bucket="bkt", Key="k")["Body"].read() == b"content"
+
+
+def test_an_upload_that_changes_on_the_way_is_noticed(emulator):
+    emulator.fault({"corrupt": True}, op="PutObject", times=2)
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        s3_client(emulator).put_object(Bucket="bkt", Key="k", Body=b"content")
+    # boto3 signs the body's digest over http.
+    assert s3_error(caught) == (400, "XAmzContentSHA256Mismatch")
+    with pytest.raises(oss2.exceptions.InconsistentError):
+        oss2_bucket(emulator).put_object("k", b"content")
+
+
+def test_an_upload_is_slowed_down_and_arrives(emulator):
+    emulator.fault({"upload_bandwidth": 2_000_000}, op="PutObject")
+    oss2_bucket(emulator).put_object("k", b"x" * 500_000)
+    assert oss2_bucket(emulator).get_object("k").read() == b"x" * 500_000

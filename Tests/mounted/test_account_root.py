@@ -8,6 +8,7 @@ import pytest
 from support.archive import s3_client
 from support.emulator import Emulator
 from support.mount import Mount, wait_until
+from support.reader import run
 
 
 @pytest.fixture
@@ -42,6 +43,17 @@ def test_files_are_read_and_written_below_the_root_of_an_account(account, mount)
     os.rename(mount.path / "one/new", mount.path / "two/moved")
     assert s3_client(account).get_object(Bucket="two", Key="moved")["Body"].read() == b"written"
     assert not (mount.path / "one/new").exists()
+
+
+def test_what_the_store_cannot_move_is_copied_by_mv(account, mount):
+    s3_client(account).put_object(Bucket="one", Key="dir/file", Body=b"content")
+    with pytest.raises(OSError) as caught:
+        os.rename(mount.path / "one/dir", mount.path / "made")
+    assert caught.value.errno == errno.EXDEV
+    assert run("mv", mount.path / "one/dir", mount.path / "made").returncode == 0
+    assert buckets(account) == ["made", "one", "one-more", "two"]
+    assert s3_client(account).get_object(Bucket="made", Key="file")["Body"].read() == b"content"
+    assert not (mount.path / "one/dir").exists()
 
 
 def test_mkdir_at_the_root_of_an_account_makes_a_bucket_and_rmdir_removes_it(account, mount):

@@ -13,7 +13,13 @@ extension AccountStore {
             guard place.isBeforeEnd(of: start) else { return .empty }
             inner.startAfter = start.hasPrefix(place) ? start.dropping(place) : nil
         }
-        return try await store(bucket).list(inner).below(place)
+        do throws(StoreError) {
+            return try await store(bucket).list(inner).below(place)
+        } catch {
+            // To a listing, a bucket that is not there is a prefix that nothing has.
+            guard error.kind == .noSuchBucket else { throw error }
+            return .empty
+        }
     }
 
     /// Buckets, as the common prefixes that they are.
@@ -135,6 +141,10 @@ extension ObjectKey {
 }
 
 extension StoreError {
+    static func elsewhere(_ message: String) -> StoreError {
+        StoreError(.elsewhere, code: "Elsewhere", message: message)
+    }
+
     static func unsupported(_ message: String) -> StoreError {
         StoreError(.unsupported, code: "Unsupported", message: message)
     }

@@ -1,4 +1,5 @@
 package import ThawCore
+import Wire
 
 extension AccountStore {
     package func checks(_ condition: WriteCondition) -> Bool { account.checks(condition) }
@@ -16,11 +17,27 @@ extension AccountStore {
     package func copy(
         _ source: CopySource, to key: ObjectKey, _ draft: ObjectDraft?
     ) async throws(StoreError) -> ObjectRecord {
-        guard case .object(let bucket, let key) = try writable(key) else {
-            throw .unsupported("a bucket is not copied as a whole")
+        guard case .object(let bucket, let inner) = try writable(key) else {
+            throw .elsewhere("\(key) is a bucket, and no copy of anything")
         }
-        let (sourceBucket, inner) = try copied(source)
-        return try await store(bucket).copy(inner, of: sourceBucket, to: key, draft)
+        let (origin, innerSource) = try copied(source)
+        let store = try await store(bucket)
+        try await requireOneRegion(origin, bucket)
+        do throws(StoreError) {
+            return try await store.copy(innerSource, of: origin, to: inner, draft)
+        } catch {
+            guard error.kind == .noSuchBucket, origin != bucket else { throw error }
+            throw .elsewhere("\(source.key) to \(key): \(error)")
+        }
+    }
+
+    /// OSS copies within a region only.
+    private func requireOneRegion(_ source: String, _ target: String) async throws(StoreError) {
+        guard dialect == .oss, source != target else { return }
+        let regions = (try await store(source).configuration.region, try await store(target).configuration.region)
+        guard regions.0 == regions.1 else {
+            throw .elsewhere("OSS does not copy from \(source) in \(regions.0) to \(target) in \(regions.1)")
+        }
     }
 
     package func delete(
@@ -79,6 +96,7 @@ extension AccountStore {
     ) async throws(StoreError) -> UploadedPart {
         let (store, upload) = try await inner(upload)
         let (bucket, source) = try copied(source)
+        try await requireOneRegion(bucket, store.configuration.bucket)
         return try await store.copyPart(upload, number: number, from: source, of: bucket, range: range)
     }
 
