@@ -32,7 +32,7 @@ extension Filesystem {
         await trees.resume()
         await deleteHiddenCopies()
         do throws(MetadataError) {
-            for upload in try await reader.multiparts() {
+            for upload in writer.left.multiparts {
                 do throws(StoreError) { try await store.abortUpload(upload) } catch {
                     log.warning("an upload of \(upload.key) that an earlier mount left was not aborted: \(error)")
                     continue

@@ -111,6 +111,7 @@ struct JournalTests {
         for upload in all + all { try await fixture.writer.note(upload) }
         let after = try fixture.afterCrash()
         #expect(try await after.reader.multiparts() == all)
+        #expect(after.writer.left.multiparts == all && fixture.writer.left.multiparts.isEmpty)
         try await fixture.writer.drop(all[1])
         #expect(try await fixture.reader.multiparts() == [all[0], all[2]])
     }
@@ -123,6 +124,7 @@ struct JournalTests {
         }
         let after = try fixture.afterCrash()
         #expect(try await after.reader.hiddenKeys() == [ObjectKey(".fuse_hidden2"), ObjectKey("d/.fuse_hidden1")])
+        #expect(after.writer.left.hiddenKeys.count == 2 && fixture.writer.left.hiddenKeys.isEmpty)
         try await fixture.writer.dropHidden(ObjectKey(".fuse_hidden2"))
         #expect(try await fixture.reader.hiddenKeys() == [ObjectKey("d/.fuse_hidden1")])
     }
@@ -138,6 +140,7 @@ struct JournalTests {
         row.stage = stage
         let after = try fixture.afterCrash()
         #expect(try await after.reader.renames() == [row, other])
+        #expect(after.writer.left.renames == [row, other] && fixture.writer.left.renames.isEmpty)
         try await fixture.writer.finishRename(row.id)
         let end = try fixture.afterCrash()
         #expect(try await end.reader.renames() == [other])

@@ -38,7 +38,8 @@ struct TransitionTests {
         fixture.store.put("src/warm", [3], class: "IA")
         fixture.store.put("src-beside", [4])
         let told = Mutex<[ObjectKey: ObjectRecord]>([:])
-        #expect(await transition(fixture, to: "ColdArchive") { key, record in told.withLock { $0[key] = record } } == nil)
+        let error = await transition(fixture, to: "ColdArchive") { key, record in told.withLock { $0[key] = record } }
+        #expect(error == nil)
         for name in ["src/meta", "src/sub/cold", "src/warm"] {
             #expect(fixture.store.record(ObjectKey(name))?.storageClass == cold)
         }

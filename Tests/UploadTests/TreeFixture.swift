@@ -19,14 +19,16 @@ final class TreeFixture: Sendable {
     let reader: MetadataReader
     let trees: TreeCopy
 
-    init(_ store: FakeStore = FakeStore(), in directory: TemporaryDirectory? = nil) throws {
+    init(
+        _ store: FakeStore = FakeStore(), in directory: TemporaryDirectory? = nil, wholeBytesMax: UInt64? = nil
+    ) throws {
         let directory = try directory ?? TemporaryDirectory()
         let path = directory.path + "/metadata.sqlite"
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         (self.directory, self.store) = (directory, store)
         writer = try MetadataWriter(path: path, executor: try ThreadExecutor(name: "db-writer"), log: log)
         reader = MetadataReader(path: path, executor: try ThreadExecutor(name: "db-reader"))
-        trees = TreeCopy(store: store, writer: writer, reader: reader, log: log)
+        trees = TreeCopy(store: store, writer: writer, log: log, wholeBytesMax: wholeBytesMax)
     }
 
     /// The same store, and the journal as it is now, for another mount.

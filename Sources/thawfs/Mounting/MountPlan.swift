@@ -63,7 +63,7 @@ struct MountPlan {
         let http = try httpClient()
         // A daemon keeps no directory of its caller's in use.
         if descriptor != nil { chdir("/") }
-        let store = RetryingStore(try bucketStore(http, log), logger: log)
+        let store = RetryingStore(objectStore(http, log), logger: log)
         let context = try await probe(store)
 
         let writer = try MetadataWriter(
@@ -139,15 +139,16 @@ struct MountPlan {
         return try HTTPClient(configuration: configuration)
     }
 
-    private func bucketStore(_ http: HTTPClient, _ log: Logger) throws -> BucketStore {
+    private func objectStore(_ http: HTTPClient, _ log: Logger) -> any ObjectStore {
         let endpoint = storeConfiguration.endpoint
         if endpoint.scheme == .http, !endpoint.isNumericOrLocal {
             log.warning("endpoint \(endpoint.authority) is asked over http: anybody on the way can read what is read")
         }
-        return BucketStore(
-            storeConfiguration, credentials: CredentialsChain.standard(
-                source.dialect, profile: options.text(.profile), environment: environment, transport: http),
-            transport: http, logger: log)
+        let credentials = CredentialsChain.standard(
+            source.dialect, profile: options.text(.profile), environment: environment, transport: http)
+        return source.bucket == nil
+            ? AccountStore(storeConfiguration, credentials: credentials, transport: http, logger: log)
+            : BucketStore(storeConfiguration, credentials: credentials, transport: http, logger: log)
     }
 
     /// Asks the store for one key: who we are, what the bucket is, and whether it can be reached all show here.
@@ -156,7 +157,7 @@ struct MountPlan {
             _ = try await store.list(ListRequest(prefix: source.prefix, keysMax: 1))
             return ArchiveContext(dialect: store.dialect, hasDirectRead: try await store.archiveDirectRead())
         } catch {
-            let place = "\(source.dialect.rawValue)://\(source.bucket) at \(storeConfiguration.endpoint.authority)"
+            let place = "\(source.dialect.rawValue)://\(source.bucket ?? "") at \(storeConfiguration.endpoint.authority)"
             switch error.kind {
             case .noSuchBucket: throw UsageError("no such bucket: \(place) (\(error))")
             case .denied: throw UsageError("the store refuses these credentials for \(place): \(error)")

@@ -12,9 +12,9 @@ struct StateLocation {
         _ source: Source, _ store: StoreConfiguration, _ options: MountOptions, _ environment: [String: String]
     ) throws {
         let base = try Self.base(options, environment)
-        let identity = "\(source.dialect.rawValue)://\(source.bucket)/\(source.prefix) \(store.endpoint.authority)"
+        let identity = "\(source.dialect.rawValue)://\(source.bucket ?? "")/\(source.prefix) \(store.endpoint.authority)"
         let digest = Digest.sha256Hex(Array(identity.utf8)).prefix(12)
-        path = "\(base)/\(source.dialect.rawValue)-\(source.bucket)-\(digest)"
+        path = "\(base)/\(source.dialect.rawValue)-\(source.bucket ?? "account")-\(digest)"
     }
 
     private static func base(_ options: MountOptions, _ environment: [String: String]) throws -> String {
