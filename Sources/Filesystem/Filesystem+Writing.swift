@@ -228,6 +228,9 @@ extension Filesystem {
         return !staged.isDirty
     }
 
+    /// There are no bytes in the file.
+    package func isEmpty(_ handle: UInt64) -> Bool { openFiles[handle]?.staged?.sizeBytes == 0 }
+
     /// Brings what was written to where `close` and `fsync` promise it to be.
     package func flush(_ handle: UInt64) async throws(FileError) {
         guard let file = openFiles[handle], file.writes, let staged = file.staged else { return }

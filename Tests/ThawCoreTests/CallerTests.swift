@@ -68,6 +68,36 @@ struct CallerTests {
         #expect(look.description.hasSuffix("/a?b?[m[\(look.thread)] uid 7"))
     }
 
+    @Test("a file is open for writing for as long as a descriptor for that is left")
+    func descriptors() throws {
+        let place = try TemporaryDirectory()
+        let caller = Caller(thread: getpid(), uid: 0, gid: 0)
+        let first = open(place.path + "/f", O_WRONLY | O_CREAT, 0o600)
+        let reading = open(place.path + "/f", O_RDONLY)
+        var status = stat()
+        #expect(fstat(first, &status) == 0)
+        let second = dup(first)
+        close(first)
+        #expect(caller.hasOpenForWriting(inode: UInt64(status.st_ino)))
+        close(second)
+        #expect(!caller.hasOpenForWriting(inode: UInt64(status.st_ino)))
+        close(reading)
+        #expect(!Caller(thread: 0, uid: 0, gid: 0).hasOpenForWriting(inode: UInt64(status.st_ino)))
+    }
+
+    @Test(
+        "what a descriptor is for is what its fdinfo says",
+        arguments: [
+            ("pos:\t0\nflags:\t0100001\nmnt_id:\t29\nino:\t7\n", true),
+            ("pos:\t0\nflags:\t0100002\nmnt_id:\t29\nino:\t7\n", true),
+            ("pos:\t0\nflags:\t0100000\nmnt_id:\t29\nino:\t7\n", false),
+            ("pos:\t0\nflags:\t0100001\nmnt_id:\t29\nino:\t8\n", false),
+            ("pos:\t0\nflags:\t0100001\nmnt_id:\t29\n", false), ("", false),
+        ])
+    func fdinfo(text: String, isForWriting: Bool) {
+        #expect(Caller.isForWriting(info: text, inode: 7) == isForWriting)
+    }
+
     @Test("the leader of a thread is what its status says")
     func leader() {
         #expect(Caller.leader(status: "Name:\tTgid:\t5\nUmask:\t0022\nTgid:\t1234\nNgid:\t0\n") == 1234)
