@@ -346,7 +346,8 @@ extension Filesystem {
         } catch {
             throw failure("lookup", directory.key(of: shortest), error)
         }
-        return found
+        // What was known of their attributes stays known, if they are the same.
+        return try await knownRows(segments, in: directory)
     }
 
     // MARK: Inodes

@@ -172,11 +172,7 @@ extension Filesystem {
 
     /// Deletes the copies that an earlier mount left.
     package func deleteHiddenCopies() async {
-        do throws(MetadataError) {
-            for hidden in try await reader.hiddenKeys() { await deleteHidden(hidden) }
-        } catch {
-            _ = failure("deleting hidden copies", .empty, error)
-        }
+        for hidden in writer.left.hiddenKeys { await deleteHidden(hidden) }
     }
 
     private func deleteHidden(_ key: ObjectKey) async {

@@ -77,6 +77,10 @@ extension Filesystem {
         try await deleteObject(key)
         await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
         if let oldNumber { removeName(oldNumber) }
+        if let file = stagedFiles[key] {
+            stagedFiles.move(file, to: newKey)
+            file.rebase(to: newKey, etag: copied.etag)
+        }
         guard let number else { return }
         move(number, to: newSegment, in: to)
         inodes.update(number) { inode in
@@ -87,7 +91,6 @@ extension Filesystem {
         openFiles.move(number, to: copied) {
             contents.content(key: newKey, version: nil, etag: copied.etag, sizeBytes: copied.sizeBytes)
         }
-        if let file = stagedFiles[key] { stagedFiles.move(file, to: newKey) }
     }
 
     /// A file that the store has nothing of is stored under its new name only.
@@ -145,8 +148,9 @@ extension Filesystem {
             throw failedTree("rename", prefix, error)
         }
         let attributes = existingInode(segment, in: from).flatMap { inodes[$0]?.attributes }
-        await forgetTree(prefix)
-        await forgetTree(newPrefix)
+        do throws(MetadataError) { try await writer.moveTree(from: prefix, to: newPrefix, at: .now()) } catch {
+            _ = failure("rename", prefix, error)
+        }
         await remember(MetadataRow(segment: newSegment, kind: .directory(attributes), checkedAt: .now()), in: to)
         if let old = existingInode(newSegment, in: to) { removeName(old) }
         guard let number = existingInode(segment, in: from) else { return }
@@ -164,7 +168,11 @@ extension Filesystem {
             directory.move(to: newPrefix + directory.prefix.bytes.dropFirst(prefix.bytes.count), in: nil)
         }
         for file in stagedFiles.files(below: prefix) {
-            stagedFiles.move(file, to: newPrefix + file.key.bytes.dropFirst(prefix.bytes.count))
+            let key = newPrefix + file.key.bytes.dropFirst(prefix.bytes.count)
+            stagedFiles.move(file, to: key)
+            do throws(StoreError) { file.rebase(to: key, etag: try await store.head(key, version: nil).etag) } catch {
+                report("rename of an open file", key, error)
+            }
         }
         let files = inodes.withLock { inodes in
             inodes.filter { $0.value.directory == nil && !$0.value.isRemoved && $0.value.key.hasPrefix(newPrefix) }

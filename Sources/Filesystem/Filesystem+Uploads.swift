@@ -32,7 +32,7 @@ extension Filesystem {
         await trees.resume()
         await deleteHiddenCopies()
         do throws(MetadataError) {
-            for upload in try await reader.multiparts() {
+            for upload in writer.left.multiparts {
                 do throws(StoreError) { try await store.abortUpload(upload) } catch {
                     log.warning("an upload of \(upload.key) that an earlier mount left was not aborted: \(error)")
                     continue
@@ -76,14 +76,5 @@ extension Filesystem {
             return
         }
         if stagedFiles.retire(file) { file.close() }
-    }
-}
-
-extension UploadSummary {
-    fileprivate init(_ kept: PendingUpload, in directory: String) {
-        self.init(
-            key: kept.key, sizeBytes: kept.sizeBytes, sentBytes: 0, stage: .failed,
-            since: kept.failure?.at ?? .epoch, error: kept.failure?.text, stagingPath: directory + "/" + kept.staging,
-            isComplete: kept.extents.reduce(0) { $0 + UInt64($1.count) } >= kept.sizeBytes)
     }
 }

@@ -70,7 +70,7 @@ extension Filesystem {
             leave(file, of: number)
             throw .stale
         }
-        if mode.truncates, file.sizeBytes > 0 {
+        if mode.truncates {
             do throws(UploadError) { try await file.truncate(to: 0) } catch {
                 leave(file, of: number)
                 throw failed("truncating", file, error)
@@ -113,13 +113,15 @@ extension Filesystem {
         if !truncates, inode.isKnownFrozen || !context.state(of: record, at: .now()).isReadable {
             isFrozen = try await mayOpenFrozen(inode, record, seenAt: seenAt, caller)
         }
-        let (base, attributes) = (record, record.attributes ?? FileAttributes())
+        var attributes = record.attributes ?? FileAttributes()
+        if truncates { attributes.modified = .now() }
+        let (base, kept) = (record, attributes)
         let made: (file: StagedFile, isNew: Bool)
         do throws(UploadError) {
             made = try stagedFiles.use(key) { () throws(UploadError) in
                 try StagedFile(
                     key, base: StagedFile.Base(key: key, etag: base.etag, end: truncates ? 0 : base.sizeBytes),
-                    sizeBytes: truncates ? 0 : base.sizeBytes, attributes: attributes,
+                    sizeBytes: truncates ? 0 : base.sizeBytes, attributes: kept,
                     headers: description.headers, condition: .matches(etag: base.etag), isChanged: truncates,
                     in: staging)
             }

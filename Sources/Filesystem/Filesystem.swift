@@ -82,7 +82,7 @@ package final class Filesystem: Sendable {
         settings.days = configuration.frozen.days
         settings.budget = configuration.frozen.budget
         settings.ahead = configuration.frozen.ahead
-        trees = TreeCopy(store: store, writer: writer, reader: reader, log: log)
+        trees = TreeCopy(store: store, writer: writer, log: log)
         staging = StagedFile.Context(
             store: store, area: area, contents: contents, writer: writer, storageClass: configuration.storageClass,
             log: log, stored: { file, key, record in await reference.value?.stored(file, key, record) },

@@ -115,6 +115,7 @@ extension Easy {
         // Over loopback the best for eight bodies at once (a fifth faster than 128 KiB), which is how objects are
         // read ahead; a single body alone would do best with 64 to 128 KiB.
         set(CURLOPT_BUFFERSIZE, 512 << 10)
+        // 1.0 to 1.5 GB/s to a server on this machine with 64 to 512 KiB alike; half of it with 2 MiB.
         set(CURLOPT_UPLOAD_BUFFERSIZE, 128 << 10)
         set(CURLOPT_SSL_VERIFYPEER, true)
         set(CURLOPT_SSL_VERIFYHOST, 2)

@@ -1,3 +1,4 @@
+internal import Database
 package import ObjectStore
 package import ThawCore
 package import Wire
@@ -93,6 +94,21 @@ package struct RenameRow: Sendable, Equatable {
         self.target = target
         self.stage = stage
         self.replacesMarker = replacesMarker
+    }
+}
+
+/// What an earlier mount has left in the bucket, to be taken up beside what this one begins.
+package struct JournalLeftovers: Sendable {
+    /// The oldest first.
+    package let renames: [RenameRow]
+    package let multiparts: [MultipartUpload]
+    /// Keys of copies of deleted objects.
+    package let hiddenKeys: [ObjectKey]
+
+    init(_ connection: Connection) throws(DatabaseError) {
+        renames = try connection.renames()
+        multiparts = try connection.multiparts()
+        hiddenKeys = try connection.hiddenKeys()
     }
 }
 

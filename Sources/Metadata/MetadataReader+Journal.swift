@@ -14,29 +14,17 @@ extension MetadataReader {
 
     /// Uploads in parts that nobody has ended.
     package func multiparts() throws(MetadataError) -> [MultipartUpload] {
-        try guarded { statements throws(DatabaseError) in
-            try statements.connection.rows("SELECT key, upload FROM multipart ORDER BY key, upload") {
-                MultipartUpload(key: ObjectKey($0.blob(0)), id: $0.text(1))
-            }
-        }
+        try guarded { statements throws(DatabaseError) in try statements.connection.multiparts() }
     }
 
     /// Keys of copies of deleted objects.
     package func hiddenKeys() throws(MetadataError) -> [ObjectKey] {
-        try guarded { statements throws(DatabaseError) in
-            try statements.connection.rows("SELECT key FROM hidden ORDER BY key") { ObjectKey($0.blob(0)) }
-        }
+        try guarded { statements throws(DatabaseError) in try statements.connection.hiddenKeys() }
     }
 
     /// Renames that have not come to their end, the oldest first.
     package func renames() throws(MetadataError) -> [RenameRow] {
-        try guarded { statements throws(DatabaseError) in
-            try statements.connection.rows("SELECT id, source, target, stage, replaces FROM rename ORDER BY id") {
-                RenameRow(
-                    id: $0.int64(0), source: ObjectKey($0.blob(1)), target: ObjectKey($0.blob(2)),
-                    stage: RenameRow.Stage(rawValue: $0.int64(3)) ?? .copying, replacesMarker: $0.int64(4) != 0)
-            }
-        }
+        try guarded { statements throws(DatabaseError) in try statements.connection.renames() }
     }
 
     /// The attributes that are kept for the object.
@@ -55,6 +43,26 @@ extension MetadataReader {
     }
 
     private static let deferredColumns = "key, etag, \(attributeColumns) FROM deferred"
+}
+
+extension Connection {
+    func multiparts() throws(DatabaseError) -> [MultipartUpload] {
+        try rows("SELECT key, upload FROM multipart ORDER BY key, upload") {
+            MultipartUpload(key: ObjectKey($0.blob(0)), id: $0.text(1))
+        }
+    }
+
+    func hiddenKeys() throws(DatabaseError) -> [ObjectKey] {
+        try rows("SELECT key FROM hidden ORDER BY key") { ObjectKey($0.blob(0)) }
+    }
+
+    func renames() throws(DatabaseError) -> [RenameRow] {
+        try rows("SELECT id, source, target, stage, replaces FROM rename ORDER BY id") {
+            RenameRow(
+                id: $0.int64(0), source: ObjectKey($0.blob(1)), target: ObjectKey($0.blob(2)),
+                stage: RenameRow.Stage(rawValue: $0.int64(3)) ?? .copying, replacesMarker: $0.int64(4) != 0)
+        }
+    }
 }
 
 extension Statement {

@@ -14,6 +14,38 @@ extension MetadataWriter {
         }
     }
 
+    /// Everything below the directory was copied to another place, and is gone from here. Whoever looks asks the store;
+    /// what is known of attributes goes along, as far as the copies have the ETags of what they are copies of.
+    package func moveTree(from source: ObjectKey, to target: ObjectKey, at now: Timestamp) throws(MetadataError) {
+        try committing(.normal) { connection, statements throws(DatabaseError) in
+            try Self.empty(below: target, at: now, connection, statements)
+            let end = source.successorOfPrefix
+            let isBelow = end == nil ? "prefix >= ?1" : "prefix >= ?1 AND prefix < ?4"
+            let moved = "(SELECT id FROM directory WHERE prefix = CAST(?2 || substr(d.prefix, ?3 + 1) AS BLOB))"
+            for sql in [
+                "INSERT OR IGNORE INTO directory(prefix) SELECT CAST(?2 || substr(prefix, ?3 + 1) AS BLOB) FROM directory WHERE \(isBelow)",
+                """
+                UPDATE entry SET directory = (SELECT \(moved) FROM directory d WHERE d.id = entry.directory),
+                    listing = 0, checked_at = 0, modified = ?5
+                WHERE kind <> 0 AND directory IN (SELECT id FROM directory WHERE \(isBelow))
+                """,
+            ] {
+                let statement = try connection.prepare(sql)
+                try statement.bind(source.bytes, at: 1)
+                try statement.bind(target.bytes, at: 2)
+                try statement.bind(source.bytes.count, at: 3)
+                if let end { try statement.bind(end.bytes, at: 4) }
+                // Copies are as new as the store's clock says.
+                if sql.hasPrefix("UPDATE") { try statement.bind((now + .seconds(60)).nanoseconds, at: 5) }
+                try statement.run()
+            }
+            try Self.empty(below: source, at: now, connection, statements)
+            guard let place = source.placeOfDirectory else { return }
+            let row = MetadataRow(segment: place.segment, kind: .absent, checkedAt: now)
+            try Self.record([row], below: place.directory, listing: 0, statements)
+        }
+    }
+
     /// The directory was made just now: until its TTL is over, a name below it is known not to exist without asking.
     package func beginEmpty(directory prefix: ObjectKey, at now: Timestamp) throws(MetadataError) {
         try committing(.normal) { connection, statements throws(DatabaseError) in

@@ -16,6 +16,8 @@ package actor MetadataWriter {
     private let log: Logger
     private var connection: Connection
     private var statements: WriteStatements
+    /// What the journal had when it was opened.
+    package nonisolated let left: JournalLeftovers
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
@@ -25,19 +27,24 @@ package actor MetadataWriter {
         self.executor = executor
         self.log = log
         do throws(MetadataError) {
-            (connection, statements) = try Self.openChecked(path)
+            (connection, statements, left) = try Self.openChecked(path)
         } catch {
             guard case .database(let cause) = error, cause.isCorrupt else { throw error }
             (connection, statements) = try Self.replaceDamaged(path, cause, log: log)
+            do throws(DatabaseError) { left = try JournalLeftovers(connection) } catch { throw .database(error) }
         }
     }
 
-    private static func openChecked(_ path: String) throws(MetadataError) -> (Connection, WriteStatements) {
+    private static func openChecked(
+        _ path: String
+    ) throws(MetadataError) -> (Connection, WriteStatements, JournalLeftovers) {
         let version: Int32
         do throws(DatabaseError) {
             let connection = try Connection(.file(path))
             version = try Schema.prepare(connection)
-            if version == Schema.version { return (connection, try WriteStatements(connection)) }
+            if version == Schema.version {
+                return (connection, try WriteStatements(connection), try JournalLeftovers(connection))
+            }
         } catch {
             throw .database(error)
         }
@@ -51,12 +58,12 @@ package actor MetadataWriter {
         let aside = path + ".damaged-\(Timestamp.now().seconds)"
         rename(path, aside)
         for suffix in ["-wal", "-shm"] { rename(path + suffix, aside + suffix) }
-        let opened = try openChecked(path)
-        let kept = salvage(from: aside, to: opened.0)
+        let (connection, statements, _) = try openChecked(path)
+        let kept = salvage(from: aside, to: connection)
         log.error(
             "the metadata store was damaged (\(cause.message)); a new one is begun, kept uploads: \(kept.uploads), kept restores: \(kept.restores), the old file is \(aside)"
         )
-        return opened
+        return (connection, statements)
     }
 
     /// Carries over each of the tables that can be read to its end, the most important first. Answers how many uploads

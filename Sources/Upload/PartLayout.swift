@@ -5,15 +5,23 @@ internal import ObjectStore
 ///
 /// Stores take 1 to 10,000 parts of 5 MiB (S3; OSS 100 KiB) to 5 GiB, the last as small as it likes.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
-package enum PartLayout {
+package struct PartLayout: Sendable {
     /// What an object may have at the most.
     package static let objectBytesMax: UInt64 = 5 << 40
-    /// A smaller object is sent whole: one request.
-    static let wholeBytesMax: UInt64 = 16 << 20
 
-    private static let stretches: [(count: UInt64, partBytes: UInt64)] = [
-        (1_000, 8 << 20), (4_000, 64 << 20), (5_000, 1 << 30),
-    ]
+    /// Of the first parts; 8 MiB but in tests.
+    let partBytesMin: UInt64
+
+    package init(partBytesMin: UInt64 = 8 << 20) { self.partBytesMin = partBytesMin }
+
+    /// A smaller object is sent whole: one request.
+    var wholeBytesMax: UInt64 { 2 * partBytesMin }
+    /// What S3 copies or takes as a part that is not the last: 5 MiB at the least.
+    var copyBytesMin: UInt64 { partBytesMin / 8 * 5 }
+
+    private var stretches: [(count: UInt64, partBytes: UInt64)] {
+        [(1_000, partBytesMin), (4_000, 8 * partBytesMin), (5_000, 128 * partBytesMin)]
+    }
 
     package struct Part: Sendable, Equatable {
         /// From 1 on.
@@ -21,8 +29,13 @@ package enum PartLayout {
         package var range: Range<UInt64>
     }
 
-    /// Where the part of this number begins.
-    static func start(ofPart number: Int) -> UInt64 {
+    /// What a part that was sent is of the object.
+    func range(of part: UploadedPart) -> Range<UInt64> {
+        let start = start(ofPart: part.number)
+        return start..<start + part.sizeBytes
+    }
+
+    func start(ofPart number: Int) -> UInt64 {
         var start: UInt64 = 0
         var before = UInt64(number - 1)
         for (count, partBytes) in stretches {
@@ -34,7 +47,7 @@ package enum PartLayout {
     }
 
     /// The part that this offset lies in; nil past the last.
-    package static func part(at offset: UInt64) -> Part? {
+    package func part(at offset: UInt64) -> Part? {
         var start: UInt64 = 0
         var number: UInt64 = 1
         for (count, partBytes) in stretches {
@@ -51,7 +64,7 @@ package enum PartLayout {
     }
 
     /// The parts of an object of this size; the last ends where it does.
-    package static func parts(of sizeBytes: UInt64) -> [Part] {
+    package func parts(of sizeBytes: UInt64) -> [Part] {
         var parts: [Part] = []
         var offset: UInt64 = 0
         while offset < sizeBytes, var part = part(at: offset) {
@@ -60,13 +73,5 @@ package enum PartLayout {
             parts.append(part)
         }
         return parts
-    }
-}
-
-extension UploadedPart {
-    /// What it is of the object.
-    var range: Range<UInt64> {
-        let start = PartLayout.start(ofPart: number)
-        return start..<start + sizeBytes
     }
 }

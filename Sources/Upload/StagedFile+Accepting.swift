@@ -163,11 +163,13 @@ extension StagedFile {
 
     package var summary: UploadSummary {
         state.withLock { state in
-            UploadSummary(
+            // Beyond the base, what was never written is zeros.
+            let isComplete = state.sent.isEmpty && state.written.contains(0..<(state.base?.end ?? 0))
+            return UploadSummary(
                 key: state.key, sizeBytes: state.sizeBytes, sentBytes: min(state.sentBytes, state.sizeBytes),
-                stage: state.lastFailure != nil && !state.isFlushing ? .failed : state.isFlushing ? .uploading : .waiting,
+                stage: state.isFlushing ? .uploading : state.lastFailure != nil ? .failed : .waiting,
                 since: state.acceptedAt, error: state.lastFailure?.description, stagingPath: staging.path,
-                isComplete: state.written.contains(0..<state.sizeBytes))
+                isComplete: isComplete, ranges: isComplete ? [] : state.written.ranges)
         }
     }
 }

@@ -121,7 +121,7 @@ extension StagedFile {
         if let own = try await takeHeaders(&snapshot) { return own }
         try extendStaging(to: snapshot.sizeBytes)
         var record: ObjectRecord
-        if snapshot.sizeBytes <= PartLayout.wholeBytesMax, !snapshot.isPunched {
+        if snapshot.sizeBytes <= context.layout.wholeBytesMax, !snapshot.isPunched {
             if snapshot.isParted { await abortUpload() }
             try await fill(0..<snapshot.sizeBytes)
             record = try await settlingConflicts(&snapshot) { snapshot throws(StoreError) in
@@ -253,7 +253,7 @@ extension StagedFile {
                 let time = attributes.modified, let own = snapshot.attributes.modified
             else { return nil }
             // An upload in parts has the time of its beginning.
-            guard snapshot.sizeBytes > PartLayout.wholeBytesMax ? time <= own : time == own else { return nil }
+            guard snapshot.sizeBytes > context.layout.wholeBytesMax ? time <= own : time == own else { return nil }
             attributes.modified = own
             return attributes == snapshot.attributes ? there : nil
         } catch {
@@ -284,7 +284,7 @@ extension StagedFile {
             return state.multipart?.attributes ?? snapshot.attributes
         }
         while true {
-            let missing = state.withLock { state in state.missingParts(of: snapshot.sizeBytes) }
+            let missing = state.withLock { state in state.missingParts(of: snapshot.sizeBytes, context.layout) }
             if let missing {
                 if missing.isEmpty { return (begun, ()) }
                 try await send(missing, snapshot)
@@ -314,14 +314,12 @@ extension StagedFile {
     /// Parts of one file that are sent at once: enough to fill a connection's latency, few enough to leave other files
     /// their turn.
     private static let partsAtOnce = 8
-    /// The least that S3 copies or takes as a part that is not the last.
-    private static let copyBytesMin: UInt64 = 5 << 20
 
     private func send(_ part: PartLayout.Part, _ snapshot: Snapshot) async -> UploadError? {
         do throws(UploadError) {
             let isOfBase = state.withLock { $0.isOfBase(part.range) }
             let isLast = part.range.upperBound == snapshot.sizeBytes
-            if isOfBase, let base = snapshot.base, isLast || part.range.count >= Self.copyBytesMin {
+            if isOfBase, let base = snapshot.base, isLast || part.range.count >= context.layout.copyBytesMin {
                 try await copy(part, base)
             } else {
                 try await fill(part.range)
@@ -403,9 +401,9 @@ extension StagedFile {
     }
 
     private func nextPart(_ state: inout State) -> PartLayout.Part? {
-        guard state.sizeBytes > PartLayout.wholeBytesMax, state.base?.end ?? 0 == 0, !state.isFlushing,
+        guard state.sizeBytes > context.layout.wholeBytesMax, state.base?.end ?? 0 == 0, !state.isFlushing,
             !state.isDiscarded, state.multipart.map({ !$0.hasFailed && $0.sending.count < Self.partsAtOnce }) ?? true,
-            let part = PartLayout.part(at: state.multipart?.nextOffset ?? 0), state.written.contains(part.range)
+            let part = context.layout.part(at: state.multipart?.nextOffset ?? 0), state.written.contains(part.range)
         else { return nil }
         if state.multipart == nil {
             let draft = ObjectDraft(
@@ -572,10 +570,10 @@ extension StagedFile {
 
 extension StagedFile.State {
     /// The parts that the upload does not have; nil while one of them is on its way.
-    fileprivate func missingParts(of sizeBytes: UInt64) -> [PartLayout.Part]? {
-        guard let multipart else { return PartLayout.parts(of: sizeBytes) }
+    fileprivate func missingParts(of sizeBytes: UInt64, _ layout: PartLayout) -> [PartLayout.Part]? {
+        guard let multipart else { return layout.parts(of: sizeBytes) }
         guard multipart.sending.isEmpty else { return nil }
-        return PartLayout.parts(of: sizeBytes).filter {
+        return layout.parts(of: sizeBytes).filter {
             multipart.parts[$0.number]?.sizeBytes != UInt64($0.range.count)
         }
     }

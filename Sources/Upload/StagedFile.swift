@@ -47,6 +47,7 @@ package final class StagedFile: Sendable {
         /// For content that is stored; nil for the bucket's own.
         package var storageClass: StorageClass?
         package var log: Logger
+        package var layout = PartLayout()
         /// Told of every version that was stored, before anybody is told that it is.
         package var stored: @Sendable (StagedFile, ObjectKey, ObjectRecord) async -> Void
         /// Told when nobody is at an accepted file any more: it is stored, or will not be.
@@ -187,9 +188,20 @@ package final class StagedFile: Sendable {
         }
     }
 
-    /// The file has another key from now on. Of a file that the store has, or is being sent, it is the caller's part
-    /// that the object is there.
+    /// The file has another key from now on, and so has the object that it is a change of: the caller has copied it.
     package func rename(to key: ObjectKey) { state.withLock { $0.key = key } }
+
+    /// The object that the file is a change of lies under another key.
+    package func rebase(to key: ObjectKey, etag: String) {
+        let content = change { state in
+            state.base?.key = key
+            state.base?.etag = etag
+            if state.base != nil { state.condition = .matches(etag: etag) }
+            defer { state.baseContent = nil }
+            return state.baseContent
+        }
+        content?.close()
+    }
 
     /// Brings what the file has of its base here: the object is about to go.
     package func detach() async throws(UploadError) {
@@ -260,7 +272,7 @@ package final class StagedFile: Sendable {
             throw .local(error)
         }
         state.written.insert(range)
-        state.touched(range)
+        state.touched(range, context.layout)
         state.sizeBytes = max(state.sizeBytes, end)
         return .done
     }
@@ -268,13 +280,13 @@ package final class StagedFile: Sendable {
     private func cut(to sizeBytes: UInt64, _ state: inout State) throws(UploadError) -> Outcome {
         guard sizeBytes <= PartLayout.objectBytesMax else { throw .tooLarge }
         guard sizeBytes != state.sizeBytes else {
-            state.touched(sizeBytes..<sizeBytes)
+            state.touched(sizeBytes..<sizeBytes, context.layout)
             return .done
         }
         let gone = min(sizeBytes, state.sizeBytes)..<UInt64.max
         if state.inTransit.contains(where: { $0.overlaps(gone) }) { return .mustWait }
         // The part that is cut in two must be here to be sent again.
-        if sizeBytes < state.sizeBytes, sizeBytes > 0, let part = PartLayout.part(at: sizeBytes),
+        if sizeBytes < state.sizeBytes, sizeBytes > 0, let part = context.layout.part(at: sizeBytes),
             part.range.lowerBound < sizeBytes, state.sent.overlaps(part.range)
         {
             return .mustFlush
@@ -287,7 +299,7 @@ package final class StagedFile: Sendable {
         state.sent.cut(at: sizeBytes)
         context.area.give(before - state.written.sizeBytes)
         if let base = state.base { state.base?.end = min(base.end, sizeBytes) }
-        state.touched(gone)
+        state.touched(gone, context.layout)
         state.sizeBytes = sizeBytes
         return .done
     }
@@ -303,7 +315,7 @@ package final class StagedFile: Sendable {
             throw UploadError(error)
         }
         state.written.insert(range)
-        state.touched(range)
+        state.touched(range, context.layout)
         return .done
     }
 
@@ -344,7 +356,7 @@ package final class StagedFile: Sendable {
     func evict() -> UInt64 {
         state.withLock { state in
             var given: UInt64 = 0
-            for range in state.evictable where (try? staging.punch(range)) != nil {
+            for range in state.evictable(context.layout) where (try? staging.punch(range)) != nil {
                 let bytes = state.written.pieces(in: range).reduce(0) { $0 + UInt64($1.count) }
                 state.written.remove(range)
                 if state.multipart != nil { state.sent.insert(range) }
@@ -430,20 +442,20 @@ extension StagedFile.State {
     }
 
     /// The content of this range is not what it was.
-    fileprivate mutating func touched(_ range: Range<UInt64>) {
+    fileprivate mutating func touched(_ range: Range<UInt64>, _ layout: PartLayout) {
         isChanged = true
         attributes.modified = .now()
         hasOwnTime = false
         guard let stale = multipart?.parts.keys.filter({ number in
-            multipart?.parts[number].map { $0.range.overlaps(range) } ?? false
+            multipart?.parts[number].map { layout.range(of: $0).overlaps(range) } ?? false
         }) else { return }
         for number in stale { multipart?.parts[number] = nil }
     }
 
     /// Ranges of the staging file that need not be kept.
-    fileprivate var evictable: [Range<UInt64>] {
+    fileprivate func evictable(_ layout: PartLayout) -> [Range<UInt64>] {
         if let multipart {
-            let done = multipart.parts.values.map(\.range)
+            let done = multipart.parts.values.map(layout.range)
             return done.flatMap { written.pieces(in: $0) }.filter { range in
                 !inTransit.contains { $0.overlaps(range) }
             }

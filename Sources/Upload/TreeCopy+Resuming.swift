@@ -5,33 +5,41 @@ internal import ThawCore
 
 /// Renames that did not come to their end: given up, or cut short with the mount.
 extension TreeCopy {
-    /// Goes on with the renames that an earlier mount left; call it before the mount takes requests. One that was
-    /// copying goes on copying, as nobody was told that it failed. What cannot be done is logged and left to the next
-    /// mount.
+    /// Goes on with the renames that an earlier mount left. One that was copying goes on copying, as nobody was told
+    /// that it failed. What cannot be done is logged and left to the next mount, and so is the rest when the task is
+    /// cancelled.
     package func resume() async {
-        let rows: [RenameRow]
-        do throws(MetadataError) { rows = try await reader.renames() } catch {
-            log.error("renames of an earlier mount cannot be found: \(error)")
-            return
-        }
-        for row in rows {
+        for row in writer.left.renames {
             do throws(TreeCopyError) {
-                switch row.stage {
-                case .copying: try await carryOut(row, try await remainingItems(row))
-                case .deleting:
-                    try await deleteMoved(row)
-                    try await finish(row)
-                case .undoing:
-                    try await undo(row)
-                    try await finish(row)
-                }
-                log.notice(
-                    "rename of \(row.source) to \(row.target), which an earlier mount began, is \(row.stage == .undoing ? "taken back" : "finished")")
+                try await resume(row)
+                let end = row.stage == .undoing ? "taken back" : "finished"
+                log.notice("rename of \(row.source) to \(row.target), which an earlier mount began, is \(end)")
             } catch {
+                if case .cancelled = error { return }
                 log.error(
                     "rename of \(row.source) to \(row.target), which an earlier mount began, is not finished; every object is in one of the two: \(error)")
             }
-            await forget(row)
+            await forget(row.source)
+            await forget(row.target)
+        }
+    }
+
+    private func resume(_ row: RenameRow) async throws(TreeCopyError) {
+        switch row.stage {
+        case .copying:
+            let items = try await remainingItems(row)
+            do throws(TreeCopyError) { try await copy(items, for: row) } catch {
+                if case .cancelled = error { throw error }
+                await uncancelled { await giveUp(row, because: error) }
+                throw error
+            }
+            try await deleteCopied(items, of: row)
+        case .deleting:
+            try await deleteMoved(row)
+            try await finish(row)
+        case .undoing:
+            try await undo(row)
+            try await finish(row)
         }
     }
 
@@ -47,6 +55,7 @@ extension TreeCopy {
         } catch {
             log.error(
                 "rename of \(row.source) to \(row.target): \(row.source) is whole, but what was copied to \(row.target) is not deleted, which the next mount does: \(error)")
+            await forget(row.target)
         }
     }
 
@@ -111,15 +120,13 @@ extension TreeCopy {
         tellLeft(left, row)
     }
 
-    /// What the metadata store knows of the two places may be of before.
-    private func forget(_ row: RenameRow) async {
-        for prefix in [row.source, row.target] {
-            do throws(MetadataError) {
-                try await writer.forgetTree(below: prefix, at: .now())
-                try await writer.expireDirectory(named: prefix)
-            } catch {
-                log.warning("what is known of \(prefix) may be out of date until its TTL is over: \(error)")
-            }
+    /// What the metadata store knows of the tree may be of before.
+    func forget(_ prefix: ObjectKey) async {
+        do throws(MetadataError) {
+            try await writer.forgetTree(below: prefix, at: .now())
+            try await writer.expireDirectory(named: prefix)
+        } catch {
+            log.warning("what is known of \(prefix) may be out of date until its TTL is over: \(error)")
         }
     }
 

@@ -39,7 +39,7 @@ extension TreeCopy {
                     return nil
                 }
                 let draft = ObjectDraft(headers: known.headers, storageClass: storageClass)
-                var record = try await store.copy(
+                var record = try await copyWhole(
                     CopySource(key: key, etag: known.record.etag, record: known.record), to: key, draft)
                 record.attributes = known.record.attributes
                 return record

@@ -59,20 +59,23 @@ package struct TreeCopy: Sendable {
 
     let store: any ObjectStore
     let writer: MetadataWriter
-    let reader: MetadataReader
     let log: Logger
+    /// Larger ones are copied in parts.
+    private let wholeBytesMax: UInt64
 
-    package init(store: any ObjectStore, writer: MetadataWriter, reader: MetadataReader, log: Logger) {
+    /// - Parameter wholeBytesMax: what the store copies by one request; nil for what the dialect allows
+    package init(store: any ObjectStore, writer: MetadataWriter, log: Logger, wholeBytesMax: UInt64? = nil) {
         self.store = store
         self.writer = writer
-        self.reader = reader
         self.log = log
+        self.wholeBytesMax = wholeBytesMax ?? LargeCopy.wholeBytesMax(store.dialect)
     }
 
     /// Moves all objects below `source` (ends in `/`) to below `target`, where there is nothing but a marker. When one
     /// of them is frozen, nothing is changed. A cancelled task takes back what it copied, unless all of it is copied.
     ///
-    /// After any other failure than `frozen` and `notEmpty`, objects may be in both places, until the next mount.
+    /// After any other failure than `frozen` and `notEmpty`, objects may be in both places, until the next mount. What
+    /// the metadata store knows is forgotten where that may be; after success, that is the caller's part.
     package func renameTree(
         from source: ObjectKey, to target: ObjectKey, isFrozen: @escaping FrozenTest
     ) async throws(TreeCopyError) {
@@ -85,21 +88,23 @@ package struct TreeCopy: Sendable {
             try await writer.beginRename(source, to: target, replacesMarker: replacesMarker)
         }
         log.info("rename of \(source) to \(target): \(items.count) objects")
-        try await carryOut(row, items)
+        do throws(TreeCopyError) { try await copy(items, for: row) } catch {
+            await uncancelled { await giveUp(row, because: error) }
+            throw error
+        }
+        try await deleteCopied(items, of: row)
     }
 
     // MARK: Steps of a rename
 
-    /// Copies what is not copied, then deletes the sources of all.
-    func carryOut(_ row: RenameRow, _ items: [Item]) async throws(TreeCopyError) {
-        do throws(TreeCopyError) {
-            try await inParallel(items.lazy.filter { !$0.isCopied }, Self.copiesMax) { item throws(TreeCopyError) in
-                try await copy(item, for: row)
-            }
-        } catch {
-            await uncancelled { await giveUp(row, because: error) }
-            throw error
+    /// Copies what an earlier mount has not copied.
+    func copy(_ items: [Item], for row: RenameRow) async throws(TreeCopyError) {
+        try await inParallel(items.lazy.filter { !$0.isCopied }, Self.copiesMax) { item throws(TreeCopyError) in
+            try await copy(item, for: row)
         }
+    }
+
+    func deleteCopied(_ items: [Item], of row: RenameRow) async throws(TreeCopyError) {
         // All is where it was to go: it is too late for being cancelled.
         try await uncancelled { () async -> Result<Void, TreeCopyError> in
             do throws(TreeCopyError) {
@@ -112,6 +117,8 @@ package struct TreeCopy: Sendable {
             } catch {
                 log.error(
                     "rename of \(row.source) to \(row.target): all is copied, but not all of \(row.source) is deleted, which the next mount goes on with: \(error)")
+                await forget(row.source)
+                await forget(row.target)
                 return .failure(error)
             }
         }.get()
@@ -152,16 +159,29 @@ package struct TreeCopy: Sendable {
         }
     }
 
-    /// A request that is given up may take effect all the same, after its copy was taken back: each is waited for.
-    func copy(_ key: ObjectKey, _ record: ObjectRecord, to target: ObjectKey) async throws(StoreError) {
+    /// A request that is given up may take effect all the same, after its copy was taken back: each is waited for. Not
+    /// so a copy in parts, which takes long; given up, it comes to nothing.
+    private func copy(_ key: ObjectKey, _ record: ObjectRecord, to target: ObjectKey) async throws(StoreError) {
         let source = CopySource(key: key, etag: record.etag, record: record)
-        _ = try await uncancelled { () async -> Result<ObjectRecord, StoreError> in
+        guard record.sizeBytes <= wholeBytesMax else {
+            _ = try await copyWhole(source, to: target, nil)
+            return
+        }
+        try await uncancelled { () async -> Result<Void, StoreError> in
             do throws(StoreError) {
-                return .success(try await store.copy(source, to: target, nil))
+                _ = try await store.copy(source, to: target, nil)
+                return .success(())
             } catch {
                 return .failure(error)
             }
         }.get()
+    }
+
+    /// Copies an object of any size.
+    func copyWhole(
+        _ source: CopySource, to target: ObjectKey, _ draft: ObjectDraft?
+    ) async throws(StoreError) -> ObjectRecord {
+        try await LargeCopy(store, wholeBytesMax: wholeBytesMax).copy(source, to: target, draft)
     }
 
     /// Deletes what was copied. What came below the source meanwhile stays there, and what was replaced is copied anew.

@@ -1,3 +1,4 @@
+package import Metadata
 package import ThawCore
 
 /// A file that the mount has accepted and the store does not have yet; for people. What is open and was neither closed
@@ -8,6 +9,8 @@ package struct UploadSummary: Sendable, Equatable {
         case uploading
         /// It will be tried again; `error` says what was wrong.
         case failed
+        /// It was given up, and is kept for `thawfs cache recover`; `error` says why.
+        case kept
     }
 
     package var key: ObjectKey
@@ -39,5 +42,21 @@ package struct UploadSummary: Sendable, Equatable {
         self.stagingPath = stagingPath
         self.isComplete = isComplete
         self.ranges = ranges
+    }
+}
+
+extension UploadSummary {
+    /// What the journal says of a file that nobody is storing. `directory` is that of the staging files.
+    package init(_ pending: PendingUpload, in directory: String) {
+        var written = Extents()
+        for range in pending.extents { written.insert(range) }
+        let isComplete = written.contains(0..<(pending.base?.end ?? 0))
+        let isKept = pending.acceptedAt == .epoch
+        self.init(
+            key: pending.key, sizeBytes: pending.sizeBytes, sentBytes: 0,
+            stage: isKept ? .kept : pending.failure == nil ? .waiting : .failed,
+            since: isKept ? pending.failure?.at ?? .epoch : pending.acceptedAt, error: pending.failure?.text,
+            stagingPath: directory + "/" + pending.staging, isComplete: isComplete,
+            ranges: isComplete ? [] : pending.extents)
     }
 }

@@ -1,5 +1,4 @@
 import Database
-import Glibc
 import Metadata
 import ObjectStore
 import Testing
@@ -18,25 +17,7 @@ private func upload(_ key: String, staging: String = "1") -> PendingUpload {
 extension Fixture {
     /// The store as another process finds it when this one ends here: what was committed and nothing else.
     fileprivate func afterCrash() throws -> Fixture {
-        let copy = try TemporaryDirectory()
-        for name in ["metadata.sqlite", "metadata.sqlite-wal"] {
-            try copyFile(directory.path + "/" + name, to: copy.path + "/" + name)
-        }
-        return try Fixture(in: copy)
-    }
-
-    private func copyFile(_ source: String, to target: String) throws {
-        let input = Glibc.open(source, O_RDONLY)
-        let output = Glibc.open(target, O_WRONLY | O_CREAT, 0o600)
-        defer {
-            close(input)
-            close(output)
-        }
-        try #require(input >= 0 && output >= 0)
-        var buffer = [UInt8](repeating: 0, count: 1 << 20)
-        while case let count = read(input, &buffer, buffer.count), count > 0 {
-            try #require(write(output, buffer, count) == count)
-        }
+        try Fixture(in: directory.copy(of: ["metadata.sqlite", "metadata.sqlite-wal"]))
     }
 }
 
@@ -130,6 +111,7 @@ struct JournalTests {
         for upload in all + all { try await fixture.writer.note(upload) }
         let after = try fixture.afterCrash()
         #expect(try await after.reader.multiparts() == all)
+        #expect(after.writer.left.multiparts == all && fixture.writer.left.multiparts.isEmpty)
         try await fixture.writer.drop(all[1])
         #expect(try await fixture.reader.multiparts() == [all[0], all[2]])
     }
@@ -142,6 +124,7 @@ struct JournalTests {
         }
         let after = try fixture.afterCrash()
         #expect(try await after.reader.hiddenKeys() == [ObjectKey(".fuse_hidden2"), ObjectKey("d/.fuse_hidden1")])
+        #expect(after.writer.left.hiddenKeys.count == 2 && fixture.writer.left.hiddenKeys.isEmpty)
         try await fixture.writer.dropHidden(ObjectKey(".fuse_hidden2"))
         #expect(try await fixture.reader.hiddenKeys() == [ObjectKey("d/.fuse_hidden1")])
     }
@@ -157,6 +140,7 @@ struct JournalTests {
         row.stage = stage
         let after = try fixture.afterCrash()
         #expect(try await after.reader.renames() == [row, other])
+        #expect(after.writer.left.renames == [row, other] && fixture.writer.left.renames.isEmpty)
         try await fixture.writer.finishRename(row.id)
         let end = try fixture.afterCrash()
         #expect(try await end.reader.renames() == [other])

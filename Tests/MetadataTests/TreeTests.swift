@@ -41,6 +41,21 @@ struct TreeTests {
         #expect(try await fixture.reader.state(of: .empty).listedAt == time(100))
     }
 
+    @Test("what was known of attributes goes along with a directory that is renamed, and everything is asked for again")
+    func renamed() async throws {
+        let fixture = try await listed()
+        try await fixture.record(["gone"], at: 100, listing: 0, below: ObjectKey("z/"))
+        try await fixture.writer.moveTree(from: ObjectKey("a/"), to: ObjectKey("z/y/"), at: time(200))
+        #expect(try await fixture.row("a/")?.kind == .absent)
+        #expect(try await fixture.row("one", below: ObjectKey("a/")) == nil)
+        let moved = try #require(try await fixture.row("sub/", below: ObjectKey("z/y/")))
+        #expect(moved.checkedAt == .epoch)
+        #expect(moved.kind == .directory(attributesOfATest))
+        #expect(try await fixture.row("two", below: ObjectKey("z/y/sub/"))?.checkedAt == .epoch)
+        #expect(try await fixture.reader.state(of: ObjectKey("z/y/")).listedAt == .epoch)
+        #expect(try await fixture.names(below: ObjectKey("a0/")) == ["beside"])
+    }
+
     @Test("a nested directory is absent in its own parent; the root has none")
     func nested() async throws {
         let fixture = try await listed()

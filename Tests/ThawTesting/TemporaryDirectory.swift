@@ -18,6 +18,25 @@ package final class TemporaryDirectory: Sendable {
     /// What the directory holds, sorted.
     package var names: [String] { Self.names(path) }
 
+    /// Another one with copies of these files as they are now.
+    package func copy(of names: [String]) throws -> TemporaryDirectory {
+        let other = try TemporaryDirectory()
+        for name in names {
+            let input = open(path + "/" + name, O_RDONLY)
+            let output = open(other.path + "/" + name, O_WRONLY | O_CREAT, 0o600)
+            defer {
+                close(input)
+                close(output)
+            }
+            guard input >= 0, output >= 0 else { throw Failure(errno: errno) }
+            var buffer = [UInt8](repeating: 0, count: 1 << 20)
+            while case let count = read(input, &buffer, buffer.count), count > 0 {
+                guard write(output, buffer, count) == count else { throw Failure(errno: errno) }
+            }
+        }
+        return other
+    }
+
     private static func names(_ path: String) -> [String] {
         guard let directory = opendir(path) else { return [] }
         defer { closedir(directory) }

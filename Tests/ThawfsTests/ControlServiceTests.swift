@@ -151,7 +151,7 @@ struct ControlServiceTests {
         let status = try await ask(FakeDesk(), [["command": "status"]])
         #expect(status["mount"]?["source"] == "oss://bkt")
         for name in ["requests", "waiters", "lanes", "uploads"] { #expect(status[name] == []) }
-        #expect(status["upload_totals"] == ["files": 0, "bytes": 0, "sent_bytes": 0, "failing": 0])
+        #expect(status["upload_totals"] == ["files": 0, "bytes": 0, "sent_bytes": 0, "failing": 0, "kept": 0])
         #expect(MountStatus(status) != nil)
     }
 
@@ -159,7 +159,7 @@ struct ControlServiceTests {
     func uploads() async throws {
         let uploads = [
             UploadSummary(
-                key: ObjectKey("a b/ü"), sizeBytes: 10, sentBytes: 4, stage: .failed, since: Timestamp(seconds: 1),
+                key: ObjectKey("a b/ü"), sizeBytes: 10, sentBytes: 4, stage: .failed, since: Timestamp(seconds: 2),
                 error: "AccessDenied", stagingPath: "/cache/1", isComplete: false, ranges: [0..<2, 6..<9]),
             UploadSummary(
                 key: ObjectKey("c"), sizeBytes: 5, sentBytes: 0, stage: .waiting, since: Timestamp(seconds: 2),
@@ -169,7 +169,7 @@ struct ControlServiceTests {
         #expect(whole["uploads"]?.array?.compactMap { UploadSummary($0) } == uploads)
         let status = try await ask(FakeDesk(), [["command": "status"]], uploads: uploads)
         #expect(status["uploads"]?.array?.map { $0["ranges"] } == [nil, nil])
-        #expect(status["upload_totals"] == ["files": 2, "bytes": 15, "sent_bytes": 4, "failing": 1])
+        #expect(status["upload_totals"] == ["files": 2, "bytes": 15, "sent_bytes": 4, "failing": 1, "kept": 0])
         let lines = try #require(MountStatus(status)).lines(at: Timestamp(seconds: 62))
         #expect(
             lines.suffix(4) == [
@@ -199,7 +199,8 @@ private func serving<Answer: Sendable>(
     let directory = try TemporaryDirectory()
     let socket = ControlSocket(directory: directory.path)
     let service = ControlService(
-        source: "oss://bkt", mountpoint: "/mnt", restores: desk, uploads: { uploads }, patience: patience)
+        source: "oss://bkt", mountpoint: "/mnt", restores: desk, uploads: { uploads }, leave: {},
+        patience: patience)
     let server = try ControlServer(at: socket, log: Logger(label: "test")) { await service.serve($0) }
     defer { server.stop() }
     let result: Result<Answer, any Error> = await withCheckedContinuation { continuation in

@@ -37,12 +37,13 @@ struct ExtentsTests {
 struct PartLayoutTests {
     @Test("reaches 5 TiB with 10,000 parts that stores take")
     func reach() throws {
-        let parts = PartLayout.parts(of: PartLayout.objectBytesMax)
+        let layout = PartLayout()
+        let parts = layout.parts(of: PartLayout.objectBytesMax)
         #expect(parts.count <= 10_000)
         #expect(parts.last?.range.upperBound == PartLayout.objectBytesMax)
         #expect(parts.dropLast().allSatisfy { (5 << 20...5 << 30).contains($0.range.count) })
         #expect(zip(parts, parts.dropFirst()).allSatisfy { $0.range.upperBound == $1.range.lowerBound })
         #expect(parts.map(\.number) == Array(1...parts.count))
-        for part in parts { #expect(PartLayout.start(ofPart: part.number) == part.range.lowerBound) }
+        for part in parts { #expect(layout.start(ofPart: part.number) == part.range.lowerBound) }
     }
 }

@@ -1,16 +1,19 @@
+import ThawCore
 package import Wire
 
-/// Where one bucket is and how requests to it are addressed and signed.
+/// Where one bucket is, or an account, and how requests to it are addressed and signed.
 package struct StoreConfiguration: Hashable, Sendable {
     package enum Addressing: Sendable { case virtualHost, path }
     package enum Signature: String, Sendable, CaseIterable { case v4, v1 }
 
     package var dialect: Dialect
+    /// Empty for the account itself, which has buckets.
     package var bucket: String
     package var endpoint: Endpoint
     /// Bare (`cn-hangzhou`, `us-east-1`); empty only for OSS with signature V1.
     package var region: String
     package var addressing: Addressing
+    private var isAddressingDerived: Bool
     /// OSS only; S3 is always V4.
     package var signature: Signature
     /// The endpoint follows from the region, so it moves when the region turns out to be another.
@@ -19,21 +22,19 @@ package struct StoreConfiguration: Hashable, Sendable {
     /// Fills in what is not given.
     ///
     /// The endpoint comes from the region, the region from the endpoint's name or from `AWS_REGION`,
-    /// `AWS_DEFAULT_REGION` or `OSS_REGION`; S3 without any of them starts at `us-east-1`, from where a
-    /// bucket elsewhere is found. Addresses and localhost are addressed by path, as are S3 buckets with a dot
-    /// over https, whose names no wildcard certificate covers.
+    /// `AWS_DEFAULT_REGION` or `OSS_REGION`; S3 without any of them starts at `us-east-1`, from where a bucket
+    /// elsewhere is found. Addresses and localhost are addressed by path, as are S3 buckets with a dot over https,
+    /// whose names no wildcard certificate covers. Without a bucket it is the account's.
     package init(
         dialect: Dialect,
-        bucket: String,
+        bucket: String?,
         endpoint: String? = nil,
         region: String? = nil,
         addressing: Addressing? = nil,
         signature: Signature = .v4,
         environment: [String: String] = [:]
     ) throws(ConfigurationError) {
-        guard (1...255).contains(bucket.utf8.count), bucket.utf8.allSatisfy(isHostByte), bucket != ".",
-            bucket != ".."
-        else { throw .malformedBucket(bucket) }
+        if let bucket, !Self.isBucketName(bucket) { throw .malformedBucket(bucket) }
         let given = try endpoint.map { text throws(ConfigurationError) in try Endpoint(text) }
         let told =
             region ?? given.flatMap { Self.region(of: $0.host, dialect) }
@@ -41,7 +42,7 @@ package struct StoreConfiguration: Hashable, Sendable {
         if let told, told.isEmpty || !told.utf8.allSatisfy(isHostByte) { throw .malformedRegion(told) }
 
         self.dialect = dialect
-        self.bucket = bucket
+        self.bucket = bucket ?? ""
         self.signature = dialect == .oss ? signature : .v4
         isEndpointDerived = given == nil
         switch dialect {
@@ -56,10 +57,38 @@ package struct StoreConfiguration: Hashable, Sendable {
             self.endpoint = endpoint
             self.region = told.map(Self.bareRegion) ?? ""
         }
-        let needsPath =
-            self.endpoint.isNumericOrLocal
-            || (dialect == .s3 && bucket.contains(".") && self.endpoint.scheme == .https)
-        self.addressing = addressing ?? (needsPath ? .path : .virtualHost)
+        isAddressingDerived = addressing == nil
+        self.addressing = addressing ?? .virtualHost
+        if isAddressingDerived { deriveAddressing() }
+    }
+
+    private mutating func deriveAddressing() {
+        let isUncovered = dialect == .s3 && bucket.contains(".") && endpoint.scheme == .https
+        addressing = endpoint.isNumericOrLocal || isUncovered ? .path : .virtualHost
+    }
+
+    private static func isBucketName(_ name: String) -> Bool {
+        (1...255).contains(name.utf8.count) && name.utf8.allSatisfy(isHostByte) && name != "." && name != ".."
+    }
+
+    /// Whether buckets elsewhere are asked elsewhere: not at an endpoint of the user's own.
+    var followsRegions: Bool { isEndpointDerived || endpoint.host.hasSuffix(".aliyuncs.com") }
+
+    /// Of one of the account's buckets.
+    ///
+    /// - Parameter region: where the bucket is, bare; nil when that is not known
+    func of(_ bucket: String, region: String?) throws(StoreError) -> StoreConfiguration {
+        guard Self.isBucketName(bucket) else {
+            throw StoreError(.noSuchBucket, code: "InvalidBucketName", message: "\(bucket.printable) is no bucket's name")
+        }
+        var configuration = self
+        configuration.bucket = bucket
+        if let region, region != self.region, followsRegions, region.utf8.allSatisfy(isHostByte), !region.isEmpty {
+            configuration.region = region
+            configuration.endpoint = Self.endpoint(region: region, dialect)
+        }
+        if isAddressingDerived { configuration.deriveAddressing() }
+        return configuration
     }
 
     /// The provider's public endpoint of a region.

@@ -100,6 +100,7 @@ extension StoreError.Kind {
             case "InvalidObjectState", "ObjectNotInActiveTierError": .invalidObjectState
             case "NoSuchUpload": .noSuchUpload
             case "BucketNotEmpty": .notEmpty
+            case "BucketAlreadyExists", "BucketAlreadyOwnedByYou": .preconditionFailed
             case "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch":
                 .corrupted
             case "InvalidRange": .invalidRange

@@ -27,14 +27,14 @@ enum RequestBody: Sendable {
 extension StoreConfiguration {
     /// The host that is asked, bucket included where it goes into the name, and what `Host` says.
     var authority: String {
-        addressing == .virtualHost ? "\(bucket).\(endpoint.authority)" : endpoint.authority
+        addressing == .virtualHost && !bucket.isEmpty ? "\(bucket).\(endpoint.authority)" : endpoint.authority
     }
 
     /// The path on the wire. `/` stays; every other byte but the unreserved is encoded; nothing is
     /// normalised, for `a//b` and `..` are keys like any other.
     func wirePath(_ key: ObjectKey) -> String {
         let encoded = PercentEncoding.encode(key.bytes, keepingSlash: true)
-        guard addressing == .path else { return "/\(encoded)" }
+        guard addressing == .path, !bucket.isEmpty else { return "/\(encoded)" }
         // For the bucket itself OSS's resource ends with a slash; S3's clients send none.
         return key.isEmpty && dialect == .s3 ? "/\(bucket)" : "/\(bucket)/\(encoded)"
     }
@@ -51,7 +51,7 @@ extension BucketDialect {
         let path = configuration.wirePath(request.key)
         var signable = SignableRequest(
             method: request.method.rawValue,
-            bucket: configuration.bucket,
+            bucket: configuration.bucket.isEmpty ? nil : configuration.bucket,
             key: request.key.bytes,
             wirePath: path,
             query: request.query,

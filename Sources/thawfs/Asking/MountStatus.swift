@@ -73,7 +73,7 @@ struct MountStatus {
     /// The first of them; `--json` has all.
     private func uploadLines(_ now: Timestamp) -> [String] {
         if uploads.isEmpty { return [] }
-        var lines = ["  " + UploadProgress(uploads).line]
+        var lines = UploadProgress(uploads).lines.map { "  " + $0 }
         lines += UploadSummary.table(uploads.prefix(Self.uploadsShown), at: now).map { "    " + $0 }
         if uploads.count > Self.uploadsShown {
             lines.append("    and \(Units.count(uploads.count - Self.uploadsShown)) more")
@@ -92,7 +92,7 @@ struct MountStatus {
 extension UploadSummary {
     /// A heading, and a line for each.
     static func table(_ uploads: some Sequence<UploadSummary>, at now: Timestamp) -> [String] {
-        var table = TextTable(rightAligned: [1, 2], rows: [["state", "age", "bytes", "sent", "key"]])
+        var table = TextTable(rightAligned: [1, 2, 3], rows: [["state", "age", "bytes", "sent", "key"]])
         table.rows += uploads.map { upload in
             let sent = upload.sentBytes > 0 ? Units.text(bytes: upload.sentBytes) : "-"
             return [

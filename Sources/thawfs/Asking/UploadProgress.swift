@@ -2,7 +2,7 @@ import Restore
 import ThawCore
 import Upload
 
-/// What a mount has accepted and not yet stored, in numbers and as text.
+/// What a mount has accepted and is going to store, in numbers and as text.
 struct UploadProgress: Equatable {
     var files = 0
     var bytes: UInt64 = 0
@@ -11,11 +11,17 @@ struct UploadProgress: Equatable {
     var failing = 0
     /// Of one of them.
     var error: String?
+    /// Files besides, that were given up and are kept.
+    var kept = 0
 
     init() {}
 
     init(_ uploads: [UploadSummary]) {
         for upload in uploads {
+            guard upload.stage != .kept else {
+                kept += 1
+                continue
+            }
             files += 1
             bytes += upload.sizeBytes
             sentBytes += min(upload.sentBytes, upload.sizeBytes)
@@ -25,7 +31,10 @@ struct UploadProgress: Equatable {
     }
 
     var json: JSON {
-        ["files": JSON(files), "bytes": JSON(bytes), "sent_bytes": JSON(sentBytes), "failing": JSON(failing)]
+        [
+            "files": JSON(files), "bytes": JSON(bytes), "sent_bytes": JSON(sentBytes), "failing": JSON(failing),
+            "kept": JSON(kept),
+        ]
     }
 
     /// `3 files not stored yet, 12 MiB of 16 MiB left, 1 failing: 403 AccessDenied`
@@ -35,6 +44,12 @@ struct UploadProgress: Equatable {
             ? Units.text(bytes: bytes) : "\(Units.text(bytes: bytes - sentBytes)) of \(Units.text(bytes: bytes)) left"
         let reason = error.map { ": \($0)" } ?? ""
         return "\(count), \(left)" + (failing > 0 ? ", \(Units.count(failing)) failing\(reason)" : "")
+    }
+
+    /// What there is to say, in a line each.
+    var lines: [String] {
+        let givenUp = "\(Units.count(kept)) file\(kept == 1 ? "" : "s") given up, and kept: see thawfs cache recover"
+        return (files > 0 ? [line] : []) + (kept > 0 ? [givenUp] : [])
     }
 }
 

@@ -55,7 +55,7 @@ struct CacheRecoverCommand: AsyncParsableCommand {
     private func show(_ uploads: [UploadSummary]) {
         if json { return printDocument(["uploads": .array(uploads.map(\.jsonWithRanges))]) }
         guard !uploads.isEmpty else { return printLines(["nothing waits to be stored"]) }
-        printLines([UploadProgress(uploads).line])
+        printLines(UploadProgress(uploads).lines)
         printLines(UploadSummary.table(uploads, at: .now()), indentedBy: 2)
         let directories = Set(uploads.map { $0.stagingPath.split(separator: "/").dropLast().joined(separator: "/") })
         printLines(directories.sorted().map { "kept in /\($0)" })
@@ -92,17 +92,5 @@ struct CacheRecoverCommand: AsyncParsableCommand {
         let reader = MetadataReader(path: database, executor: try ThreadExecutor(name: "db-reader"))
         let staging = StagingLocation.current(in: state) ?? state
         return try await reader.pendingUploads().map { UploadSummary($0, in: staging) }
-    }
-}
-
-extension UploadSummary {
-    /// What the journal says of a file that nobody is storing.
-    fileprivate init(_ upload: PendingUpload, in staging: String) {
-        let isComplete = upload.base.map { $0.end == 0 } ?? true
-        self.init(
-            key: upload.key, sizeBytes: upload.sizeBytes, sentBytes: 0,
-            stage: upload.failure == nil ? .waiting : .failed, since: upload.acceptedAt, error: upload.failure?.text,
-            stagingPath: "\(staging)/\(upload.staging)", isComplete: isComplete,
-            ranges: isComplete ? [] : upload.extents)
     }
 }

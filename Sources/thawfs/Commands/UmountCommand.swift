@@ -25,7 +25,7 @@ struct UmountCommand: AsyncParsableCommand {
         var rest: [UploadSummary] = []
         if let daemon {
             do {
-                if now { rest = try daemon.uploads() } else { try await wait(for: daemon) }
+                if now { rest = try daemon.uploads().filter { $0.stage != .kept } } else { try await wait(for: daemon) }
             } catch let error as DaemonError {
                 // Nothing is lost by it: what was accepted is journalled, and the next mount stores it.
                 printNote("\(error); it is unmounted without knowing what is not stored yet")
@@ -33,6 +33,8 @@ struct UmountCommand: AsyncParsableCommand {
         }
         try unmount(path)
         guard let first = rest.first else { return }
+        // Else the daemon goes on with them, and nobody else can mount the source meanwhile.
+        _ = try? daemon?.ask(["command": "leave"])
         let directory = first.stagingPath.split(separator: "/").dropLast().joined(separator: "/")
         printNote("\(UploadProgress(rest).line); kept in /\(directory), and stored by the next mount")
     }

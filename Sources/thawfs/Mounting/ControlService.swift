@@ -28,6 +28,8 @@ struct ControlService: Sendable {
     let restores: any RestoreDesk
     /// What was accepted and is not stored yet, the oldest first.
     private let uploads: @Sendable () async -> [UploadSummary]
+    /// Makes the daemon end without waiting for those.
+    private let leave: @Sendable () -> Void
     /// How often a peer whose answer takes long is told that it is being worked on.
     private let patience: Duration
     private let startedAt = Timestamp.now()
@@ -35,12 +37,14 @@ struct ControlService: Sendable {
 
     init(
         source: String, mountpoint: String, restores: any RestoreDesk,
-        uploads: @escaping @Sendable () async -> [UploadSummary], patience: Duration = .seconds(5)
+        uploads: @escaping @Sendable () async -> [UploadSummary], leave: @escaping @Sendable () -> Void,
+        patience: Duration = .seconds(5)
     ) {
         self.source = source
         self.mountpoint = mountpoint
         self.restores = restores
         self.uploads = uploads
+        self.leave = leave
         self.patience = patience
     }
 
@@ -66,6 +70,9 @@ struct ControlService: Sendable {
             switch name {
             case "status": return try await status()
             case "uploads": return ["mount": mount, "uploads": .array(await uploads().map(\.jsonWithRanges))]
+            case "leave":
+                leave()
+                return ["mount": mount]
             case "request":
                 guard let id = command["id"]?.int else { break }
                 return ["mount": mount, "request": try await restores.request(Int64(id))?.json ?? .null]

@@ -58,12 +58,12 @@ struct MountPlan {
         let state = try await StateLocation(source, storeConfiguration, options, environment).open(for: mountpoint)
         let logDescriptor = try openLog(state, isBackground: descriptor != nil)
         let log = logger(logDescriptor)
-        let mounted = WeakReference<MountedFilesystem>()
-        let watcher = watch(stop, mounted, log)
+        let ending = Ending(mountpoint: mountpoint.path, log)
+        let signals = ending.follow(stop)
         let http = try httpClient()
         // A daemon keeps no directory of its caller's in use.
         if descriptor != nil { chdir("/") }
-        let store = RetryingStore(try bucketStore(http, log), logger: log)
+        let store = RetryingStore(objectStore(http, log), logger: log)
         let context = try await probe(store)
 
         let writer = try MetadataWriter(
@@ -80,12 +80,12 @@ struct MountPlan {
             reader: reader, log: log)
         try await filesystem.resumeRestores()
         try await filesystem.resumeUploads()
-        let control = openControl(socket, filesystem, log)
+        let control = openControl(socket, filesystem, leave: { ending.hurry() }, log)
         defer { control?.stop() }
 
         let (initializations, initialized) = AsyncStream.makeStream(of: Void.self)
         let mount = try mount(filesystem, log, onInitialized: { initialized.yield() }, onEnded: { initialized.finish() })
-        mounted.value = mount
+        ending.begin(mount)
         // Ends without a value when the session ended before the kernel agreed to it.
         guard await initializations.first(where: { true }) != nil else {
             throw UsageError("the kernel ended the mount of \(mountpoint.path) before it was usable")
@@ -101,33 +101,14 @@ struct MountPlan {
         let cleaning = Task { await filesystem.resumeCleaning() }
         await mount.waitUntilUnmounted()
         cleaning.cancel()
-        if await !filesystem.finishUploads() {
+        if await !ending.storeRest(of: filesystem) {
             log.error("some of what was written is not in the store; it is journalled, and the next mount goes on with it")
         }
-        watcher.cancel()
+        signals.cancel()
         http.shutdown()
         await writer.checkpoint()
         log.info("unmounted \(source.text) from \(mountpoint.path)")
         withExtendedLifetime((state, stop)) {}
-    }
-
-    /// Ends the mount when a signal comes; open files then get a few seconds to be closed. Before there is a mount, a
-    /// signal just ends the process.
-    private func watch(
-        _ stop: StopSignals, _ mounted: WeakReference<MountedFilesystem>, _ log: Logger
-    ) -> Task<Void, Never> {
-        let (arrivals, path) = (stop.arrivals, mountpoint.path)
-        return Task {
-            for await _ in arrivals { break }
-            if Task.isCancelled { return }
-            log.info("stopping: unmounting \(path)")
-            guard let mount = mounted.value else { _exit(130) }
-            mount.unmount()
-            try? await Task.sleep(for: .seconds(5))
-            if Task.isCancelled { return }
-            log.warning("files are still open on \(path); they fail from now on")
-            _exit(0)
-        }
     }
 
     // MARK: Parts
@@ -158,15 +139,16 @@ struct MountPlan {
         return try HTTPClient(configuration: configuration)
     }
 
-    private func bucketStore(_ http: HTTPClient, _ log: Logger) throws -> BucketStore {
+    private func objectStore(_ http: HTTPClient, _ log: Logger) -> any ObjectStore {
         let endpoint = storeConfiguration.endpoint
         if endpoint.scheme == .http, !endpoint.isNumericOrLocal {
             log.warning("endpoint \(endpoint.authority) is asked over http: anybody on the way can read what is read")
         }
-        return BucketStore(
-            storeConfiguration, credentials: CredentialsChain.standard(
-                source.dialect, profile: options.text(.profile), environment: environment, transport: http),
-            transport: http, logger: log)
+        let credentials = CredentialsChain.standard(
+            source.dialect, profile: options.text(.profile), environment: environment, transport: http)
+        return source.bucket == nil
+            ? AccountStore(storeConfiguration, credentials: credentials, transport: http, logger: log)
+            : BucketStore(storeConfiguration, credentials: credentials, transport: http, logger: log)
     }
 
     /// Asks the store for one key: who we are, what the bucket is, and whether it can be reached all show here.
@@ -175,7 +157,7 @@ struct MountPlan {
             _ = try await store.list(ListRequest(prefix: source.prefix, keysMax: 1))
             return ArchiveContext(dialect: store.dialect, hasDirectRead: try await store.archiveDirectRead())
         } catch {
-            let place = "\(source.dialect.rawValue)://\(source.bucket) at \(storeConfiguration.endpoint.authority)"
+            let place = "\(source.dialect.rawValue)://\(source.bucket ?? "") at \(storeConfiguration.endpoint.authority)"
             switch error.kind {
             case .noSuchBucket: throw UsageError("no such bucket: \(place) (\(error))")
             case .denied: throw UsageError("the store refuses these credentials for \(place): \(error)")
@@ -201,10 +183,12 @@ struct MountPlan {
     }
 
     /// A mount whose commands cannot be answered is still a mount.
-    private func openControl(_ socket: ControlSocket, _ filesystem: Filesystem, _ log: Logger) -> ControlServer? {
+    private func openControl(
+        _ socket: ControlSocket, _ filesystem: Filesystem, leave: @escaping @Sendable () -> Void, _ log: Logger
+    ) -> ControlServer? {
         let service = ControlService(
             source: source.text, mountpoint: mountpoint.path, restores: filesystem.restores,
-            uploads: { await filesystem.uploads() })
+            uploads: { await filesystem.uploads() }, leave: leave)
         do throws(ControlError) {
             return try ControlServer(at: socket, log: log) { await service.serve($0) }
         } catch {

@@ -1,27 +1,29 @@
 import ThawCore
 import Wire
 
-/// What is mounted: `oss://bucket/prefix`.
+/// What is mounted: `oss://bucket/prefix`, or `oss://` for all buckets of the account.
 struct Source {
     let text: String
     let dialect: Dialect
-    let bucket: String
+    /// Nil for the account.
+    let bucket: String?
     /// Empty, or ends in `/`.
     let prefix: ObjectKey
 
     init(_ text: String) throws {
         guard let mark = text.range(of: "://"), let dialect = Dialect(rawValue: String(text[..<mark.lowerBound])) else {
-            throw UsageError("source “\(text)”: expected oss://BUCKET[/PREFIX] or s3://BUCKET[/PREFIX]")
+            throw UsageError("source “\(text)”: expected oss://[BUCKET[/PREFIX]] or s3://[BUCKET[/PREFIX]]")
         }
         let parts = text[mark.upperBound...].split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        guard let bucket = parts.first, !bucket.isEmpty else {
+        let bucket = parts.first ?? ""
+        guard !bucket.isEmpty || parts.count == 1 else {
             throw UsageError("source “\(text)”: the bucket is missing, expected \(dialect.rawValue)://BUCKET[/PREFIX]")
         }
         var prefix = parts.count == 2 ? String(parts[1]) : ""
         if !prefix.isEmpty, !prefix.hasSuffix("/") { prefix += "/" }
         self.text = text
         self.dialect = dialect
-        self.bucket = String(bucket)
+        self.bucket = bucket.isEmpty ? nil : String(bucket)
         self.prefix = ObjectKey(prefix)
     }
 }

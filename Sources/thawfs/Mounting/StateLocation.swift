@@ -12,9 +12,9 @@ struct StateLocation {
         _ source: Source, _ store: StoreConfiguration, _ options: MountOptions, _ environment: [String: String]
     ) throws {
         let base = try Self.base(options, environment)
-        let identity = "\(source.dialect.rawValue)://\(source.bucket)/\(source.prefix) \(store.endpoint.authority)"
+        let identity = "\(source.dialect.rawValue)://\(source.bucket ?? "")/\(source.prefix) \(store.endpoint.authority)"
         let digest = Digest.sha256Hex(Array(identity.utf8)).prefix(12)
-        path = "\(base)/\(source.dialect.rawValue)-\(source.bucket)-\(digest)"
+        path = "\(base)/\(source.dialect.rawValue)-\(source.bucket ?? "account")-\(digest)"
     }
 
     private static func base(_ options: MountOptions, _ environment: [String: String]) throws -> String {
@@ -30,7 +30,7 @@ struct StateLocation {
     }
 
     /// Takes the directory for this mount. A daemon whose mount has just been taken off needs a moment to end: it is
-    /// waited for, a living mount is not.
+    /// waited for, a living mount is not, and neither is the end of many uploads.
     func open(for mountpoint: Mountpoint) async throws -> StateDirectory {
         for _ in 0..<50 {
             do throws(MetadataError) {
@@ -42,6 +42,9 @@ struct StateLocation {
             }
             try await Task.sleep(for: .milliseconds(100))
         }
-        return try StateDirectory(path: path, holder: mountpoint.path)
+        do throws(MetadataError) { return try StateDirectory(path: path, holder: mountpoint.path) } catch {
+            guard let uploads = try? Daemon(ofState: path)?.uploads(), !uploads.isEmpty else { throw error }
+            throw UsageError("an earlier mount is unmounted and still at work: \(UploadProgress(uploads).line) (\(error))")
+        }
     }
 }

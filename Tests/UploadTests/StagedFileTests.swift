@@ -1,0 +1,188 @@
+import Metadata
+import ObjectStore
+import Synchronization
+import Testing
+import ThawCore
+import ThawTesting
+import Wire
+
+@testable import Upload
+
+@Suite("files with changes of ours")
+struct StagedFileTests {
+    @Test("read and store what was written, whatever is written, cut, cleared, flushed and evicted in whatever order", arguments: 0..<60)
+    func model(seed: UInt64) async throws {
+        var generator = SeededGenerator(seed: seed)
+        // Little room makes it flush in between.
+        let fixture = try StagedFixture(seed % 2 == 0 ? .s3 : .oss, areaBytesMax: seed % 3 == 0 ? 400 : 1 << 20)
+        var model: [UInt8] = []
+        if seed % 4 > 1 {
+            model = bytes(Int.random(in: 0..<900, using: &generator))
+            fixture.store.put(StagedFixture.key, model)
+        }
+        let file = try fixture.change()
+        for step in 0..<60 {
+            let offset = Int.random(in: 0...min(model.count + 40, 900), using: &generator)
+            let count = Int.random(in: 1...200, using: &generator)
+            switch Int.random(in: 0..<10, using: &generator) {
+            case 0...3:
+                let at = Bool.random(using: &generator) ? model.count : offset
+                let written = bytes(count, from: step)
+                try await file.write(written, at: UInt64(at))
+                if model.count < at { model += Array(repeating: 0, count: at - model.count) }
+                model.replaceSubrange(at..<min(at + count, model.count), with: written)
+            case 4:
+                try await file.truncate(to: UInt64(offset))
+                model = Array(model.prefix(offset)) + Array(repeating: 0, count: max(0, offset - model.count))
+            case 5:
+                try await file.punch(UInt64(offset)..<UInt64(offset + count))
+                for index in offset..<max(offset, min(offset + count, model.count)) { model[index] = 0 }
+            case 6: _ = file.evict()
+            case 7:
+                try await file.flush()
+                #expect(fixture.stored == model)
+            default:
+                let read = try await file.bytes(UInt64(offset)..<UInt64(offset + count))
+                #expect(read == Array(model.dropFirst(offset).prefix(count)))
+            }
+            #expect(file.sizeBytes == UInt64(model.count))
+        }
+        try await file.flush()
+        #expect(fixture.stored ?? [] == model)
+        #expect(fixture.store.headers(StagedFixture.key)?.metadata["mode"] == "33188" || !file.isDirty)
+        file.close()
+        #expect(fixture.area.usedBytes == 0)
+        #expect(fixture.store.openUploads.isEmpty)
+    }
+
+    @Test("a small file costs one request")
+    func small() async throws {
+        let fixture = try StagedFixture()
+        let file = try fixture.make()
+        try await file.write(bytes(100), at: 0)
+        try await file.flush()
+        try await file.flush()
+        #expect(fixture.stored == bytes(100))
+        #expect(fixture.store.calls.count == 1)
+        #expect(!file.isDirty)
+    }
+
+    @Test("parts of a file that grows are sent before anybody waits for it")
+    func ahead() async throws {
+        let fixture = try StagedFixture()
+        let file = try fixture.make()
+        for step in 0..<10 { try await file.write(bytes(64, from: step), at: UInt64(step * 64)) }
+        #expect(await eventually { fixture.store.calls.count { if case .uploadPart = $0 { true } else { false } } >= 9 })
+        #expect(fixture.stored == nil)
+        try await file.flush()
+        #expect(fixture.stored == (0..<10).flatMap { bytes(64, from: $0) })
+    }
+
+    @Test("a change of a large object sends what was changed, and the store copies the rest")
+    func change() async throws {
+        let fixture = try StagedFixture()
+        fixture.store.put(StagedFixture.key, bytes(640))
+        let file = try fixture.change()
+        try await file.write([1, 2, 3], at: 130)
+        try await file.flush()
+        var expected = bytes(640)
+        expected.replaceSubrange(130..<133, with: [1, 2, 3])
+        #expect(fixture.stored == expected)
+        let sent = fixture.store.calls.count { if case .uploadPart = $0 { true } else { false } }
+        #expect(sent == 1)
+        #expect(fixture.store.gets.allSatisfy { (128..<192).contains($0.lowerBound) })
+    }
+
+    @Test("what somebody else stored since the file was opened is not overwritten, and nothing is lost")
+    func conflict() async throws {
+        let fixture = try StagedFixture()
+        fixture.store.put(StagedFixture.key, bytes(100))
+        let file = try fixture.change()
+        try await file.write([9], at: 0)
+        fixture.store.put(StagedFixture.key, bytes(50, from: 3))
+        await #expect(throws: UploadError.self) { try await file.flush() }
+        #expect(fixture.stored == bytes(50, from: 3))
+        #expect(file.isDirty)
+    }
+
+    @Test("a new file does not replace one that came meanwhile")
+    func created() async throws {
+        let fixture = try StagedFixture()
+        fixture.store.setTime(Timestamp.now() + .seconds(10))
+        let file = try fixture.make()
+        try await file.write([9], at: 0)
+        fixture.store.put(StagedFixture.key, bytes(50))
+        await #expect(throws: UploadError.self) { try await file.flush() }
+        #expect(fixture.stored == bytes(50))
+    }
+
+    @Test("a failed flush leaves everything to the next")
+    func failure() async throws {
+        let fixture = try StagedFixture()
+        let file = try fixture.make()
+        try await file.write(bytes(500), at: 0)
+        fixture.store.script { call throws(StoreError) in
+            if case .completeUpload = call { throw StoreError(.denied, code: "AccessDenied", message: "") }
+        }
+        await #expect(throws: UploadError.store(StoreError(.denied, code: "AccessDenied", message: ""))) {
+            try await file.flush()
+        }
+        #expect(try await file.bytes(0..<500) == bytes(500))
+        fixture.store.script { _ in }
+        try await file.flush()
+        #expect(fixture.stored == bytes(500))
+    }
+
+    @Test("a write that has no room fails, and what was written stays")
+    func room() async throws {
+        let fixture = try StagedFixture(areaBytesMax: 100)
+        let file = try fixture.make()
+        try await file.write(bytes(100), at: 0)
+        fixture.store.script { _ throws(StoreError) in throw StoreError(.denied, code: "AccessDenied", message: "") }
+        await #expect(throws: UploadError.self) { try await file.write(bytes(10), at: 100) }
+        fixture.store.script { _ in }
+        try await file.flush()
+        #expect(fixture.stored == bytes(100))
+    }
+
+    // MARK: Accepted
+
+    @Test("what was accepted is stored by the next mount, as it was accepted")
+    func restored() async throws {
+        let fixture = try StagedFixture()
+        fixture.store.put(StagedFixture.key, bytes(300))
+        let file = try fixture.change()
+        try await file.write([1, 2, 3], at: 10)
+        fixture.store.script { _ throws(StoreError) in
+            throw StoreError(.unavailable, code: "Down", message: "")
+        }
+        try await file.accept()
+        // As if its process had ended: nobody goes on, and the journal stays.
+        file.state.withLock { $0.isDiscarded = true }
+        let next = try StagedFixture(in: fixture)
+        let pending = try #require(try await next.reader.pendingUploads().first)
+        fixture.store.script { _ in }
+        let restored = try StagedFile.restore(pending, in: next.context)
+        var expected = bytes(300)
+        expected.replaceSubrange(10..<13, with: [1, 2, 3])
+        #expect(try await restored.bytes(0..<300) == expected)
+        restored.upload()
+        #expect(await eventually { !restored.isAccepted })
+        #expect(fixture.stored == expected)
+        #expect(try await next.reader.pendingUploads().isEmpty)
+    }
+
+    @Test("what was stored just before the crash is not taken for somebody else's")
+    func own() async throws {
+        let fixture = try StagedFixture()
+        let file = try fixture.make()
+        try await file.write(bytes(30), at: 0)
+        fixture.store.setTime(Timestamp.now() + .seconds(10))
+        try await file.accept()
+        let pending = try #require(try await fixture.reader.pendingUploads().first)
+        #expect(await eventually { !file.isAccepted })
+        let restored = try StagedFile.restore(pending, in: fixture.context)
+        try await restored.flush()
+        #expect(fixture.stored == bytes(30))
+    }
+}

@@ -1,0 +1,119 @@
+import Metadata
+import ObjectStore
+import Synchronization
+import Testing
+import ThawCore
+import ThawTesting
+import Upload
+import Wire
+
+private let count = 4
+
+@Suite("renames of directories that end with the process")
+struct TreeCrashTests {
+    /// A store whose every request and reply is a moment: a crash may come then, and each object must be in a place.
+    private final class Scene: Sendable {
+        let first: TreeFixture
+        let lost = Mutex<Set<String>>([])
+        private let remains = Mutex<[(crash: Crash, task: Task<Void, Never>)]>([])
+
+        init(refusing isRefused: @escaping @Sendable (FakeStore.Call) -> Bool = { _ in false }) throws {
+            first = try TreeFixture()
+            first.put(count)
+            first.store.paginate(by: 2)
+            first.store.script { [unowned self] call throws(StoreError) in
+                look()
+                try await Crash.ofThisProcess?.pass()
+                if isRefused(call) { throw .refused }
+            }
+            first.store.scriptReplies { [unowned self] _ throws(StoreError) in
+                look()
+                try await Crash.ofThisProcess?.pass()
+            }
+        }
+
+        private func look() {
+            let missing = first.lost(count)
+            lost.withLock { $0.formUnion(missing) }
+        }
+
+        /// Runs `body` as a process that ends after so many moments. Answers the next mount, or nil when `body` ended
+        /// first.
+        func crash(
+            _ fixture: TreeFixture, after moments: Int, _ body: @escaping @Sendable (TreeFixture) async -> Void
+        ) async throws -> TreeFixture? {
+            let crash = Crash(after: moments)
+            let ended = Counter()
+            let task = Task {
+                await Crash.$ofThisProcess.withValue(crash) { await body(fixture) }
+                ended.add()
+            }
+            remains.withLock { $0.append((crash, task)) }
+            #expect(await eventually { crash.hasHappened || ended.value > 0 })
+            return crash.hasHappened ? try fixture.afterCrash() : nil
+        }
+
+        /// All is in one of the two places, nothing in the other, and nothing is left to be done.
+        func check(_ last: TreeFixture, _ moments: String) async throws {
+            let isMoved = last.isWhole(count, below: target) && last.isEmpty(source)
+            let isBack = last.isWhole(count, below: source) && last.isEmpty(target)
+            #expect(isMoved || isBack, "\(moments): \(last.store.keys)")
+            #expect(lost.withLock { $0 }.isEmpty, "\(moments)")
+            #expect(try await last.reader.renames().isEmpty, "\(moments)")
+        }
+
+        func end() async {
+            for (crash, task) in remains.withLock({ $0 }) {
+                crash.bury()
+                await task.value
+            }
+        }
+    }
+
+    @Test("whatever the moment, every object is in one place, and the next mount finishes it")
+    func renamed() async throws {
+        for moments in 0... {
+            let scene = try Scene()
+            guard let next = try await scene.crash(scene.first, after: moments, { _ = await $0.renameError() }) else {
+                return try await scene.check(scene.first, "\(moments)")
+            }
+            let hasBegun = try await !next.reader.renames().isEmpty
+            await next.trees.resume()
+            try await scene.check(next, "\(moments)")
+            #expect(next.isWhole(count, below: hasBegun ? target : source))
+            await scene.end()
+        }
+    }
+
+    @Test("also when it is being taken back, because a copy failed")
+    func undone() async throws {
+        for moments in 0... {
+            let scene = try Scene { call in
+                if case .copy(let from, _) = call { from.key == ObjectKey("src/10003") } else { false }
+            }
+            guard let next = try await scene.crash(scene.first, after: moments, { _ = await $0.renameError() }) else {
+                return try await scene.check(scene.first, "\(moments)")
+            }
+            await next.trees.resume()
+            try await scene.check(next, "\(moments)")
+            #expect(next.isWhole(count, below: source))
+            await scene.end()
+        }
+    }
+
+    @Test("also when the next mount ends at any moment of going on with it", arguments: [4, 7, 10, 13])
+    func twice(first: Int) async throws {
+        for second in 0... {
+            let scene = try Scene()
+            let next = try #require(
+                try await scene.crash(scene.first, after: first, { _ = await $0.renameError() }))
+            guard let last = try await scene.crash(next, after: second, { await $0.trees.resume() }) else {
+                try await scene.check(next, "\(first), \(second)")
+                return await scene.end()
+            }
+            await last.trees.resume()
+            try await scene.check(last, "\(first), \(second)")
+            await scene.end()
+        }
+    }
+}
