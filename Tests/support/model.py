@@ -36,9 +36,9 @@ def digest(content):
 class Side:
     """One of the two trees. Each method is an operation; what it answers must be the same on the other side."""
 
-    def __init__(self, root, has_links):
+    def __init__(self, root, is_local):
         self.root = os.fsencode(root)
-        self.has_links = has_links
+        self.is_local = is_local
         self.slots = {}
 
     def run(self, step):
@@ -89,7 +89,13 @@ class Side:
         return self.on(slot, os.ftruncate, size)
 
     def fallocate(self, slot, mode, offset, size):
-        return self.on(slot, lambda file: check(libc.fallocate(file, mode, ctypes.c_long(offset), ctypes.c_long(size))))
+        """Room that is only reserved is no change, though some filesystems take it for one."""
+        def call(file):
+            before = os.fstat(file)
+            check(libc.fallocate(file, mode, ctypes.c_long(offset), ctypes.c_long(size)))
+            if self.is_local and mode != KEEP_SIZE | PUNCH_HOLE and os.fstat(file).st_size == before.st_size:
+                os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        return self.on(slot, call)
 
     def copy_range(self, source, target, size, offset):
         if source in self.slots and target in self.slots:
@@ -137,7 +143,7 @@ class Side:
     def link(self, old, new):
         """Object stores have none: the other side takes it back."""
         os.link(self.at(old), self.at(new))
-        if self.has_links:
+        if self.is_local:
             os.unlink(self.at(new))
             raise OSError(errno.EPERM, "")
 
@@ -199,15 +205,12 @@ class Side:
             for name in os.listdir(self.at(directory)):
                 path = os.path.join(directory, name)
                 looks = self.lstat(path)
-                content = None
+                attributes = []
                 if looks[0] == "link":
-                    content = os.readlink(self.at(path))
-                elif looks[0] == "file":
-                    content = self.cat(path)
+                    content = self.run(("readlink", path))
                 else:
-                    pending.append(path)
-                attributes = [] if looks[0] == "link" else [
-                    (name, self.getxattr(path, name)) for name in self.listxattr(path)]
+                    content = self.run(("cat", path)) if looks[0] == "file" else pending.append(path)
+                    attributes = [(name, self.getxattr(path, name)) for name in self.listxattr(path)]
                 found[path] = (looks, content, attributes)
         return found
 

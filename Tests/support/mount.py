@@ -16,6 +16,8 @@ from .emulator import Emulator, thawfs_binary
 from .waiting import wait_until
 
 MOUNT_SECONDS = 30
+# It waits for uploads.
+UNMOUNT_SECONDS = 60
 # A mounted test that takes longer hangs on the mount: its daemon is killed, and every system call on it fails.
 HANG_SECONDS = 240
 
@@ -114,10 +116,12 @@ class Mount:
         pid = self.pid()
         try:
             if is_mounted(self.path):
-                done = subprocess.run([thawfs_binary(), "umount", str(self.path)], stderr=subprocess.PIPE, text=True)
+                done = subprocess.run([thawfs_binary(), "umount", str(self.path)], stdin=subprocess.DEVNULL,
+                                      stderr=subprocess.PIPE, text=True, timeout=UNMOUNT_SECONDS)
                 assert done.returncode == 0, f"umount failed: {done.stderr}"
             if pid:
-                wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the daemon to end after the unmount")
+                wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the daemon to end after the unmount",
+                           UNMOUNT_SECONDS)
             assert not is_mounted(self.path), "still mounted"
         finally:
             self.kill()

@@ -33,8 +33,8 @@ class Sizes:
 
 
 SMALL = Sizes(120_000, [1, 4095, 4096, 4097, 65536, 131072])
-# Around the size of an upload's parts.
-LARGE = Sizes(20 << 20, [(8 << 20) - 1, 8 << 20, (8 << 20) + 1, 16 << 20, 5 << 20, 1])
+# Around the size of an upload's parts, and that up to which there are none.
+LARGE = Sizes(24 << 20, [(8 << 20) - 1, 8 << 20, (8 << 20) + 1, 16 << 20, (16 << 20) + 1, 5 << 20, 1])
 
 
 class Writer:

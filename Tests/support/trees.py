@@ -119,7 +119,7 @@ class Trees:
                 return Failure(script, local, mounted)
         return None
 
-    def finish(self):
+    def finish(self, seconds=UPLOAD_SECONDS):
         """Closes everything, and compares the trees, and then the store with them."""
         local, mounted = (side.close_all() for side in self.sides)
         if local != mounted:
@@ -128,7 +128,7 @@ class Trees:
             return failure
         wanted = self.objects(self.sides[0])
         try:
-            wait_until(lambda: self.stored(self.prefix + "/") == wanted, "the store to have it all", UPLOAD_SECONDS)
+            wait_until(lambda: self.stored(self.prefix + "/") == wanted, "the store to have it all", seconds)
         except AssertionError:
             return Failure([("store",)], wanted, self.stored(self.prefix + "/"))
         self.finished.append((self.prefix, local))
@@ -147,12 +147,12 @@ class Trees:
                 found[path] = content if looks[0] == "file" else digest(content)
         return found
 
-    def play(self, script):
-        """Runs a script on fresh directories; answers its failure or None."""
+    def play(self, script, seconds=UPLOAD_SECONDS):
+        """Runs a script on fresh directories; answers its failure or None. `seconds`: for the uploads at the end."""
         self.revive()
         self.begin()
         try:
-            return self.run(script) or self.finish()
+            return self.run(script) or self.finish(seconds)
         finally:
             self.drop()
 
@@ -181,7 +181,7 @@ class Trees:
             self.drop()
         if failure:
             first = str(failure)
-            least = minimal(script, lambda part: self.play(part) is not None, seconds)
+            least = minimal(script, lambda part: self.play(part, UPLOAD_SECONDS / 10) is not None, seconds)
             last = self.play(least)
             text = "\n".join(f"    {step}," for step in least)
             raise AssertionError(f"seed {seed}: {first}\nThis fails too, with {last or 'nothing, the last time'}\n"
