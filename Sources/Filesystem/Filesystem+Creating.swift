@@ -128,7 +128,9 @@ extension Filesystem {
     }
 
     /// Stores the empty object that stands for a directory, with its attributes.
-    func putMarker(_ prefix: ObjectKey, _ attributes: FileAttributes, condition: WriteCondition) async throws(FileError) {
+    func putMarker(
+        _ prefix: ObjectKey, _ attributes: FileAttributes, condition: WriteCondition
+    ) async throws(FileError) {
         let draft = ObjectDraft(
             headers: ObjectHeaders(
                 metadata: attributes.merged(into: [:]), standard: ["content-type": "application/x-directory"]),

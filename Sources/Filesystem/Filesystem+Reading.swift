@@ -24,7 +24,8 @@ extension Filesystem {
     /// Opens the file if that needs nothing asked: what is known of it is fresh, and it is readable.
     package func openAtHand(_ number: UInt64) -> OpenedFile? {
         guard let inode = inodes[number], let record = inode.record, isFresh(inode.checkedAt), !inode.isKnownFrozen,
-            inode.staged == nil, !inode.isRemoved, inode.isKnownRegular || !record.mayBeSymbolicLink, context.state(of: record, at: .now()).isReadable
+            inode.staged == nil, !inode.isRemoved, inode.isKnownRegular || !record.mayBeSymbolicLink,
+            context.state(of: record, at: .now()).isReadable
         else { return nil }
         return opened(number, inode, record, isFrozen: false)
     }

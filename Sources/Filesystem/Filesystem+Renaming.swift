@@ -184,7 +184,8 @@ extension Filesystem {
                 let record = try? await head(inode.segment, in: home)
             else { continue }
             openFiles.move(number, to: record) {
-                contents.content(key: home.key(of: inode.segment), version: nil, etag: record.etag, sizeBytes: record.sizeBytes)
+                contents.content(
+                    key: home.key(of: inode.segment), version: nil, etag: record.etag, sizeBytes: record.sizeBytes)
             }
         }
     }

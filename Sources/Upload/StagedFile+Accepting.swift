@@ -46,7 +46,8 @@ extension StagedFile {
         var state = State(
             key: pending.key, sizeBytes: pending.sizeBytes, attributes: pending.attributes, headers: pending.headers,
             base: base, openedAt: pending.acceptedAt, condition: pending.condition,
-            isChanged: !written.isEmpty || pending.base?.sizeBytes != pending.sizeBytes || base?.end != pending.sizeBytes)
+            isChanged: !written.isEmpty || pending.base?.sizeBytes != pending.sizeBytes
+                || base?.end != pending.sizeBytes)
         state.written = written
         state.hasNewAttributes = true
         state.hasOwnTime = true

@@ -10,7 +10,7 @@ import Wire
 
 @Suite("files with changes of ours")
 struct StagedFileTests {
-    @Test("read and store what was written, whatever is written, cut, cleared, flushed and evicted in whatever order", arguments: 0..<60)
+    @Test("read and store what was written, whatever is written, cut, cleared, flushed and evicted", arguments: 0..<60)
     func model(seed: UInt64) async throws {
         var generator = SeededGenerator(seed: seed)
         // Little room makes it flush in between.

@@ -55,4 +55,6 @@ struct StagedFixture {
     var stored: [UInt8]? { store.content(Self.key) }
 }
 
-func bytes(_ count: Int, from first: Int = 0) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: first + $0 * 7) } }
+func bytes(_ count: Int, from first: Int = 0) -> [UInt8] {
+    (0..<count).map { UInt8(truncatingIfNeeded: first + $0 * 7) }
+}
