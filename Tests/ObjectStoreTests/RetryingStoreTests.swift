@@ -149,4 +149,58 @@ struct RetryingStoreTests {
         #expect(error?.kind == .cancelled)
         #expect(transport.requests.count == 1)
     }
+
+    @Test("of many that were to be deleted, those that a busy store left are sent again")
+    func deleteMany() async throws {
+        func failed(_ key: String, _ code: String) -> String {
+            "<Error><Key>\(key)</Key><Code>\(code)</Code><Message>words</Message></Error>"
+        }
+        let transport = ScriptedTransport([
+            .reply(200, body: "<DeleteResult>\(failed("b", "InternalError"))\(failed("c", "AccessDenied"))</DeleteResult>"),
+            busy, .reply(200, body: "<DeleteResult></DeleteResult>"),
+        ])
+        let store = try retrying(transport, Waits())
+        let failures = try await store.delete(["a", "b", "c"].map { ObjectKey($0) })
+        #expect(failures.map(\.key) == [ObjectKey("c")])
+        let last = try #require(transport.requests.last)
+        #expect(last.text.hasSuffix("<Quiet>true</Quiet><Object><Key>b</Key></Object></Delete>"))
+        #expect(try await store.delete([]).isEmpty)
+        #expect(transport.requests.count == 3)
+    }
+
+    @Test("a refusal is believed at once where nothing tells whose the object is that is there")
+    func refusedWithoutTime() async throws {
+        let refusal = ScriptedTransport.Step.reply(412, body: errorBody("PreconditionFailed"))
+        let transport = ScriptedTransport([.failure(.broken("x")), refusal])
+        let store = try retrying(transport, Waits())
+        let error = await #expect(throws: StoreError.self) {
+            try await store.put(key, .bytes([1]), ObjectDraft(condition: .isAbsent))
+        }
+        #expect(error?.kind == .preconditionFailed)
+        #expect(transport.requests.map(\.method) == [.put, .put])
+    }
+
+    @Test("a copy by parts that fails is aborted, and names the object that it is of")
+    func largeCopy() async throws {
+        let head = ScriptedTransport.Step.reply(
+            200,
+            headers: [
+                "content-length": "9", "last-modified": "Thu, 24 Sep 2020 12:40:33 GMT", "etag": "\"E\"",
+                "x-amz-meta-mode": "33188", "x-amz-storage-class": "STANDARD_IA",
+            ])
+        let transport = ScriptedTransport([
+            head, head, .reply(200, body: "<R><UploadId>U</UploadId></R>"),
+            .reply(412, body: errorBody("PreconditionFailed")), .reply(204),
+        ])
+        let copies = LargeCopy(try retrying(transport, Waits()), wholeBytesMax: 8, partBytes: 10)
+        let error = await #expect(throws: StoreError.self) {
+            try await copies.copy(CopySource(key: key), to: ObjectKey("l"), nil)
+        }
+        #expect(error?.kind == .preconditionFailed)
+        #expect(transport.requests.map(\.method) == [.head, .head, .post, .put, .delete])
+        #expect(transport.requests[2].header("x-amz-meta-mode") == "33188")
+        #expect(transport.requests[2].header("x-amz-storage-class") == "STANDARD_IA")
+        #expect(transport.requests[3].header("x-amz-copy-source-if-match") == "\"E\"")
+        #expect(transport.requests[3].header("x-amz-copy-source-range") == "bytes=0-8")
+    }
 }
