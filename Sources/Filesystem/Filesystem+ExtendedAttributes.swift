@@ -68,10 +68,14 @@ extension Filesystem {
         }
     }
 
-    /// Takes a command attribute back. The ones that are shown cannot be removed.
+    /// Takes a command attribute back. Removing one that is shown does nothing.
     package func removeAttribute(_ number: UInt64, _ name: ThawAttribute, caller: Caller) async throws(FileError) {
         guard inodes[number] != nil else { throw .stale }
-        guard name == .restore else { throw .unsupported }
+        // The ones that are shown come back with every look: `rsync -X` takes away what its source does not have.
+        guard name == .restore else {
+            if name.isCommand { throw .unsupported }
+            return
+        }
         try await cancelRestore(number)
     }
 

@@ -35,10 +35,12 @@ extension Filesystem {
         if let opened = try openStaged(number) { return opened }
         let seenAt = ContinuousClock.now
         let record = try await freshRecord(number)
-        try await requireRegular(number, record)
         guard let inode = inodes[number] else { throw .stale }
         let isReadable = !inode.isKnownFrozen && context.state(of: record, at: .now()).isReadable
-        if isReadable { return opened(number, inode, record, isFrozen: false) }
+        if isReadable {
+            try await requireRegular(number, record)
+            return opened(number, inode, record, isFrozen: false)
+        }
         if try await mayOpenFrozen(inode, record, seenAt: seenAt, caller) {
             return opened(number, inode, record, isFrozen: true)
         }

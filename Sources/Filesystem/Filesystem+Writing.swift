@@ -267,12 +267,19 @@ extension Filesystem {
             file.close()
             return true
         }
-        inodes.update(number) { inode in
+        let stored = inodes.update(number) { inode -> ObjectRecord? in
             inode.staged = nil
+            // Whoever looked the name up just now saw the file, not the object that it has become.
+            if let base = file.base, inode.record?.etag != base.etag {
+                inode.record?.etag = base.etag
+                inode.record?.sizeBytes = base.end
+                inode.checkedAt = .epoch
+            }
             // The kernel's pages were written through us: they are this version's.
             if let etag = inode.record?.etag { inode.openedETag = etag }
+            return inode.record
         }
-        if let record = inode.record { openFiles.unstage(number, file, record) { content(inode, record) } }
+        if let record = stored ?? nil { openFiles.unstage(number, file, record) { content(inode, record) } }
         file.close()
         return true
     }
