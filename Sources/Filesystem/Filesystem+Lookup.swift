@@ -70,7 +70,13 @@ extension Filesystem {
     func freshRecord(_ number: UInt64) async throws(FileError) -> ObjectRecord {
         guard let inode = inodes[number] else { throw .stale }
         guard let record = inode.record else { throw .isDirectory }
-        if let staged = inode.staged { return staged.record }
+        if let staged = inode.staged {
+            // The object is what it was; the file is not.
+            let (shown, now) = (record, staged.record)
+            var record = shown
+            (record.sizeBytes, record.modified, record.attributes) = (now.sizeBytes, now.modified, now.attributes)
+            return record
+        }
         if inode.isRemoved { return record }
         return isFresh(inode.checkedAt) ? record : try await refreshed(number, inode)
     }
