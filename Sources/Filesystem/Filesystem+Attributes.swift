@@ -98,17 +98,31 @@ extension Filesystem {
         guard canTakeAttributes(record), !inode.isKnownFrozen else {
             return try await deferAttributes(inode.key, record, attributes)
         }
-        do throws(StoreError) {
-            var stored = try await store.replaceAttributes(
-                CopySource(key: inode.key, etag: record.etag, record: record), attributes)
-            stored.sizeBytes = record.sizeBytes
-            await learned(inode.key, version: nil, stored)
-        } catch {
-            if error.kind == .invalidObjectState {
-                return try await deferAttributes(inode.key, record, attributes)
+        var source = CopySource(key: inode.key, etag: record.etag, record: record)
+        var hasAsked = false
+        while true {
+            do throws(StoreError) {
+                var stored = try await store.replaceAttributes(source, attributes)
+                stored.sizeBytes = record.sizeBytes
+                await learned(inode.key, version: nil, stored)
+                // Of what was stored in parts the copy has another ETag: whoever has it open goes on with that.
+                if stored.etag != record.etag {
+                    openFiles.move(number, to: stored) { content(inode, stored) }
+                }
+                return
+            } catch {
+                if error.kind == .preconditionFailed, !hasAsked {
+                    hasAsked = true
+                    record = try await head(inode.segment, in: try home(inode))
+                    source = CopySource(key: inode.key, etag: record.etag, record: record)
+                    continue
+                }
+                if error.kind == .invalidObjectState {
+                    return try await deferAttributes(inode.key, record, attributes)
+                }
+                report("changing the attributes", inode.key, error)
+                throw FileError(error)
             }
-            report("changing the attributes", inode.key, error)
-            throw FileError(error)
         }
     }
 

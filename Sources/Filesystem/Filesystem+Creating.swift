@@ -35,7 +35,7 @@ extension Filesystem {
             file = try stagedFiles.use(key) { () throws(UploadError) in
                 try StagedFile(
                     key, base: nil, sizeBytes: 0, attributes: attributes, headers: nil, condition: .isAbsent,
-                    isChanged: true, in: staging)
+                    replacesUnknown: mode.truncates && !isExclusive, isChanged: true, in: staging)
             }.file
         } catch {
             throw failed("creating", key, error)

@@ -377,6 +377,7 @@ extension Filesystem {
             home: directory, segment: found.row.segment, isPlainlyNamed: found.isPlainlyNamed,
             directory: directory.child(found.row, inode: number),
             record: nil, checkedAt: found.row.checkedAt, lookups: 1)
+        if number != hash { inode.movedHash = hash }
         inode.learn(found.row)
         if inode.directory == nil, !stagedFiles.isEmpty { inode.staged = stagedFiles[inode.key] }
         inodes[number] = inode

@@ -17,13 +17,18 @@ extension Filesystem {
         let key = directory.key(of: found.row.segment)
         let number = existingInode(found.row.segment, in: directory)
         if let number { try await hide(number) }
-        var isStored = true
         if let file = stagedFiles[key] {
+            try await hold(file, "unlink")
+            do throws(FileError) { if file.base != nil { try await deleteObject(key) } } catch {
+                // It is as it was.
+                file.release()
+                throw error
+            }
             stagedFiles.remove(file)
             await file.discard()
-            isStored = file.base != nil
+        } else {
+            try await deleteObject(key)
         }
-        if isStored { try await deleteObject(key) }
         await remember(MetadataRow(segment: found.row.segment, kind: .absent, checkedAt: .now()), in: directory)
         if let number { removeName(number) }
         await keepDirectory(directory)
@@ -59,6 +64,11 @@ extension Filesystem {
             report("rmdir", prefix, error)
             throw FileError(error)
         }
+    }
+
+    /// Nothing of the file is sent until it is released or discarded.
+    func hold(_ file: StagedFile, _ operation: String) async throws(FileError) {
+        do throws(UploadError) { try await file.hold() } catch { throw failed(operation, file, error) }
     }
 
     func deleteObject(_ key: ObjectKey) async throws(FileError) {
@@ -124,37 +134,45 @@ extension Filesystem {
     func hide(_ number: UInt64) async throws(FileError) {
         guard let inode = inodes[number], openFiles.isOpen(number) else { return }
         if let staged = inode.staged {
-            guard staged.needsBase else { return }
-            // Rare enough: what is changed in part, open, and deleted. Its bytes are brought here.
-            do throws(UploadError) { return try await staged.detach() } catch {
-                throw failed("unlink", staged, error)
-            }
+            // What is in an upload alone must be an object first.
+            if staged.isPunched { try await flush(staged) }
+            guard staged.needsBase, let base = staged.base else { return }
+            let source = CopySource(key: base.key, version: base.version, etag: base.etag)
+            if let hidden = try await copyHidden(source, number) { staged.rebase(to: hidden.key, etag: hidden.etag) }
+            return
         }
         guard let record = inode.record, record.sizeBytes > 0, context.state(of: record, at: .now()).isReadable,
             !inode.isKnownFrozen
         else { return }
-        let hidden = hiddenKey(for: inode.key)
-        var copied: ObjectRecord
+        let source = CopySource(key: inode.key, etag: record.etag, record: record)
+        guard let hidden = try await copyHidden(source, number) else { return }
+        openFiles.move(number, to: record) {
+            contents.content(key: hidden.key, version: nil, etag: hidden.etag, sizeBytes: record.sizeBytes)
+        }
+    }
+
+    /// Nil when there is nothing left to be copied, or it cannot be read anyway.
+    private func copyHidden(
+        _ source: CopySource, _ number: UInt64
+    ) async throws(FileError) -> (key: ObjectKey, etag: String)? {
+        let hidden = hiddenKey(for: source.key)
         do throws(MetadataError) { try await writer.addHidden(hidden) } catch {
-            throw failure("hiding", inode.key, error)
+            throw failure("hiding", source.key, error)
         }
         do throws(StoreError) {
-            copied = try await LargeCopy(store).copy(
-                CopySource(key: inode.key, etag: record.etag, record: record), to: hidden, nil)
+            let copied = try await LargeCopy(store).copy(source, to: hidden, nil)
+            inodes.update(number) { $0.hiddenKeys.append(hidden) }
+            return (hidden, copied.etag)
         } catch {
+            await deleteHidden(hidden)
             switch error.kind {
             // What they have open is gone already.
-            case .noSuchKey, .preconditionFailed, .invalidObjectState: return
+            case .noSuchKey, .preconditionFailed, .invalidObjectState: return nil
             default:
-                report("keeping the open file", inode.key, error)
+                report("keeping the open file", source.key, error)
                 throw FileError(error)
             }
         }
-        copied.sizeBytes = record.sizeBytes
-        openFiles.move(number, to: record) {
-            contents.content(key: hidden, version: nil, etag: copied.etag, sizeBytes: copied.sizeBytes)
-        }
-        inodes.update(number) { $0.hiddenKey = hidden }
     }
 
     private func hiddenKey(for key: ObjectKey) -> ObjectKey {
@@ -165,9 +183,12 @@ extension Filesystem {
 
     /// The last who had a removed file open has closed it.
     func dropHidden(_ number: UInt64) {
-        guard let hidden = inodes[number]?.hiddenKey, !openFiles.isOpen(number) else { return }
-        inodes.update(number) { $0.hiddenKey = nil }
-        Task { await deleteHidden(hidden) }
+        guard inodes.update(number, { !$0.hiddenKeys.isEmpty }) ?? false, !openFiles.isOpen(number) else { return }
+        let hidden = inodes.update(number) { inode in
+            defer { inode.hiddenKeys = [] }
+            return inode.hiddenKeys
+        }
+        Task { for key in hidden ?? [] { await deleteHidden(key) } }
     }
 
     /// Deletes the copies that an earlier mount left.

@@ -49,28 +49,33 @@ extension Filesystem {
         let oldNumber = existingInode(newSegment, in: to)
         if let oldNumber { try await hide(oldNumber) }
         if let file = stagedFiles[key] {
-            if try await begin(file, to: newKey, over: replaced) {
-                defer { file.endRename() }
-                if let replacedFile = stagedFiles[newKey] { await drop(replacedFile) }
+            // What was promised of the target is given up for a promise only.
+            let isPromised = file.isAccepted || !(stagedFiles[newKey]?.isAccepted ?? false)
+            if isPromised, try await begin(file, to: newKey, over: replaced) {
+                defer { file.release() }
+                if let replacedFile = stagedFiles[newKey] {
+                    try await hold(replacedFile, "rename")
+                    await drop(replacedFile)
+                }
                 stagedFiles.move(file, to: newKey)
                 await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
                 if let oldNumber { removeName(oldNumber) }
                 if let number { move(number, to: newSegment, in: to) }
                 return
             }
-            do throws(UploadError) { try await file.flush() } catch { throw failed("rename", file, error) }
+            try await flushAndHold(file)
         }
-        let record = try await recordToCopy(segment, in: from)
+        let held = [stagedFiles[key], stagedFiles[newKey]].compactMap { $0 }
+        if let replacedFile = stagedFiles[newKey] {
+            do throws(FileError) { try await hold(replacedFile, "rename") } catch {
+                stagedFiles[key]?.release()
+                throw error
+            }
+        }
+        defer { for file in held { file.release() } }
+        let (record, copy) = try await copyObject(segment, in: from, to: newKey)
         if let replacedFile = stagedFiles[newKey] { await drop(replacedFile) }
-        var copied: ObjectRecord
-        do throws(StoreError) {
-            copied = try await LargeCopy(store).copy(
-                CopySource(key: key, etag: record.etag, record: record), to: newKey, nil)
-        } catch {
-            if error.kind == .invalidObjectState { throw frozen("rename", key, record) }
-            report("rename", key, error)
-            throw FileError(error)
-        }
+        var copied = copy
         copied.sizeBytes = record.sizeBytes
         copied.attributes = record.attributes
         await remember(MetadataRow(segment: newSegment, kind: .object(copied), checkedAt: .now()), in: to)
@@ -90,6 +95,44 @@ extension Filesystem {
         }
         openFiles.move(number, to: copied) {
             contents.content(key: newKey, version: nil, etag: copied.etag, sizeBytes: copied.sizeBytes)
+        }
+    }
+
+    /// All of the file is in the store, and nothing more is sent until it is released.
+    private func flushAndHold(_ file: StagedFile) async throws(FileError) {
+        do throws(UploadError) {
+            while true {
+                try await file.flush()
+                try await file.hold()
+                if !file.isDirty { return }
+                file.release()
+            }
+        } catch {
+            throw failed("rename", file, error)
+        }
+    }
+
+    /// Copies what the store has of the file; what was known of it may be out of date once.
+    private func copyObject(
+        _ segment: [UInt8], in directory: Directory, to newKey: ObjectKey
+    ) async throws(FileError) -> (record: ObjectRecord, copied: ObjectRecord) {
+        let key = directory.key(of: segment)
+        var record = try await recordToCopy(segment, in: directory)
+        var hasAsked = false
+        while true {
+            do throws(StoreError) {
+                let source = CopySource(key: key, etag: record.etag, record: record)
+                return (record, try await LargeCopy(store).copy(source, to: newKey, nil))
+            } catch {
+                if error.kind == .preconditionFailed, !hasAsked {
+                    hasAsked = true
+                    record = try await head(segment, in: directory)
+                    continue
+                }
+                if error.kind == .invalidObjectState { throw frozen("rename", key, record) }
+                report("rename", key, error)
+                throw FileError(error)
+            }
         }
     }
 
@@ -137,8 +180,11 @@ extension Filesystem {
         let (prefix, newPrefix) = (from.key(of: segment), to.key(of: newSegment))
         guard !newPrefix.hasPrefix(prefix) else { throw .invalid }
         if replaced != nil { try await requireEmpty(newPrefix) }
+        var held: [StagedFile] = []
+        defer { for file in held { file.release() } }
         for file in stagedFiles.files(below: prefix) {
-            do throws(UploadError) { try await file.flush() } catch { throw failed("rename", file, error) }
+            try await flushAndHold(file)
+            held.append(file)
         }
         do throws(TreeCopyError) {
             try await trees.renameTree(from: prefix, to: newPrefix) { [self] key, record in
@@ -221,15 +267,17 @@ extension Filesystem {
 
     /// The inode has another name from now on; its number stays.
     private func move(_ number: UInt64, to segment: [UInt8], in directory: Directory) {
+        let hash = InodeNumber.of(segment, parent: directory.inode)
         inodes.update(number) { inode in
             inode.home = directory
             inode.segment = segment
             inode.isPlainlyNamed = true
+            inode.movedHash = hash
         }
-        inodes.setNumber(number, for: InodeNumber.of(segment, parent: directory.inode))
+        inodes.setNumber(number, for: hash)
     }
 }
 
 extension MetadataRow {
-    fileprivate var etag: String? { if case .object(let record) = kind { record.etag } else { nil } }
+    fileprivate var etag: String? { if case .object(let record) = kind, !record.etag.isEmpty { record.etag } else { nil } }
 }

@@ -70,7 +70,10 @@ extension Filesystem {
 
     /// An accepted file is stored, or somebody else's is there instead.
     func settled(_ file: StagedFile) async {
-        if case .conflict = file.lastFailure { return await park(file) }
+        if file.hasConflict {
+            // Who has it open is told by his close.
+            return stagedFiles.isUsed(file) ? () : await park(file)
+        }
         for number in knownFiles(file.key, version: nil) where inodes[number]?.staged === file {
             _ = finish(file, on: number)
             return

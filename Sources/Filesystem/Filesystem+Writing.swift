@@ -80,7 +80,7 @@ extension Filesystem {
             }
         }
         let handle = openFiles.open(
-            number, record, file, writes: mode.writes, appends: mode.appends, isFrozen: isFrozen,
+            number, record, file, writes: true, appends: mode.appends, isFrozen: isFrozen,
             aheadBytesMax: contents.aheadBytesMax)
         // What the kernel has of an earlier version must not be mixed with this one.
         let etag = file.base?.etag
@@ -96,9 +96,13 @@ extension Filesystem {
     func openStaged(_ number: UInt64) throws(FileError) -> OpenedFile? {
         guard let inode = inodes[number] else { throw .stale }
         if inode.isRemoved { throw .stale }
-        guard let staged = inode.staged, let file = stagedFiles.use(staged.key), file === staged,
-            let record = inode.record
-        else { return nil }
+        guard let staged = inode.staged, let record = inode.record, let file = stagedFiles.use(staged.key) else {
+            return nil
+        }
+        guard file === staged else {
+            stagedFiles.leave(file)
+            return nil
+        }
         let handle = openFiles.open(
             number, record, file, writes: false, appends: false, isFrozen: false,
             aheadBytesMax: contents.aheadBytesMax)
@@ -114,8 +118,18 @@ extension Filesystem {
         guard inode.directory == nil else { throw .isDirectory }
         guard inode.version == nil, inode.home?.view == .objects else { throw .readOnly }
         guard !inode.isRemoved else { throw .stale }
-        if let file = stagedFiles.use(inode.key) { return (file, false) }
         let key = inode.key
+        if let file = stagedFiles.use(key) {
+            guard !truncates, file.needsBase, let record = inode.record,
+                inode.isKnownFrozen || !context.state(of: record, at: .now()).isReadable
+            else { return (file, false) }
+            do throws(FileError) {
+                return (file, try await mayOpenFrozen(inode, record, seenAt: seenAt, caller))
+            } catch {
+                leave(file, of: number)
+                throw error
+            }
+        }
         // What is there now is what is changed, whatever was known of it; and a file keeps its mode, its owner and what
         // others have noted with it when its content is replaced.
         let description = try await describe(key)
@@ -128,11 +142,14 @@ extension Filesystem {
         var attributes = record.attributes ?? FileAttributes()
         if truncates { attributes.modified = .now() }
         let (base, kept) = (record, attributes)
+        // It may have got another name, or none, meanwhile.
+        guard let current = inodes[number], !current.isRemoved, current.key == key else { throw .stale }
         let made: (file: StagedFile, isNew: Bool)
         do throws(UploadError) {
             made = try stagedFiles.use(key) { () throws(UploadError) in
                 try StagedFile(
-                    key, base: StagedFile.Base(key: key, etag: base.etag, end: truncates ? 0 : base.sizeBytes),
+                    key, base: StagedFile.Base(
+                        key: key, etag: base.etag, sizeBytes: base.sizeBytes, end: truncates ? 0 : base.sizeBytes),
                     sizeBytes: truncates ? 0 : base.sizeBytes, attributes: kept,
                     headers: description.headers, condition: .matches(etag: base.etag), isChanged: truncates,
                     in: staging)
@@ -225,24 +242,39 @@ extension Filesystem {
     /// What `close` and `fsync` wait for: true when there is nothing to wait for.
     package func isClean(_ handle: UInt64) -> Bool {
         guard let file = openFiles[handle], file.writes, let staged = file.staged else { return true }
-        return !staged.isDirty
+        return !staged.isPending
     }
+
+    /// What `fsync` waits for, whatever the file is open for.
+    package func isSynced(_ handle: UInt64) -> Bool { !(openFiles[handle]?.staged?.isPending ?? false) }
 
     /// There are no bytes in the file.
     package func isEmpty(_ handle: UInt64) -> Bool { openFiles[handle]?.staged?.sizeBytes == 0 }
 
-    /// Brings what was written to where `close` and `fsync` promise it to be.
-    package func flush(_ handle: UInt64) async throws(FileError) {
-        guard let file = openFiles[handle], file.writes, let staged = file.staged else { return }
-        try await flush(staged)
+    /// Brings what was written to where `close` and `fsync` promise it to be. Bytes of a frozen object that this needs
+    /// are waited for as reads wait.
+    package func flush(_ handle: UInt64, caller: Caller) async throws(FileError) {
+        guard let file = openFiles[handle], let staged = file.staged else { return }
+        for _ in 0..<3 {
+            do throws(UploadError) { return try await store(staged) } catch {
+                guard case .store(let cause) = error, cause.kind == .invalidObjectState else {
+                    throw failed("storing", staged, error)
+                }
+                markFrozen(file)
+            }
+            try await thaw(file, caller)
+            file.isFrozen.store(false, ordering: .releasing)
+            inodes.update(file.inode) { $0.isKnownFrozen = false }
+        }
+        throw .timedOut
     }
 
     func flush(_ staged: StagedFile) async throws(FileError) {
-        do throws(UploadError) {
-            if configuration.writeBack { try await staged.accept() } else { try await staged.flush() }
-        } catch {
-            throw failed("storing", staged, error)
-        }
+        do throws(UploadError) { try await store(staged) } catch { throw failed("storing", staged, error) }
+    }
+
+    private func store(_ staged: StagedFile) async throws(UploadError) {
+        if configuration.writeBack { try await staged.accept() } else { try await staged.flush() }
     }
 
     func leave(_ file: StagedFile, of number: UInt64) {
@@ -253,9 +285,12 @@ extension Filesystem {
     /// Ends the change once nobody is at it and all of it is stored. What is not, though nobody has the file open (its
     /// `close` failed, or it was written through a mapping), is stored now or kept.
     func settle(_ file: StagedFile, of number: UInt64) {
-        if finish(file, on: number) || !file.isDirty || stagedFiles.isUsed(file) { return }
+        if finish(file, on: number) || stagedFiles.isUsed(file) || file.isAccepted && !file.hasConflict { return }
         Task {
-            do throws(FileError) { try await self.flush(file) } catch { await self.park(file) }
+            do throws(FileError) { try await self.flush(file) } catch {
+                // Somebody may have opened it again: then it is for his close.
+                if !self.stagedFiles.isUsed(file) { await self.park(file) }
+            }
             _ = self.finish(file, on: number)
         }
     }
@@ -263,23 +298,21 @@ extension Filesystem {
     /// False while there is still something to do for the file.
     func finish(_ file: StagedFile, on number: UInt64) -> Bool {
         guard stagedFiles.retire(file) else { return false }
-        guard let inode = inodes[number], inode.staged === file else {
-            file.close()
-            return true
-        }
+        let inode = inodes[number]
         let stored = inodes.update(number) { inode -> ObjectRecord? in
+            guard inode.staged === file else { return nil }
             inode.staged = nil
             // Whoever looked the name up just now saw the file, not the object that it has become.
             if let base = file.base, inode.record?.etag != base.etag {
                 inode.record?.etag = base.etag
-                inode.record?.sizeBytes = base.end
+                inode.record?.sizeBytes = base.sizeBytes
                 inode.checkedAt = .epoch
             }
             // The kernel's pages were written through us: they are this version's.
             if let etag = inode.record?.etag { inode.openedETag = etag }
             return inode.record
         }
-        if let record = stored ?? nil { openFiles.unstage(number, file, record) { content(inode, record) } }
+        if let inode, let record = stored ?? nil { openFiles.unstage(number, file, record) { content(inode, record) } }
         file.close()
         return true
     }

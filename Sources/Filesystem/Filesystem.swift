@@ -83,10 +83,13 @@ package final class Filesystem: Sendable {
         settings.budget = configuration.frozen.budget
         settings.ahead = configuration.frozen.ahead
         trees = TreeCopy(store: store, writer: writer, log: log)
-        staging = StagedFile.Context(
+        var staging = StagedFile.Context(
             store: store, area: area, contents: contents, writer: writer, storageClass: configuration.storageClass,
             log: log, stored: { file, key, record in await reference.value?.stored(file, key, record) },
             settled: { file in await reference.value?.settled(file) })
+        let isArchived = configuration.storageClass?.archiveRules(store.dialect) != nil
+        staging.sendsAhead = !configuration.writeBack && !isArchived
+        self.staging = staging
         restores = RestoreEngine(
             store: store, context: context, writer: writer, reader: reader, settings: settings, log: log,
             learned: { news in await reference.value?.learned(news) },

@@ -44,8 +44,10 @@ struct Inode: Sendable {
     var isKnownRegular = false
     /// Its name has been taken away; who has it open still reads it.
     var isRemoved = false
-    /// Where the object of a removed file lies for those who have it open.
-    var hiddenKey: ObjectKey?
+    /// Where objects that the file was lie for those who have it open.
+    var hiddenKeys: [ObjectKey] = []
+    /// What its number would be by its name, if it has another.
+    var movedHash: UInt64?
     /// The file as it is being changed through this mount.
     var staged: StagedFile?
     /// A directory's, as far as they are known.
@@ -87,7 +89,7 @@ final class InodeTable: Sendable {
         hasMoved.load(ordering: .relaxed) ? moved.withLock { $0[hash] ?? hash } : hash
     }
 
-    /// An inode of that name has this number from now on.
+    /// An inode of that name has this number from now on. Under no lock of the table's.
     func setNumber(_ number: UInt64, for hash: UInt64) {
         moved.withLock { $0[hash] = number == hash ? nil : number }
         hasMoved.store(true, ordering: .relaxed)
@@ -106,14 +108,15 @@ final class InodeTable: Sendable {
 
     /// The kernel takes lookups back; an inode without any is dropped. The root stays.
     func forget(_ number: UInt64, count: UInt64) {
-        let isGone = inodes.withLock { inodes in
-            guard number != 1, let lookups = inodes[number]?.lookups else { return false }
-            if lookups <= count { inodes[number] = nil } else { inodes[number]?.lookups = lookups - count }
-            return lookups <= count
+        let hash = inodes.withLock { inodes -> UInt64? in
+            guard number != 1, let lookups = inodes[number]?.lookups else { return nil }
+            if lookups > count {
+                inodes[number]?.lookups = lookups - count
+                return nil
+            }
+            return inodes.removeValue(forKey: number)?.movedHash
         }
-        guard isGone, hasMoved.load(ordering: .relaxed) else { return }
-        moved.withLock { moved in
-            for (hash, target) in moved where target == number { moved[hash] = nil }
-        }
+        guard let hash else { return }
+        moved.withLock { moved in if moved[hash] == number { moved[hash] = nil } }
     }
 }

@@ -64,15 +64,15 @@ extension Dispatcher {
             // Shells that redirect, touch and dd open a new file, copy the descriptor, and close the first one: another
             // close follows. An empty object would cost them a request, and show the file empty to others meanwhile.
             let isMere = filesystem.isEmpty(handle) && caller.hasOpenForWriting(inode: inode)
-            if !isMere { try await filesystem.flush(handle) }
+            if !isMere { try await filesystem.flush(handle, caller: caller) }
             return { $0.reply(errno: 0) }
         }
     }
 
     package func fsync(_ request: consuming Request, inode: UInt64, handle: UInt64) {
-        if filesystem.isClean(handle) { return request.reply(errno: 0) }
-        change(request) { [filesystem] _ throws(FileError) in
-            try await filesystem.flush(handle)
+        if filesystem.isSynced(handle) { return request.reply(errno: 0) }
+        change(request) { [filesystem] caller throws(FileError) in
+            try await filesystem.flush(handle, caller: caller)
             return { $0.reply(errno: 0) }
         }
     }
@@ -109,7 +109,7 @@ extension Dispatcher {
             let (node, file) = try await filesystem.create(
                 parent: parent, name: name, NewFile(mode: mode, caller), OpenMode(reads: false, writes: true),
                 isExclusive: true, caller: caller)
-            do throws(FileError) { try await filesystem.flush(file.handle) } catch {
+            do throws(FileError) { try await filesystem.flush(file.handle, caller: caller) } catch {
                 undo(node, file)
                 throw error
             }

@@ -6,12 +6,22 @@ package import ThawCore
 
 /// What `close` accepts with `write_back=on`: on the disk first, in the store after that.
 extension StagedFile {
-    /// Makes the file as it is now a promise that outlives this process, and stores it when that is possible.
-    package func accept() async throws(UploadError) {
-        guard isDirty else { return }
+    /// Makes the file as it is now a promise that outlives this process, and stores it when that is possible. With
+    /// `cutTo`, as it is once it has that size, which the caller gives it next.
+    package func accept(cutTo sizeBytes: UInt64? = nil) async throws(UploadError) {
+        while sizeBytes == nil {
+            let (isDirty, isFlushing) = state.withLock { ($0.isDirty, $0.isFlushing) }
+            if isDirty { break }
+            if !isFlushing { return }
+            // What is being sent is stored, or it is for the journal.
+            if Task.isCancelled { throw .store(.interrupted) }
+            await waitForChange()
+        }
+        // Somebody else's object is there: that will not change by itself.
+        if case .conflict(let error) = lastFailure { throw .conflict(error) }
         // What is in an upload only is in no file: then it is for the store to promise.
-        if state.withLock({ !$0.sent.isEmpty }) { return try await flush() }
-        let id = try await journal(acceptedAt: .now(), failure: nil)
+        if isPunched { return try await flush() }
+        let id = try await journal(acceptedAt: .now(), failure: nil, cutTo: sizeBytes)
         let isIdle = state.withLock { state in
             state.journalID = id
             defer { state.isUploading = true }
@@ -25,8 +35,9 @@ extension StagedFile {
         guard state.withLock({ $0.sent.isEmpty }) else {
             throw .notRemembered("parts of it are in an upload that was not completed")
         }
-        let failure = state.withLock { $0.lastFailure }
-        _ = try await journal(acceptedAt: .epoch, failure: failure)
+        let (failure, accepted) = state.withLock { ($0.lastFailure, $0.journalID) }
+        _ = try await journal(acceptedAt: .epoch, failure: failure, cutTo: nil)
+        if let accepted { _ = try? await context.writer.dropUpload(accepted) }
         state.withLock { state in
             state.isDiscarded = true
             state.isParked = true
@@ -42,7 +53,9 @@ extension StagedFile {
         let staging = try context.area.file(named: pending.staging)
         var written = Extents()
         for range in pending.extents { written.insert(range) }
-        let base = pending.base.map { Base(key: $0.key, version: $0.version, etag: $0.etag, end: $0.end) }
+        let base = pending.base.map { 
+            Base(key: $0.key, version: $0.version, etag: $0.etag, sizeBytes: $0.sizeBytes, end: $0.end)
+        }
         var state = State(
             key: pending.key, sizeBytes: pending.sizeBytes, attributes: pending.attributes, headers: pending.headers,
             base: base, openedAt: pending.acceptedAt, condition: pending.condition,
@@ -59,22 +72,37 @@ extension StagedFile {
         return StagedFile(restoring: state, staging: staging, in: context)
     }
 
-    private func journal(acceptedAt: Timestamp, failure: UploadError?) async throws(UploadError) -> Int64 {
+    private func journal(
+        acceptedAt: Timestamp, failure: UploadError?, cutTo sizeBytes: UInt64?
+    ) async throws(UploadError) -> Int64 {
         var pending = state.withLock { state in
             state.acceptedAt = acceptedAt
+            // Nothing of what is promised may be punched out from here on.
+            state.isAccepting = true
+            var written = state.written
+            var base = state.base
+            if let sizeBytes {
+                written.cut(at: sizeBytes)
+                if let end = base?.end { base?.end = min(end, sizeBytes) }
+            }
             return PendingUpload(
-                key: state.key, staging: staging.name, sizeBytes: state.sizeBytes,
-                base: state.base.map {
+                key: state.key, staging: staging.name, sizeBytes: sizeBytes ?? state.sizeBytes,
+                base: base.map {
                     PendingUpload.Base(
-                        key: $0.key, version: $0.version, etag: $0.etag, sizeBytes: max($0.end, state.baseSizeBytes),
-                        end: $0.end)
+                        key: $0.key, version: $0.version, etag: $0.etag, sizeBytes: $0.sizeBytes, end: $0.end)
                 },
-                extents: state.written.ranges, attributes: state.attributes, headers: state.headers ?? ObjectHeaders(),
+                extents: written.ranges, attributes: state.attributes, headers: state.headers ?? ObjectHeaders(),
                 storageClass: context.storageClass, condition: state.condition, acceptedAt: acceptedAt)
         }
+        defer { state.withLock { $0.isAccepting = false } }
         if let failure { pending.failure = PendingUpload.Failure(text: failure.description, at: .now()) }
         do throws(ErrnoError) { try await context.area.disk.sync(staging) } catch { throw UploadError(error) }
-        do throws(MetadataError) { return try await context.writer.journal(pending) } catch {
+        do throws(MetadataError) {
+            let id = try await context.writer.journal(pending)
+            // Before it may be punched out again.
+            state.withLock { $0.journalID = id }
+            return id
+        } catch {
             throw .notRemembered("\(error)")
         }
     }
@@ -85,21 +113,33 @@ extension StagedFile {
     package func upload() {
         Task {
             var delay = Duration.seconds(1)
-            while await uploadOnce() == false {
-                try? await Task.sleep(for: delay)
-                delay = min(delay * 2, .seconds(60))
+            while true {
+                if await uploadOnce() {
+                    // Something may have been accepted in this moment.
+                    let isDone = change { state in
+                        let isHopeless = if case .conflict = state.lastFailure { true } else { false }
+                        guard state.journalID == nil || isHopeless || state.isDiscarded else { return false }
+                        state.isUploading = false
+                        return true
+                    }
+                    if isDone { break }
+                } else {
+                    try? await Task.sleep(for: delay)
+                    delay = min(delay * 2, .seconds(60))
+                }
             }
-            change { $0.isUploading = false }
             await context.settled(self)
         }
     }
 
-    /// True once there is nothing more to do: all is stored, nobody wants it any more, or it cannot be stored ever.
+    /// False when it is to be tried again later.
     private func uploadOnce() async -> Bool {
         guard let id = state.withLock({ $0.isDiscarded ? nil : $0.journalID }) else { return true }
         do throws(UploadError) {
             try await flush()
-            return await release(id)
+            // Nothing was sent: it was all stored before.
+            await keepPromise(id)
+            return true
         } catch {
             await failed(id, error)
             guard case .conflict = error else { return false }
@@ -107,16 +147,14 @@ extension StagedFile {
         }
     }
 
-    /// The promise is kept. False when there is a newer one by now.
-    private func release(_ id: Int64) async -> Bool {
+    /// What was accepted with this row is stored.
+    func keepPromise(_ id: Int64?) async {
+        guard let id, state.withLock({ $0.journalID == id }) else { return }
         do throws(MetadataError) { try await context.writer.dropUpload(id) } catch {
-            context.log.error("\(key) is stored, but the journal does not take that in, and the next mount stores it again: \(error)")
+            context.log.error(
+                "\(key) is stored, but the journal does not take that in: the next mount stores it again: \(error)")
         }
-        return change { state in
-            guard state.journalID == id else { return false }
-            state.journalID = nil
-            return true
-        }
+        change { state in if state.journalID == id { state.journalID = nil } }
     }
 
     private func failed(_ id: Int64, _ error: UploadError) async {
@@ -135,12 +173,12 @@ extension StagedFile {
 
     // MARK: Renaming
 
-    /// To be called before `rename` of a file that the store has nothing of, and ended with `endRename`: it is stored
+    /// To be called before `rename` of a file that the store has nothing of, and ended with `release`: it is stored
     /// under the new name only, where it replaces the object of this ETag. False when the store has, or is being sent,
     /// something of it.
     package func beginRename(to key: ObjectKey, over etag: String?) async throws(UploadError) -> Bool {
         let accepted: Int64?? = state.withLock { state in
-            guard state.base == nil, !state.isFlushing, !state.isSending, state.multipart == nil else { return nil }
+            guard state.base == nil, !state.isFlushing, !state.isAccepting, !state.isSending, state.multipart == nil else { return nil }
             // Nothing of it is sent before it has its name.
             state.isFlushing = true
             return .some(state.journalID)
@@ -148,16 +186,12 @@ extension StagedFile {
         guard let accepted else { return false }
         if let id = accepted {
             do throws(MetadataError) { try await context.writer.renameUpload(id, to: key) } catch {
-                endRename()
+                release()
                 throw .notRemembered("\(error)")
             }
         }
         state.withLock { $0.condition = etag.map { .matches(etag: $0) } ?? .isAbsent }
         return true
-    }
-
-    package func endRename() {
-        change { $0.isFlushing = false }
     }
 
     // MARK: For people

@@ -45,6 +45,8 @@ extension StagedFile {
         var headers: ObjectHeaders?
         var base: Base?
         var condition: WriteCondition
+        var replacesUnknown: Bool
+        var journalID: Int64?
         var openedAt: Timestamp
         var isChanged: Bool
         var hasNewAttributes: Bool
@@ -62,7 +64,8 @@ extension StagedFile {
         let snapshot = state.withLock { state in
             let snapshot = Snapshot(
                 key: state.key, sizeBytes: state.sizeBytes, attributes: state.attributes, headers: state.headers,
-                base: state.base, condition: state.condition, openedAt: state.openedAt, isChanged: state.isChanged,
+                base: state.base, condition: state.condition, replacesUnknown: state.replacesUnknown,
+                journalID: state.journalID, openedAt: state.openedAt, isChanged: state.isChanged,
                 hasNewAttributes: state.hasNewAttributes, hasOwnTime: state.hasOwnTime,
                 isParted: state.multipart != nil, isAccepted: state.isAccepted, isPunched: !state.sent.isEmpty)
             if state.isChanged { state.inTransit.append(0..<state.sizeBytes) }
@@ -75,11 +78,12 @@ extension StagedFile {
         do throws(UploadError) {
             let record = try await store(snapshot)
             await context.stored(self, snapshot.key, record)
+            await keepPromise(snapshot.journalID)
             result = .success(record)
         } catch {
             result = .failure(error)
         }
-        change { state in
+        let replaced = change { state -> FileContent? in
             if snapshot.isChanged, let index = state.inTransit.lastIndex(of: 0..<snapshot.sizeBytes) {
                 state.inTransit.remove(at: index)
             }
@@ -88,7 +92,9 @@ extension StagedFile {
             switch result {
             case .success(let record):
                 state.lastFailure = nil
-                state.base = Base(key: snapshot.key, etag: record.etag, end: snapshot.sizeBytes)
+                state.base = Base(key: state.key, etag: record.etag, sizeBytes: snapshot.sizeBytes)
+                state.aheadFailure = nil
+                state.replacesUnknown = false
                 state.condition = .matches(etag: record.etag)
                 state.openedAt = .now()
                 state.headers = nil
@@ -96,21 +102,16 @@ extension StagedFile {
                     state.sent = Extents()
                     state.multipart = nil
                 }
+                defer { state.baseContent = nil }
+                return state.baseContent
             case .failure(let error):
                 state.lastFailure = error
                 if snapshot.isChanged { state.isChanged = true }
                 if snapshot.hasNewAttributes { state.hasNewAttributes = true }
+                return nil
             }
         }
-        if case .success = result { dropBaseContent() }
-    }
-
-    private func dropBaseContent() {
-        let content = state.withLock { state in
-            defer { state.baseContent = nil }
-            return state.baseContent
-        }
-        content?.close()
+        replaced?.close()
     }
 
     // MARK: Storing
@@ -128,15 +129,13 @@ extension StagedFile {
                 try await self.put(snapshot)
             }
         } else {
-            let begun = try await sendParts(snapshot)
-            record = try await settlingConflicts(&snapshot) { snapshot throws(StoreError) in
-                try await self.complete(snapshot)
-            }
+            let begun: FileAttributes
+            (begun, record) = try await storeParts(&snapshot)
             // The attributes of an upload are those of its beginning.
-            var carried = begun.attributes
+            var carried = begun
             if !snapshot.hasOwnTime { carried.modified = snapshot.attributes.modified }
             if carried != snapshot.attributes {
-                snapshot.base = Base(key: snapshot.key, etag: record.etag, end: snapshot.sizeBytes)
+                snapshot.base = Base(key: snapshot.key, etag: record.etag, sizeBytes: snapshot.sizeBytes)
                 record = try await storeAttributes(snapshot)
             }
         }
@@ -217,7 +216,9 @@ extension StagedFile {
             do throws(StoreError) {
                 return try await send(snapshot)
             } catch {
-                guard attempts < 4 else { throw .store(error) }
+                guard attempts < 4 else {
+                    throw error.kind == .preconditionFailed ? .conflict(error) : .store(error)
+                }
                 switch error.kind {
                 case .corrupted: continue
                 case .preconditionFailed: break
@@ -231,7 +232,7 @@ extension StagedFile {
     }
 
     private func conditionAfter(_ error: StoreError, _ snapshot: Snapshot) async throws(UploadError) -> WriteCondition {
-        guard !snapshot.derivesFromBase else { throw .conflict(error) }
+        guard !snapshot.derivesFromBase, snapshot.replacesUnknown else { throw .conflict(error) }
         let there: ObjectRecord
         do throws(StoreError) {
             there = try await context.store.head(snapshot.key, version: nil)
@@ -252,8 +253,8 @@ extension StagedFile {
             guard there.sizeBytes == snapshot.sizeBytes, var attributes = there.attributes,
                 let time = attributes.modified, let own = snapshot.attributes.modified
             else { return nil }
-            // An upload in parts has the time of its beginning.
-            guard snapshot.sizeBytes > context.layout.wholeBytesMax ? time <= own : time == own else { return nil }
+            // To the nanosecond: no other writer's.
+            guard time == own else { return nil }
             attributes.modified = own
             return attributes == snapshot.attributes ? there : nil
         } catch {
@@ -275,8 +276,30 @@ extension StagedFile {
         return record
     }
 
+    /// Makes the object of parts. Answers the attributes that the upload was begun with, and the object.
+    private func storeParts(
+        _ snapshot: inout Snapshot
+    ) async throws(UploadError) -> (attributes: FileAttributes, record: ObjectRecord) {
+        var hasBegunAgain = false
+        while true {
+            let begun = try await sendParts(snapshot)
+            do throws(UploadError) {
+                let record = try await settlingConflicts(&snapshot) { snapshot throws(StoreError) in
+                    try await self.complete(snapshot)
+                }
+                return (begun, record)
+            } catch {
+                // Somebody aborted the upload, as lifecycle rules do: as far as all of it is here, it is begun again.
+                guard case .store(let cause) = error, cause.kind == .noSuchUpload else { throw error }
+                change { state in if state.sent.isEmpty { state.multipart = nil } }
+                guard !hasBegunAgain, state.withLock({ $0.multipart == nil }) else { throw error }
+                hasBegunAgain = true
+            }
+        }
+    }
+
     /// Sends the parts that the upload does not have. Answers what the upload was begun with.
-    private func sendParts(_ snapshot: Snapshot) async throws(UploadError) -> (attributes: FileAttributes, Void) {
+    private func sendParts(_ snapshot: Snapshot) async throws(UploadError) -> FileAttributes {
         let draft = draft(snapshot)
         let begun = state.withLock { state in
             if state.multipart == nil { state.multipart = beginUpload(snapshot.key, draft, snapshot.attributes) }
@@ -286,10 +309,10 @@ extension StagedFile {
         while true {
             let missing = state.withLock { state in state.missingParts(of: snapshot.sizeBytes, context.layout) }
             if let missing {
-                if missing.isEmpty { return (begun, ()) }
+                if missing.isEmpty { return begun }
                 try await send(missing, snapshot)
             } else {
-                await waitForChange()
+                await waitPatiently()
             }
         }
     }
@@ -357,7 +380,9 @@ extension StagedFile {
     private func note(
         _ part: PartLayout.Part, _ send: (MultipartUpload) async throws(StoreError) -> UploadedPart
     ) async throws(UploadError) {
-        guard let beginning = state.withLock({ $0.multipart?.upload }) else { throw .store(.replaced) }
+        guard let beginning = state.withLock({ $0.multipart?.upload }) else {
+            throw .store(state.withLock { $0.aheadFailure } ?? .replaced)
+        }
         do throws(StoreError) {
             let upload = try await beginning.value.get()
             let receipt = try await context.slots.with { () async throws(StoreError) in try await send(upload) }
@@ -370,6 +395,7 @@ extension StagedFile {
             var hasBegun = false
             if case .success = await beginning.value { hasBegun = true }
             change { state in
+                state.aheadFailure = error
                 guard state.multipart?.upload == beginning else { return }
                 state.multipart?.hasFailed = true
                 // What cannot be gone on with is begun again, unless bytes of the file are nowhere else.
@@ -401,8 +427,8 @@ extension StagedFile {
     }
 
     private func nextPart(_ state: inout State) -> PartLayout.Part? {
-        guard state.sizeBytes > context.layout.wholeBytesMax, state.base?.end ?? 0 == 0, !state.isFlushing,
-            !state.isDiscarded, state.multipart.map({ !$0.hasFailed && $0.sending.count < Self.partsAtOnce }) ?? true,
+        guard context.sendsAhead, state.sizeBytes > context.layout.wholeBytesMax, state.base?.end ?? 0 == 0,
+            !state.isFlushing, !state.isDiscarded, state.aheadFailure == nil, state.multipart.map({ !$0.hasFailed && $0.sending.count < Self.partsAtOnce }) ?? true,
             let part = context.layout.part(at: state.multipart?.nextOffset ?? 0), state.written.contains(part.range)
         else { return nil }
         if state.multipart == nil {
@@ -465,7 +491,9 @@ extension StagedFile {
     package func bytes(_ range: Range<UInt64>) async throws(UploadError) -> [UInt8] {
         while true {
             if let bytes = bytesAtHand(range) { return try bytes.get() }
+            if Task.isCancelled { throw .store(.interrupted) }
             if state.withLock({ $0.sent.overlaps(range) }) {
+                guard !state.withLock({ $0.isDiscarded }) else { throw .store(.replaced) }
                 try await flush()
                 continue
             }
@@ -477,7 +505,15 @@ extension StagedFile {
             guard !wanted.isEmpty else { continue }
             var fetched: [(range: Range<UInt64>, bytes: [UInt8])] = []
             guard let content = baseContent() else { continue }
-            for gap in wanted { fetched.append((gap, try await read(content, gap))) }
+            do throws(UploadError) {
+                for gap in wanted { fetched.append((gap, try await read(content, gap))) }
+            } catch {
+                // A flush may have made another object of it meanwhile.
+                let (isFlushing, isSame) = state.withLock { ($0.isFlushing, $0.baseContent === content) }
+                guard isFlushing || !isSame else { throw error }
+                if isFlushing { await waitForChange() }
+                continue
+            }
             // Unless it was written or stored meanwhile.
             let assembled = state.withLock { state -> Result<[UInt8], UploadError>? in
                 guard state.baseContent === content, !state.sent.overlaps(range) else { return nil }

@@ -27,13 +27,20 @@ package final class StagedFile: Sendable {
         package var key: ObjectKey
         package var version: String?
         package var etag: String
+        package var sizeBytes: UInt64
         /// How many of the object's first bytes still count.
         package var end: UInt64
 
-        package init(key: ObjectKey, version: String? = nil, etag: String, end: UInt64) {
+        /// All of the object counts.
+        package init(key: ObjectKey, version: String? = nil, etag: String, sizeBytes: UInt64) {
+            self.init(key: key, version: version, etag: etag, sizeBytes: sizeBytes, end: sizeBytes)
+        }
+
+        package init(key: ObjectKey, version: String? = nil, etag: String, sizeBytes: UInt64, end: UInt64) {
             self.key = key
             self.version = version
             self.etag = etag
+            self.sizeBytes = sizeBytes
             self.end = end
         }
     }
@@ -46,6 +53,10 @@ package final class StagedFile: Sendable {
         package var writer: MetadataWriter
         /// For content that is stored; nil for the bucket's own.
         package var storageClass: StorageClass?
+        /// Parts of a growing file are sent before it is flushed. Not where its attributes could not be changed once it
+        /// is stored (an archive class), nor where it must be told from another's after a crash (`write_back`): the
+        /// attributes of an upload in parts are those of its beginning.
+        package var sendsAhead = true
         package var log: Logger
         package var layout = PartLayout()
         /// Told of every version that was stored, before anybody is told that it is.
@@ -86,6 +97,9 @@ package final class StagedFile: Sendable {
         /// When the file was opened for writing: an object that was replaced before that is no conflict.
         var openedAt: Timestamp
         var condition: WriteCondition
+        /// Whoever made the file meant to replace what might be there (O_TRUNC): an object that was there before, and that
+        /// we did not know of, is replaced.
+        var replacesUnknown = false
         var written = Extents()
         var sent = Extents()
         var multipart: Multipart?
@@ -109,8 +123,10 @@ package final class StagedFile: Sendable {
         /// It is kept for `thawfs cache recover`.
         var isParked = false
         var failureTold = ""
-        /// The whole object's, however little of it still counts.
-        var baseSizeBytes: UInt64 = 0
+        /// The journal is taking it in.
+        var isAccepting = false
+        /// Parts are not sent ahead of the flush any more: one could not be.
+        var aheadFailure: StoreError?
         var lastFailure: UploadError?
         var sentBytes: UInt64 = 0
         var waiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
@@ -134,7 +150,7 @@ package final class StagedFile: Sendable {
     /// with an `end` of 0.
     package init(
         _ key: ObjectKey, base: Base?, sizeBytes: UInt64, attributes: FileAttributes, headers: ObjectHeaders?,
-        condition: WriteCondition, isChanged: Bool, in context: Context
+        condition: WriteCondition, replacesUnknown: Bool = false, isChanged: Bool, in context: Context
     ) throws(UploadError) {
         self.context = context
         staging = try context.area.makeFile()
@@ -142,7 +158,7 @@ package final class StagedFile: Sendable {
             State(
                 key: key, sizeBytes: sizeBytes, attributes: attributes, headers: headers, base: base,
                 openedAt: .now(), condition: condition, isChanged: isChanged))
-        state.withLock { $0.baseSizeBytes = base?.end ?? 0 }
+        state.withLock { $0.replacesUnknown = replacesUnknown }
         context.area.add(self)
     }
 
@@ -160,7 +176,13 @@ package final class StagedFile: Sendable {
     package var attributes: FileAttributes { state.withLock { $0.attributes } }
     /// Whether the store has less than the file.
     package var isDirty: Bool { state.withLock { $0.isDirty } }
+    /// It has, or that is not certain because it is being sent something.
+    package var isPending: Bool { state.withLock { $0.isPending } }
+    /// Bytes of it are in an upload that is not complete, and nowhere else.
+    package var isPunched: Bool { state.withLock { !$0.sent.isEmpty } }
     package var isAccepted: Bool { state.withLock { $0.isAccepted } }
+    /// It cannot be stored: somebody else's object is there.
+    package var hasConflict: Bool { if case .conflict = lastFailure { true } else { false } }
     package var lastFailure: UploadError? { state.withLock { $0.lastFailure } }
 
     /// What `stat` shows.
@@ -201,13 +223,6 @@ package final class StagedFile: Sendable {
             return state.baseContent
         }
         content?.close()
-    }
-
-    /// Brings what the file has of its base here: the object is about to go.
-    package func detach() async throws(UploadError) {
-        let range = state.withLock { 0..<$0.sizeBytes }
-        try await fill(range)
-        state.withLock { $0.base?.end = 0 }
     }
 
     // MARK: Writing
@@ -252,8 +267,9 @@ package final class StagedFile: Sendable {
 
     /// Cuts the file, or makes it longer by zeros.
     package func truncate(to sizeBytes: UInt64) async throws(UploadError) {
+        // A crash after the cut must not find a promise of bytes that are gone.
+        if isAccepted { try await accept(cutTo: sizeBytes) }
         try await persist { state throws(UploadError) in try cut(to: sizeBytes, &state) }
-        if isAccepted { try await accept() }
     }
 
     /// Makes the range zeros, within the file.
@@ -340,7 +356,9 @@ package final class StagedFile: Sendable {
             switch try attempt(change) {
             case .done: return
             case .mustWait: await waitForChange()
-            case .mustFlush: try await flush()
+            case .mustFlush:
+                guard !state.withLock({ $0.isDiscarded }) else { throw .store(.replaced) }
+                try await flush()
             case .noRoom:
                 if context.area.reclaim() { continue }
                 if state.withLock({ $0.isSending }) {
@@ -372,6 +390,19 @@ package final class StagedFile: Sendable {
     }
 
     // MARK: Waiting
+
+    /// Returns at the next change of what is in transit, whatever becomes of the task.
+    func waitPatiently() async {
+        await withCheckedContinuation { continuation in
+            let isWaiting = state.withLock { state in
+                guard state.isSending || state.isFlushing else { return false }
+                state.nextWaiter += 1
+                state.waiters[state.nextWaiter] = continuation
+                return true
+            }
+            if !isWaiting { continuation.resume() }
+        }
+    }
 
     /// Returns at the next change of what is in transit, or when the task is cancelled.
     func waitForChange() async {
@@ -406,15 +437,34 @@ package final class StagedFile: Sendable {
 
     // MARK: The end
 
-    /// The file is gone: what was not stored never will be. Waits for what is on its way.
+    /// Lets nothing more be sent until `release`; waits for what is on its way. Throws when the task is cancelled
+    /// before that.
+    package func hold() async throws(UploadError) {
+        while true {
+            let isHeld = state.withLock { state in
+                guard !state.isFlushing, !state.isSending else { return false }
+                state.isFlushing = true
+                return true
+            }
+            if isHeld { return }
+            if Task.isCancelled { throw .store(.interrupted) }
+            await waitForChange()
+        }
+    }
+
+    package func release() {
+        change { $0.isFlushing = false }
+    }
+
+    /// The file is gone: what was not stored never will be. The caller holds it.
     package func discard() async {
         let id = state.withLock { state in
             state.isDiscarded = true
             defer { state.journalID = nil }
             return state.journalID
         }
-        while state.withLock({ $0.isSending || $0.isFlushing }) { await waitForChange() }
         await abortUpload()
+        release()
         guard let id else { return }
         do throws(MetadataError) { try await context.writer.dropUpload(id) } catch {
             context.log.error("\(key) is gone, but the journal does not take that in: \(error)")
@@ -443,6 +493,7 @@ package final class StagedFile: Sendable {
 
 extension StagedFile.State {
     var isDirty: Bool { (isChanged || hasNewAttributes) && !isDiscarded }
+    var isPending: Bool { isDirty || isFlushing || isSending }
     var isAccepted: Bool { journalID != nil || isUploading }
     var isSending: Bool { !inTransit.isEmpty || !(multipart?.sending.isEmpty ?? true) }
 
@@ -464,14 +515,15 @@ extension StagedFile.State {
 
     /// Ranges of the staging file that need not be kept.
     fileprivate func evictable(_ layout: PartLayout) -> [Range<UInt64>] {
+        // Accepted content is kept until the store has it.
+        guard !isAccepted, !isAccepting else { return [] }
         if let multipart {
             let done = multipart.parts.values.map(layout.range)
             return done.flatMap { written.pieces(in: $0) }.filter { range in
                 !inTransit.contains { $0.overlaps(range) }
             }
         }
-        // Accepted content is kept until the store has it.
-        guard !isChanged, !isAccepted, !isFlushing, let base, inTransit.isEmpty else { return [] }
+        guard !isChanged, !isFlushing, let base, inTransit.isEmpty else { return [] }
         return written.pieces(in: 0..<base.end)
     }
 }

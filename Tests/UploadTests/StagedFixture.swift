@@ -47,7 +47,7 @@ struct StagedFixture {
     func change() throws -> StagedFile {
         guard let record = store.record(Self.key) else { return try make() }
         return try StagedFile(
-            Self.key, base: StagedFile.Base(key: Self.key, etag: record.etag, end: record.sizeBytes),
+            Self.key, base: StagedFile.Base(key: Self.key, etag: record.etag, sizeBytes: record.sizeBytes),
             sizeBytes: record.sizeBytes, attributes: FileAttributes(mode: 0o100644), headers: nil,
             condition: .matches(etag: record.etag), isChanged: false, in: context)
     }
