@@ -1,3 +1,4 @@
+internal import Content
 internal import Logging
 package import Metadata
 internal import ObjectStore
@@ -64,6 +65,7 @@ extension StagedFile {
         state.written = written
         state.hasNewAttributes = true
         state.hasOwnTime = true
+        state.isRestored = true
         state.journalID = pending.id
         state.acceptedAt = pending.acceptedAt
         state.isUploading = true
@@ -105,6 +107,31 @@ extension StagedFile {
         } catch {
             throw .notRemembered("\(error)")
         }
+    }
+
+    /// The staging file's name in the metadata of what is stored of an accepted file: after a crash it tells what we have
+    /// stored ourselves, though the journal could not be told, from somebody else's.
+    static let mark = "thaw-staging"
+
+    /// Finds out what an earlier mount has stored of the file: then this is a change of that.
+    func adoptOwn() async throws(UploadError) {
+        let (isRestored, key) = state.withLock { ($0.isRestored, $0.key) }
+        guard isRestored else { return }
+        var there: ObjectDescription?
+        do throws(StoreError) { there = try await context.store.describe(key, version: nil) } catch {
+            guard error.kind == .noSuchKey else { throw .store(error) }
+        }
+        let content = change { state -> FileContent? in
+            state.isRestored = false
+            guard let there, there.headers.metadata[Self.mark] == staging.name else { return nil }
+            // Wherever the staging file has no bytes, they were the same in both.
+            let end = min(state.base?.end ?? 0, there.record.sizeBytes)
+            state.base = Base(key: key, etag: there.record.etag, sizeBytes: there.record.sizeBytes, end: end)
+            state.condition = .matches(etag: there.record.etag)
+            defer { state.baseContent = nil }
+            return state.baseContent
+        }
+        content?.close()
     }
 
     // MARK: Storing what was accepted

@@ -61,6 +61,13 @@ extension StagedFile {
     }
 
     private func runFlush() async {
+        do throws(UploadError) { try await adoptOwn() } catch {
+            return change { state in
+                state.lastFailure = error
+                state.isFlushing = false
+                state.flushesDone += 1
+            }
+        }
         let snapshot = state.withLock { state in
             let snapshot = Snapshot(
                 key: state.key, sizeBytes: state.sizeBytes, attributes: state.attributes, headers: state.headers,
@@ -119,7 +126,7 @@ extension StagedFile {
     private func store(_ snapshot: Snapshot) async throws(UploadError) -> ObjectRecord {
         var snapshot = snapshot
         guard snapshot.isChanged else { return try await storeAttributes(snapshot) }
-        if let own = try await takeHeaders(&snapshot) { return own }
+        try await takeHeaders(&snapshot)
         try extendStaging(to: snapshot.sizeBytes)
         var record: ObjectRecord
         if snapshot.sizeBytes <= context.layout.wholeBytesMax, !snapshot.isPunched {
@@ -144,31 +151,27 @@ extension StagedFile {
     }
 
     private func draft(_ snapshot: Snapshot) -> ObjectDraft {
-        let headers = snapshot.headers ?? ObjectHeaders()
+        var headers = snapshot.headers ?? ObjectHeaders()
+        headers.metadata = snapshot.attributes.merged(into: headers.metadata)
+        headers.metadata[Self.mark] = snapshot.isAccepted ? staging.name : nil
         return ObjectDraft(
-            headers: ObjectHeaders(
-                metadata: snapshot.attributes.merged(into: headers.metadata), standard: headers.standard),
+            headers: headers,
             storageClass: context.storageClass,
             condition: context.store.checks(snapshot.condition) ? snapshot.condition : .always)
     }
 
     /// A change of an object keeps the headers that others gave it.
-    /// Answers what is there instead, if that is what was to be stored.
-    private func takeHeaders(_ snapshot: inout Snapshot) async throws(UploadError) -> ObjectRecord? {
-        guard snapshot.derivesFromBase, snapshot.headers == nil, let base = snapshot.base else { return nil }
+    private func takeHeaders(_ snapshot: inout Snapshot) async throws(UploadError) {
+        guard snapshot.derivesFromBase, snapshot.headers == nil, let base = snapshot.base else { return }
         let description: ObjectDescription
         do throws(StoreError) {
             description = try await context.store.describe(base.key, version: base.version)
         } catch {
             throw error.kind == .noSuchKey ? .conflict(error) : .store(error)
         }
-        guard description.record.etag == base.etag else {
-            if let own = try await ours(snapshot) { return own }
-            throw .conflict(.replaced)
-        }
+        guard description.record.etag == base.etag else { throw .conflict(.replaced) }
         snapshot.headers = description.headers
         state.withLock { $0.headers = description.headers }
-        return nil
     }
 
     private func extendStaging(to sizeBytes: UInt64) throws(UploadError) {
@@ -225,7 +228,6 @@ extension StagedFile {
                 case .noSuchKey where snapshot.condition != .isAbsent && snapshot.condition != .always: break
                 default: throw .store(error)
                 }
-                if let own = try await ours(snapshot) { return own }
                 snapshot.condition = try await conditionAfter(error, snapshot)
             }
         }
@@ -243,24 +245,6 @@ extension StagedFile {
         // Stores tell whole seconds.
         guard there.modified + .seconds(1) <= snapshot.openedAt else { throw .conflict(error) }
         return .matches(etag: there.etag)
-    }
-
-    /// What an earlier mount stored just before it ended, and could not note any more.
-    private func ours(_ snapshot: Snapshot) async throws(UploadError) -> ObjectRecord? {
-        guard snapshot.isAccepted else { return nil }
-        do throws(StoreError) {
-            let there = try await context.store.head(snapshot.key, version: nil)
-            guard there.sizeBytes == snapshot.sizeBytes, var attributes = there.attributes,
-                let time = attributes.modified, let own = snapshot.attributes.modified
-            else { return nil }
-            // To the nanosecond: no other writer's.
-            guard time == own else { return nil }
-            attributes.modified = own
-            return attributes == snapshot.attributes ? there : nil
-        } catch {
-            if error.kind == .noSuchKey { return nil }
-            throw .store(error)
-        }
     }
 
     // MARK: Parts
@@ -509,7 +493,13 @@ extension StagedFile {
                 for gap in wanted { fetched.append((gap, try await read(content, gap))) }
             } catch {
                 // A flush may have made another object of it meanwhile.
-                let (isFlushing, isSame) = state.withLock { ($0.isFlushing, $0.baseContent === content) }
+                let (isFlushing, isSame, isRestored) = state.withLock {
+                    ($0.isFlushing, $0.baseContent === content, $0.isRestored)
+                }
+                if isRestored, !isFlushing {
+                    try await adoptOwn()
+                    continue
+                }
                 guard isFlushing || !isSame else { throw error }
                 if isFlushing { await waitForChange() }
                 continue

@@ -123,6 +123,8 @@ package final class StagedFile: Sendable {
         /// It is kept for `thawfs cache recover`.
         var isParked = false
         var failureTold = ""
+        /// An earlier mount accepted it: what that has stored of it by then is in no journal.
+        var isRestored = false
         /// The journal is taking it in.
         var isAccepting = false
         /// Parts are not sent ahead of the flush any more: one could not be.
