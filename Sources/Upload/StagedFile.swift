@@ -185,6 +185,8 @@ package final class StagedFile: Sendable {
     package var isAccepted: Bool { state.withLock { $0.isAccepted } }
     /// It cannot be stored: somebody else's object is there.
     package var hasConflict: Bool { if case .conflict = lastFailure { true } else { false } }
+    /// It was accepted, is being stored, and nothing has gone wrong so far.
+    var isOnItsWay: Bool { state.withLock { $0.isUploading && $0.lastFailure == nil } }
     package var lastFailure: UploadError? { state.withLock { $0.lastFailure } }
 
     /// What `stat` shows.
@@ -366,12 +368,27 @@ package final class StagedFile: Sendable {
                 if state.withLock({ $0.isSending }) {
                     await waitForChange()
                 } else if !hasFlushed, isDirty {
-                    // What is stored need not be kept here.
-                    try await flush()
+                    try await makeRoom()
                     hasFlushed = true
+                } else if context.area.isEmptying {
+                    // Others that were accepted are being stored, and give their room back.
+                    try? await Task.sleep(for: .milliseconds(50))
                 } else {
                     throw .noSpace
                 }
+            }
+        }
+    }
+
+    /// Stores the file: what is stored need not be kept here. If it cannot be, there is no room.
+    private func makeRoom() async throws(UploadError) {
+        do throws(UploadError) { try await flush() } catch {
+            switch error {
+            case .conflict: throw error
+            case .store(let cause) where cause.kind == .cancelled || cause.kind == .invalidObjectState: throw error
+            default:
+                context.log.warning("\(key) cannot be stored, and there is no room for more of it: \(error)")
+                throw .noSpace
             }
         }
     }

@@ -92,6 +92,11 @@ package final class StagingArea: Sendable {
         }
     }
 
+    /// Files are being stored that will give their room back.
+    var isEmptying: Bool {
+        files.withLock { files in files.values.contains { $0.value?.isOnItsWay ?? false } }
+    }
+
     /// Punches out what the store has, of whatever file; false when that made no room.
     func reclaim() -> Bool {
         let known = files.withLock { files in
