@@ -279,5 +279,8 @@ extension Filesystem {
 }
 
 extension MetadataRow {
-    fileprivate var etag: String? { if case .object(let record) = kind, !record.etag.isEmpty { record.etag } else { nil } }
+    /// Of what the store has; nil for what it has not yet.
+    fileprivate var etag: String? {
+        if case .object(let record) = kind, !record.etag.isEmpty { record.etag } else { nil }
+    }
 }

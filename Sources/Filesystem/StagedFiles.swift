@@ -81,7 +81,8 @@ final class StagedFiles: Sendable {
     /// Takes the file out if nobody uses it and the store has all of it.
     func retire(_ file: StagedFile) -> Bool {
         entries.withLock { entries in
-            guard let entry = entries[file.key], entry.file === file, entry.users <= 0, !file.isPending, !file.isAccepted
+            guard let entry = entries[file.key], entry.file === file, entry.users <= 0, !file.isPending,
+                !file.isAccepted
             else { return false }
             entries[file.key] = nil
             count.store(entries.count, ordering: .releasing)

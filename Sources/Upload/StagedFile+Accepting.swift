@@ -54,7 +54,7 @@ extension StagedFile {
         let staging = try context.area.file(named: pending.staging)
         var written = Extents()
         for range in pending.extents { written.insert(range) }
-        let base = pending.base.map { 
+        let base = pending.base.map {
             Base(key: $0.key, version: $0.version, etag: $0.etag, sizeBytes: $0.sizeBytes, end: $0.end)
         }
         var state = State(
@@ -109,8 +109,8 @@ extension StagedFile {
         }
     }
 
-    /// The staging file's name in the metadata of what is stored of an accepted file: after a crash it tells what we have
-    /// stored ourselves, though the journal could not be told, from somebody else's.
+    /// The staging file's name in the metadata of what is stored of an accepted file: after a crash it tells what we
+    /// have stored ourselves, though the journal could not be told, from somebody else's.
     static let mark = "thaw-staging"
 
     /// Finds out what an earlier mount has stored of the file: then this is a change of that.
@@ -205,7 +205,8 @@ extension StagedFile {
     /// something of it.
     package func beginRename(to key: ObjectKey, over etag: String?) async throws(UploadError) -> Bool {
         let accepted: Int64?? = state.withLock { state in
-            guard state.base == nil, !state.isFlushing, !state.isAccepting, !state.isSending, state.multipart == nil else { return nil }
+            guard state.base == nil, !state.isFlushing, !state.isAccepting, !state.isSending, state.multipart == nil
+            else { return nil }
             // Nothing of it is sent before it has its name.
             state.isFlushing = true
             return .some(state.journalID)

@@ -97,8 +97,8 @@ package final class StagedFile: Sendable {
         /// When the file was opened for writing: an object that was replaced before that is no conflict.
         var openedAt: Timestamp
         var condition: WriteCondition
-        /// Whoever made the file meant to replace what might be there (O_TRUNC): an object that was there before, and that
-        /// we did not know of, is replaced.
+        /// Whoever made the file meant to replace what might be there (O_TRUNC): an object that was there before, and
+        /// that we did not know of, is replaced.
         var replacesUnknown = false
         var written = Extents()
         var sent = Extents()
