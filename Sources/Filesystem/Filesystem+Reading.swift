@@ -96,8 +96,9 @@ extension Filesystem {
     /// The bytes, if they are in memory (or there are none); starts fetching what is missing, unless it is frozen.
     package func readAtHand(_ handle: UInt64, offset: UInt64, sizeBytes: Int) -> PinnedBytes? {
         guard let file = openFiles[handle], !file.isFrozen.load(ordering: .acquiring) else { return nil }
-        guard let range = file.range(offset, sizeBytes) else { return PinnedBytes.none }
-        switch file.source {
+        let source = file.source
+        guard let range = source.range(offset, sizeBytes) else { return PinnedBytes.none }
+        switch source {
         case .object(let content): return content.bytesAtHand(range, ahead: file.pattern.withLock { $0.note(range) })
         case .staged(let staged):
             guard case .success(let bytes) = staged.bytesAtHand(range) else { return nil }
@@ -115,7 +116,7 @@ extension Filesystem {
         _ handle: UInt64, offset: UInt64, sizeBytes: Int, caller: Caller
     ) async throws(FileError) -> PinnedBytes {
         guard let file = openFiles[handle] else { throw .stale }
-        guard let range = file.range(offset, sizeBytes) else { return .none }
+        guard let range = file.source.range(offset, sizeBytes) else { return .none }
         // A copy may lapse between the restore and the read, and be restored again; but not for ever.
         for _ in 0..<3 {
             if file.isFrozen.load(ordering: .acquiring) {
@@ -172,7 +173,7 @@ extension Filesystem {
     }
 }
 
-extension FileHandle {
+extension FileHandle.Source {
     /// The part of the file that a read is about; nil past its end.
     func range(_ offset: UInt64, _ sizeBytes: Int) -> Range<UInt64>? {
         let end = self.sizeBytes

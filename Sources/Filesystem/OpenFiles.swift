@@ -65,9 +65,11 @@ final class FileHandle: Sendable {
     var version: String? {
         if case .object(let content) = source { content.version } else { nil }
     }
+}
 
+extension FileHandle.Source {
     var sizeBytes: UInt64 {
-        switch source {
+        switch self {
         case .object(let content): content.sizeBytes
         case .staged(let file): file.sizeBytes
         }
