@@ -99,9 +99,10 @@ extension BucketStore {
             StoreRequest(
                 method: .post, query: [QueryItem("delete")] + spoken.keyEncodingQuery, body: .document(document.bytes)),
             expecting: [200])
+        try requireNoError(response)
         let reply: DeleteReply
         do throws(XMLError) {
-            reply = try DeleteReply(response.body)
+            reply = try DeleteReply(response.body, dialect)
         } catch {
             throw nonsense(response, error.description)
         }
@@ -169,15 +170,18 @@ extension BucketStore {
             attributes: FileAttributes(metadata: headers.metadata))
     }
 
-    /// The document of a reply that may be an error in spite of its status.
+    /// A reply may be an error in spite of its status.
+    private func requireNoError(_ response: HTTPResponse) throws(StoreError) {
+        guard let document = ErrorDocument(response.body) else { return }
+        let code = document.code ?? "NoCode"
+        throw StoreError(
+            StoreError.Kind(code: code, status: 500, message: document.message ?? ""), status: response.status,
+            code: code, message: document.message ?? "the store began a reply with success and failed",
+            requestID: document.requestID ?? requestID(response))
+    }
+
     func writeReply(_ response: HTTPResponse) throws(StoreError) -> WriteReply {
-        if let document = ErrorDocument(response.body) {
-            let code = document.code ?? "NoCode"
-            throw StoreError(
-                StoreError.Kind(code: code, status: 500, message: document.message ?? ""), status: response.status,
-                code: code, message: document.message ?? "the store began a reply with success and failed",
-                requestID: document.requestID ?? requestID(response))
-        }
+        try requireNoError(response)
         do throws(XMLError) {
             return try WriteReply(response.body)
         } catch {

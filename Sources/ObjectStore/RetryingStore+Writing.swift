@@ -18,27 +18,36 @@ extension RetryingStore {
             do throws(StoreError) {
                 return try await store.put(key, body, draft)
             } catch {
-                // OSS has stored what it tells the wrong checksum of: what is there now is ours to replace.
-                if error.kind == .corrupted, dialect == .oss { draft.condition = .always }
+                // OSS has stored what it tells the wrong checksum of: that is ours to replace.
+                if error.kind == .corrupted, dialect == .oss, draft.condition == .isAbsent,
+                    try await ours(key, sizeBytes: body.sizeBytes, checksum: nil, draft) != nil
+                {
+                    draft.condition = .always
+                }
                 throw error
             }
         } ifOurs: { () async throws(StoreError) in
             guard draft.condition != .always else { return nil }
             let sum = try await body.sum(CRC64.Function(dialect), withMD5: false)
-            return try await ours(key, sizeBytes: body.sizeBytes, checksum: sum.crc64, draft.headers)
+            return try await ours(key, sizeBytes: body.sizeBytes, checksum: sum.crc64, draft)
         }
     }
 
     package func copy(
         _ source: CopySource, to key: ObjectKey, _ draft: ObjectDraft?
     ) async throws(StoreError) -> ObjectRecord {
-        try await settling("copy", key, onlyInDoubt: true) { () async throws(StoreError) in
+        try await settling("copy", key, onlyInDoubt: source.key != key) { () async throws(StoreError) in
             try await store.copy(source, to: key, draft)
         } ifOurs: { () async throws(StoreError) in
-            guard let draft, draft.condition != .always else { return nil }
+            // A copy onto itself may change the ETag that it asks for, and then be refused when it is sent again.
+            guard let draft, draft.condition != .always || source.key == key else { return nil }
             let original = try await describe(source.key, version: source.version)
-            return try await ours(
-                key, sizeBytes: original.record.sizeBytes, checksum: original.checksum, draft.headers)
+            guard
+                let found = try await ours(
+                    key, sizeBytes: original.record.sizeBytes, checksum: original.checksum, draft,
+                    withoutTime: { draft.condition != .isAbsent && $0.checksum == original.checksum })
+            else { return nil }
+            return draft.storageClass.map { $0 == found.storageClass } ?? true ? found : nil
         }
     }
 
@@ -99,9 +108,16 @@ extension RetryingStore {
         try await settling("completeUpload", upload.key) { () async throws(StoreError) in
             try await store.completeUpload(upload, parts, draft)
         } ifOurs: { () async throws(StoreError) in
-            try await ours(
-                upload.key, sizeBytes: parts.reduce(0) { $0 + $1.sizeBytes },
-                checksum: parts.checksum(CRC64.Function(dialect)), draft.headers)
+            let checksum = parts.checksum(CRC64.Function(dialect))
+            let found = try await ours(
+                upload.key, sizeBytes: parts.reduce(0) { $0 + $1.sizeBytes }, checksum: checksum, draft,
+                withoutTime: { found in
+                    guard draft.condition != .isAbsent else { return false }
+                    // Where no checksum tells, the ETag does of how many parts it is: both dialects end it so.
+                    return checksum != nil && found.checksum != nil || found.record.etag.hasSuffix("-\(parts.count)\"")
+                })
+            guard let found, let wanted = draft.storageClass else { return found }
+            return wanted == found.storageClass ? found : nil
         }
     }
 
@@ -141,12 +157,16 @@ extension RetryingStore {
         }
     }
 
-    /// The object, if its size, its user metadata and, as far as it is told, its checksum are these. The metadata must
-    /// hold the file's time: no other write has it to the nanosecond.
+    /// The object, if its size, its user metadata and, as far as it is told, its checksum are these. The metadata
+    /// should hold the file's time: no other write has it to the nanosecond.
+    ///
+    /// - Parameter isOurs: decides where the metadata does not hold it; nil: no such object is ours
     private func ours(
-        _ key: ObjectKey, sizeBytes: UInt64, checksum: UInt64?, _ headers: ObjectHeaders
+        _ key: ObjectKey, sizeBytes: UInt64, checksum: UInt64?, _ draft: ObjectDraft,
+        withoutTime isOurs: ((ObjectDescription) -> Bool)? = nil
     ) async throws(StoreError) -> ObjectRecord? {
-        guard headers.metadata["mtime"] != nil else { return nil }
+        let hasTime = draft.headers.metadata["mtime"] != nil
+        guard hasTime || isOurs != nil else { return nil }
         let found: ObjectDescription
         do throws(StoreError) {
             found = try await describe(key, version: nil)
@@ -154,7 +174,8 @@ extension RetryingStore {
             if error.kind == .noSuchKey { return nil }
             throw error
         }
-        guard found.record.sizeBytes == sizeBytes, found.headers.metadata == headers.metadata else { return nil }
+        guard found.record.sizeBytes == sizeBytes, found.headers.metadata == draft.headers.metadata else { return nil }
+        guard hasTime || isOurs?(found) ?? false else { return nil }
         guard let theirs = found.checksum, let checksum else { return found.record }
         return theirs == checksum ? found.record : nil
     }
@@ -162,7 +183,7 @@ extension RetryingStore {
 
 extension StoreError {
     /// Whether the store may have done what it was asked, although this is all that we know.
-    fileprivate var mayFollowSuccess: Bool {
+    var mayFollowSuccess: Bool {
         isTransient && code != "ConnectionFailed" && (status == 0 || status < 400 || status >= 500)
     }
 }

@@ -1,6 +1,7 @@
 internal import Logging
 internal import Metadata
 internal import ObjectStore
+internal import Synchronization
 internal import ThawCore
 
 /// Renames that did not come to their end: given up, or cut short with the mount.
@@ -59,11 +60,12 @@ extension TreeCopy {
         }
     }
 
-    /// Deletes the copies: what is in both places. What only the target has is somebody else's, or the last that there
-    /// is of it.
+    /// Deletes the copies: what is the same in both places. What only the target has is somebody else's, or the last
+    /// that there is of it.
     private func undo(_ row: RenameRow) async throws(TreeCopyError) {
         var pairs = PairWalk(store, row)
         var doomed: [ObjectKey] = []
+        var doubtful: [Pair] = []
         var left = 0
         while let (source, target) = try await pairs.next() {
             guard let target, target.key != row.target || !row.replacesMarker else { continue }
@@ -71,13 +73,59 @@ extension TreeCopy {
                 left += 1
                 continue
             }
-            doomed.append(target.key)
-            try await deleteIfMany(&doomed)
+            if source.record.etag == target.record.etag {
+                doomed.append(target.key)
+                try await deleteIfMany(&doomed)
+            } else {
+                doubtful.append(Pair(source: source.key, target: target.key))
+                guard doubtful.count == Self.deletedKeysMax else { continue }
+                left += try await deleteCopies(doubtful)
+                doubtful = []
+            }
         }
         try await delete(doomed)
+        left += try await deleteCopies(doubtful)
         guard left > 0 else { return }
         log.warning(
             "rename of \(row.source) to \(row.target) is taken back: \(left) objects below \(row.target) are no copies of what is below \(row.source) now, and stay")
+    }
+
+    /// An object and what may be its copy.
+    private struct Pair {
+        let source: ObjectKey
+        let target: ObjectKey
+    }
+
+    /// Deletes those of the targets that hold nothing that their sources do not. Answers how many it left.
+    private func deleteCopies(_ pairs: [Pair]) async throws(TreeCopyError) -> Int {
+        let copies = Mutex<[ObjectKey]>([])
+        try await inParallel(pairs, Self.copiesMax) { pair throws(TreeCopyError) in
+            guard try await isCopy(pair) else { return }
+            copies.withLock { $0.append(pair.target) }
+        }
+        let doomed = copies.withLock { $0 }
+        try await delete(doomed)
+        return pairs.count - doomed.count
+    }
+
+    /// Copies of what was uploaded in parts, or is encrypted, have ETags of their own. Their headers are the same, and
+    /// so is the checksum, or where the store tells none, the file's time.
+    private func isCopy(_ pair: Pair) async throws(TreeCopyError) -> Bool {
+        do throws(StoreError) {
+            let source = try await store.describe(pair.source, version: nil)
+            let target = try await store.describe(pair.target, version: nil)
+            guard source.record.sizeBytes == target.record.sizeBytes, source.headers == target.headers else {
+                return false
+            }
+            guard let ours = source.checksum, let theirs = target.checksum else {
+                return source.headers.metadata["mtime"] != nil
+            }
+            return ours == theirs
+        } catch {
+            // Somebody deleted one of them meanwhile.
+            if error.kind == .noSuchKey { return false }
+            throw TreeCopyError(pair.target, error)
+        }
     }
 
     /// Everything below the source, and which of it is copied already.

@@ -22,9 +22,9 @@ package struct FileAttributes: Sendable, Equatable {
         self.extended = extended
     }
 
-    /// The object's content is the target of a symbolic link.
     /// The lower twelve bits of the mode.
     package var permissions: UInt32? { mode.map { $0 & 0o7777 } }
 
+    /// The object's content is the target of a symbolic link.
     package var isSymbolicLink: Bool { (mode ?? 0) & 0o170000 == 0o120000 }
 }

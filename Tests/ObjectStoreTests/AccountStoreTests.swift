@@ -174,6 +174,20 @@ struct AccountStoreTests {
         _ = try await store.put(ObjectKey("c-1/"), .bytes([]), ObjectDraft())
     }
 
+    @Test("a bucket that is ours is there already only if no reply was lost before")
+    func createAgain() async throws {
+        let refusal = ScriptedTransport.Step.reply(409, body: errorBody("BucketAlreadyOwnedByYou"))
+        let transport = ScriptedTransport([.failure(.broken("x")), refusal, .failure(.connect("x")), refusal])
+        let store = RetryingStore(try account(.s3, transport), logger: quiet) { _ in }
+        let draft = ObjectDraft(condition: .isAbsent)
+        _ = try await store.put(ObjectKey("new/"), .bytes([]), draft)
+        let error = await #expect(throws: StoreError.self) {
+            try await store.put(ObjectKey("old/"), .bytes([]), draft)
+        }
+        #expect(error?.kind == .preconditionFailed)
+        #expect(transport.requests.map(\.method) == [.put, .put, .put, .put])
+    }
+
     @Test("files beside buckets, and what is no bucket's name, are refused before anything is sent")
     func root() async throws {
         let transport = ScriptedTransport([])
@@ -227,7 +241,9 @@ struct AccountStoreTests {
     @Test("many objects are deleted bucket by bucket, and failures keep their keys")
     func deleteMany() async throws {
         let failed = "<DeleteResult><Error><Key>y</Key><Code>AccessDenied</Code></Error></DeleteResult>"
-        let transport = ScriptedTransport([.reply(200), .reply(200, body: failed), .reply(204)])
+        let transport = ScriptedTransport([
+            .reply(200, body: "<DeleteResult/>"), .reply(200, body: failed), .reply(204),
+        ])
         let store = try account(.s3, transport)
         let failures = try await store.delete(["b/y", "a/x", "a/z", "c/"].map { ObjectKey($0) })
         #expect(failures.map(\.key) == [ObjectKey("b/y")])

@@ -180,6 +180,99 @@ struct RetryingStoreTests {
         #expect(transport.requests.map(\.method) == [.put, .put])
     }
 
+    private func head(_ size: Int = 9, etag: String = "E", _ more: [String: String] = [:]) -> ScriptedTransport.Step {
+        .reply(
+            200,
+            headers: [
+                "content-length": "\(size)", "last-modified": "Thu, 24 Sep 2020 12:40:33 GMT", "etag": "\"\(etag)\"",
+            ].merging(more) { $1 })
+    }
+
+    private let refusal = ScriptedTransport.Step.reply(412, body: errorBody("PreconditionFailed"))
+
+    @Test("a copy onto itself whose reply was lost is found to have happened, though its ETag is another now")
+    func copyOntoItself() async throws {
+        let draft = ObjectDraft(
+            headers: ObjectHeaders(metadata: ["mode": "33188", "mtime": "1.5"]), storageClass: StorageClass("GLACIER"))
+        let done = ["x-amz-meta-mode": "33188", "x-amz-meta-mtime": "1.5", "x-amz-storage-class": "GLACIER"]
+        let source = CopySource(key: key, etag: "\"E-2\"")
+        for (now, isDone) in [
+            (done, true), (done.merging(["x-amz-meta-mode": "33152"]) { $1 }, false),
+            (done.merging(["x-amz-storage-class": "STANDARD_IA"]) { $1 }, false),
+        ] {
+            let last = head(etag: "F", now)
+            let transport = ScriptedTransport([.failure(.broken("x")), refusal, last, last])
+            let store = try retrying(transport, Waits())
+            if isDone {
+                #expect(try await store.copy(source, to: key, draft).etag == "\"F\"")
+            } else {
+                let error = await #expect(throws: StoreError.self) { try await store.copy(source, to: key, draft) }
+                #expect(error?.kind == .preconditionFailed)
+            }
+        }
+    }
+
+    @Test("a completion whose reply was lost is told by size and checksum where the object has no time")
+    func completeWithoutTime() async throws {
+        let sum = "M3eFcAZSQlc="
+        let parts = [UploadedPart(number: 1, sizeBytes: 5, etag: "\"P\"", checksum: CRC64.parse(base64: sum))]
+        let unknown = [UploadedPart(number: 1, sizeBytes: 5, etag: "\"P\"", checksum: nil)]
+        let gone = ScriptedTransport.Step.reply(404, body: errorBody("NoSuchUpload"))
+        let summed = ["x-amz-checksum-crc64nvme": sum]
+        for (parts, found, isDone) in [
+            (parts, head(5, summed), true), (parts, head(6, summed), false),
+            (parts, head(5, ["x-amz-checksum-crc64nvme": "AAAAAAAAAAA="]), false),
+            (unknown, head(5, etag: "E-1"), true), (unknown, head(5, etag: "E-2"), false), (unknown, head(5), false),
+        ] {
+            let transport = ScriptedTransport([.failure(.broken("x")), gone, found])
+            let store = try retrying(transport, Waits())
+            let upload = MultipartUpload(key: key, id: "U")
+            if isDone {
+                #expect(try await store.completeUpload(upload, parts, ObjectDraft()).sizeBytes == 5)
+            } else {
+                let error = await #expect(throws: StoreError.self) {
+                    try await store.completeUpload(upload, parts, ObjectDraft())
+                }
+                #expect(error?.kind == .noSuchUpload)
+            }
+        }
+    }
+
+    @Test("an OSS put that arrived wrong replaces what is there only if that is ours", arguments: [true, false])
+    func corrupted(isOurs: Bool) async throws {
+        let wrong = ScriptedTransport.Step.reply(200, headers: ["etag": "\"E\"", "x-oss-hash-crc64ecma": "1"])
+        let right = ScriptedTransport.Step.reply(200, headers: ["etag": "\"E\""])
+        let found = head(1, ["x-oss-meta-mtime": isOurs ? "1.5" : "2.5"])
+        let exists = ScriptedTransport.Step.reply(409, body: errorBody("FileAlreadyExists"))
+        let transport = ScriptedTransport([wrong, found] + (isOurs ? [right] : [exists, found]))
+        let store = try retrying(transport, Waits(), LogLines(), .oss)
+        let draft = ObjectDraft(headers: ObjectHeaders(metadata: ["mtime": "1.5"]), condition: .isAbsent)
+        if isOurs {
+            _ = try await store.put(key, .bytes([1]), draft)
+        } else {
+            let error = await #expect(throws: StoreError.self) { try await store.put(key, .bytes([1]), draft) }
+            #expect(error?.kind == .preconditionFailed)
+        }
+        let forbids = transport.requests.filter { $0.method == .put }.map { $0.header("x-oss-forbid-overwrite") }
+        #expect(forbids == ["true", isOurs ? nil : "true"])
+    }
+
+    @Test("a copy by parts onto itself replaces only what it is a copy of")
+    func largeCopyOntoItself() async throws {
+        let copied = "<CopyPartResult><ETag>\"P\"</ETag></CopyPartResult>"
+        let transport = ScriptedTransport([
+            head(), head(), .reply(200, body: "<R><UploadId>U</UploadId></R>"), .reply(200, body: copied),
+            refusal, .reply(204),
+        ])
+        let copies = LargeCopy(store(try configuration(), transport), wholeBytesMax: 8, partBytes: 10)
+        let error = await #expect(throws: StoreError.self) {
+            try await copies.copy(CopySource(key: key), to: key, ObjectDraft())
+        }
+        #expect(error?.kind == .preconditionFailed)
+        #expect(transport.requests.map(\.method) == [.head, .head, .post, .put, .post, .delete])
+        #expect(transport.requests[4].header("if-match") == "\"E\"")
+    }
+
     @Test("a copy by parts that fails is aborted, and names the object that it is of")
     func largeCopy() async throws {
         let head = ScriptedTransport.Step.reply(

@@ -167,6 +167,30 @@ struct WritingTests {
         #expect(oss.target.query == "delete&encoding-type=url")
     }
 
+    @Test("a deletion of many that is answered with anything but its result has deleted nothing that is known")
+    func deleteManyFails() async throws {
+        for dialect in Dialect.allCases {
+            for (body, kind) in [
+                (errorBody("InternalError"), StoreError.Kind.unavailable), (errorBody("AccessDenied"), .denied),
+                ("<html></html>", .nonsense),
+            ] {
+                _ = try await sent(dialect, .reply(200, body: body)) { store in
+                    let error = await #expect(throws: StoreError.self) { try await store.delete([ObjectKey("k")]) }
+                    #expect(error?.kind == kind)
+                }
+            }
+        }
+        // Only OSS says nothing when all went well.
+        _ = try await sent(.oss, .reply(200)) { store in
+            let failures = try await store.delete([ObjectKey("k")])
+            #expect(failures.isEmpty)
+        }
+        _ = try await sent(.s3, .reply(200)) { store in
+            let error = await #expect(throws: StoreError.self) { try await store.delete([ObjectKey("k")]) }
+            #expect(error?.kind == .nonsense)
+        }
+    }
+
     @Test("keys that XML cannot carry are deleted one by one")
     func deleteUnfriendly() async throws {
         let transport = ScriptedTransport([.reply(200), .reply(204), .reply(403, body: errorBody("AccessDenied"))])

@@ -144,6 +144,10 @@ extension Exchange {
         var version = source
         version.key = request.key
         version.modified = .now()
+        // S3 makes one part of many, so that the ETag is the content's MD5. Its bytes are not read here.
+        if request.dialect == .s3, source.isMultipart {
+            version.etag = Hex.encode(Digest.md5(Array(source.content.text.utf8)))
+        }
         if replaces {
             version.headers = sentHeaders() + source.headers.filter { $0.name.hasPrefix("checksum-") }
         }

@@ -21,6 +21,8 @@ package final class AccountStore: ObjectStore {
         var stores: [String: BucketStore] = [:]
         /// Buckets that a listing named, and where it says they are.
         var regions: [String: String?] = [:]
+        /// Buckets that may have been created here although the store's reply was lost.
+        var doubtful: Set<String> = []
     }
 
     /// - Parameter configuration: without a bucket
@@ -93,9 +95,14 @@ package final class AccountStore: ObjectStore {
         do throws(StoreError) {
             try await makeStore(try configuration.of(bucket, region: nil)).createBucket(draft.storageClass)
         } catch {
-            guard error.code == "BucketAlreadyOwnedByYou", draft.condition == .always else { throw error }
+            let isOurs = known.withLock { known in
+                if error.mayFollowSuccess { known.doubtful.insert(bucket) }
+                return draft.condition == .always || known.doubtful.contains(bucket)
+            }
+            guard error.code == "BucketAlreadyOwnedByYou", isOurs else { throw error }
         }
         known.withLock { known in
+            known.doubtful.remove(bucket)
             known.regions[bucket] = .some(nil)
             known.stores[bucket] = nil
         }

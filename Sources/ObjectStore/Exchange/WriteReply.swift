@@ -50,10 +50,13 @@ struct DeleteReply {
     private(set) var failures: [Failure] = []
     private(set) var isURLEncoded = false
 
-    /// OSS answers a quiet request with nothing at all when all went well.
-    init(_ body: [UInt8]) throws(XMLError) {
-        guard !body.isEmpty else { return }
+    /// OSS answers a quiet request with nothing at all when all went well; S3 with an empty document.
+    init(_ body: [UInt8], _ dialect: Dialect) throws(XMLError) {
+        if body.isEmpty, dialect == .oss { return }
         var xml = try XMLReader(body)
+        guard xml.isNamed("DeleteResult") else {
+            throw XMLError(reason: "<\(xml.localName)> where the result of a deletion was expected", offset: 0)
+        }
         while try xml.nextChild() {
             if xml.isNamed("Error") {
                 var failure = Failure()
