@@ -136,6 +136,7 @@ extension Filesystem {
     ) async throws(FileError) {
         let (prefix, newPrefix) = (from.key(of: segment), to.key(of: newSegment))
         guard !newPrefix.hasPrefix(prefix) else { throw .invalid }
+        if store.hasFixedTopLevel, prefix.isTopLevel || newPrefix.isTopLevel { throw .crossesStores }
         if replaced != nil { try await requireEmpty(newPrefix) }
         for file in stagedFiles.files(below: prefix) {
             do throws(UploadError) { try await file.flush() } catch { throw failed("rename", file, error) }
@@ -228,6 +229,11 @@ extension Filesystem {
         }
         inodes.setNumber(number, for: InodeNumber.of(segment, parent: directory.inode))
     }
+}
+
+extension ObjectKey {
+    /// A directory's, below nothing else.
+    fileprivate var isTopLevel: Bool { bytes.firstIndex(of: UInt8(ascii: "/")) == bytes.count - 1 }
 }
 
 extension MetadataRow {
