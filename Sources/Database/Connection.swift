@@ -102,6 +102,19 @@ package final class Connection {
         try execute("PRAGMA user_version = \(version)")
     }
 
+    /// A number that the file keeps, 0 at first.
+    package var applicationID: Int32 {
+        get throws(DatabaseError) {
+            let statement = try prepare("PRAGMA application_id")
+            return try statement.step() ? Int32(truncatingIfNeeded: statement.int64(0)) : 0
+        }
+    }
+
+    /// Part of the surrounding transaction, if there is one.
+    package func setApplicationID(_ number: Int32) throws(DatabaseError) {
+        try execute("PRAGMA application_id = \(number)")
+    }
+
     /// Takes effect with the next transaction; not allowed inside one.
     package func setSynchronous(_ synchronous: Synchronous) throws(DatabaseError) {
         precondition(sqlite3_get_autocommit(handle) != 0, "setSynchronous inside a transaction")

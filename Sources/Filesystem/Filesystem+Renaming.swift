@@ -179,6 +179,7 @@ extension Filesystem {
     ) async throws(FileError) {
         let (prefix, newPrefix) = (from.key(of: segment), to.key(of: newSegment))
         guard !newPrefix.hasPrefix(prefix) else { throw .invalid }
+        if store.hasFixedTopLevel, prefix.isTopLevel || newPrefix.isTopLevel { throw .crossesStores }
         if replaced != nil { try await requireEmpty(newPrefix) }
         var held: [StagedFile] = []
         defer { for file in held { file.release() } }
@@ -276,6 +277,11 @@ extension Filesystem {
         }
         inodes.setNumber(number, for: hash)
     }
+}
+
+extension ObjectKey {
+    /// A directory's, below nothing else.
+    fileprivate var isTopLevel: Bool { bytes.firstIndex(of: UInt8(ascii: "/")) == bytes.count - 1 }
 }
 
 extension MetadataRow {

@@ -9,9 +9,9 @@ extension Filesystem {
     /// Takes up what an earlier mount has left: before the mount is seen, because its names must show what was
     /// accepted.
     package func resumeUploads() async throws(MetadataError) {
-        let pending = try await reader.pendingUploads()
+        let pending = writer.left.uploads
         try await resumeDeferred()
-        staging.area.sweep(keeping: Set(pending.map(\.staging)))
+        try await sweepStaging(keeping: Set(pending.map(\.staging)))
         for upload in pending where upload.acceptedAt > .epoch {
             do throws(UploadError) {
                 let file = try StagedFile.restore(upload, in: staging)
@@ -19,12 +19,27 @@ extension Filesystem {
                 file.upload()
             } catch {
                 log.critical("\(upload.key) was accepted, and its content in \(staging.area.directory)/\(upload.staging) cannot be read: \(error)")
+                try await writer.failUpload(upload.id, PendingUpload.Failure(text: "\(error)", at: .now()))
             }
         }
         let kept = pending.filter { $0.acceptedAt == .epoch }
         if !kept.isEmpty {
             log.notice("kept for thawfs cache recover: \(kept.count) files that an earlier mount could not store")
         }
+    }
+
+    /// A journal that was begun anew does not name all that was accepted: then nothing is removed.
+    private func sweepStaging(keeping names: Set<String>) async throws(MetadataError) {
+        guard writer.left.mayMissUploads else { return staging.area.sweep(keeping: names) }
+        do throws(ErrnoError) {
+            for path in try staging.area.setAside(allBut: names) {
+                log.error("what was written and is in no journal is kept in \(path): see thawfs cache recover")
+            }
+        } catch {
+            // The next mount tries again.
+            return log.error("files in \(staging.area.directory) that are in no journal stay there: \(error)")
+        }
+        try await writer.finishMissedUploads()
     }
 
     /// Goes on with the renames that an earlier mount has left half done, and cleans up in the bucket after it.
@@ -48,21 +63,27 @@ extension Filesystem {
     package func uploads() async -> [UploadSummary] {
         var summaries = stagedFiles.all.filter(\.isAccepted).map(\.summary)
         do throws(MetadataError) {
-            for kept in try await reader.pendingUploads() where kept.acceptedAt == .epoch {
-                summaries.append(UploadSummary(kept, in: staging.area.directory))
+            for pending in try await reader.pendingUploads() {
+                // Nobody is at what was accepted and could not be opened.
+                let isStranded = pending.failure != nil && stagedFiles[pending.key] == nil
+                guard pending.acceptedAt == .epoch || isStranded else { continue }
+                summaries.append(UploadSummary(pending, in: staging.area.directory))
             }
         } catch {
             _ = failure("status", .empty, error)
         }
+        summaries += StagingArea.lost(in: staging.area.directory)
         return summaries.sorted { $0.since < $1.since }
     }
 
-    /// Waits until everything that was accepted is stored; false when some of it cannot be for now.
+    /// Waits until everything that was accepted, or is being stored, is in the store; false when all that is left has
+    /// failed at least once.
     package func finishUploads() async -> Bool {
         while true {
-            let waiting = stagedFiles.all.filter(\.isAccepted)
+            let waiting = stagedFiles.all.filter { $0.isAccepted || $0.summary.stage == .uploading }
             if waiting.isEmpty { return true }
-            if waiting.allSatisfy({ $0.summary.stage == .failed }) { return false }
+            // Between two attempts as well as in one: files do not fail at the same time.
+            if waiting.allSatisfy({ $0.lastFailure != nil }) { return false }
             try? await Task.sleep(for: .milliseconds(100))
             if Task.isCancelled { return false }
         }

@@ -104,11 +104,17 @@ package struct JournalLeftovers: Sendable {
     package let multiparts: [MultipartUpload]
     /// Keys of copies of deleted objects.
     package let hiddenKeys: [ObjectKey]
+    /// The oldest first.
+    package let uploads: [PendingUpload]
+    /// The file was begun anew: staging files that `uploads` does not name may have been accepted all the same.
+    package let mayMissUploads: Bool
 
     init(_ connection: Connection) throws(DatabaseError) {
         renames = try connection.renames()
         multiparts = try connection.multiparts()
         hiddenKeys = try connection.hiddenKeys()
+        uploads = try connection.pendingUploads()
+        mayMissUploads = try connection.applicationID == Schema.mayMissUploads
     }
 }
 

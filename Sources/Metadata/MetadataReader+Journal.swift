@@ -7,9 +7,7 @@ internal import Wire
 extension MetadataReader {
     /// The oldest first.
     package func pendingUploads() throws(MetadataError) -> [PendingUpload] {
-        try guarded { statements throws(DatabaseError) in
-            try statements.connection.rows("SELECT \(uploadColumns) FROM upload ORDER BY id") { $0.pendingUpload() }
-        }
+        try guarded { statements throws(DatabaseError) in try statements.connection.pendingUploads() }
     }
 
     /// Uploads in parts that nobody has ended.
@@ -46,6 +44,10 @@ extension MetadataReader {
 }
 
 extension Connection {
+    func pendingUploads() throws(DatabaseError) -> [PendingUpload] {
+        try rows("SELECT \(uploadColumns) FROM upload ORDER BY id") { $0.pendingUpload() }
+    }
+
     func multiparts() throws(DatabaseError) -> [MultipartUpload] {
         try rows("SELECT key, upload FROM multipart ORDER BY key, upload") {
             MultipartUpload(key: ObjectKey($0.blob(0)), id: $0.text(1))

@@ -8,10 +8,14 @@ internal import Wire
 extension MetadataWriter {
     // MARK: Uploads
 
-    /// Accepts the file's content; what was accepted before under this key is replaced. Answers the row's id.
+    /// Accepts the file's content; what was accepted before under this key is replaced. One that was never accepted,
+    /// or is not any more (`acceptedAt` is the epoch), is kept beside all others of its key. Answers the row's id.
     @discardableResult
     package func journal(_ upload: PendingUpload) throws(MetadataError) -> Int64 {
         try committing(.full) { connection, _ throws(DatabaseError) in
+            if upload.acceptedAt == .epoch {
+                _ = try Self.change(connection, "DELETE FROM upload WHERE staging = ?1", .text(upload.staging))
+            }
             let values = (2...22).map { "?\($0)" }.joined(separator: ", ")
             let columns = uploadColumns.dropFirst("id, ".count)
             let insert = try connection.prepare("INSERT OR REPLACE INTO upload(\(columns)) VALUES(\(values))")
@@ -48,6 +52,11 @@ extension MetadataWriter {
         try committing(.full) { connection, _ throws(DatabaseError) in
             try Self.change(connection, "DELETE FROM upload WHERE id = ?1", .integer(id))
         }
+    }
+
+    /// All staging files are in the journal now, or set aside.
+    package func finishMissedUploads() throws(MetadataError) {
+        try committing(.full) { connection, _ throws(DatabaseError) in try connection.setApplicationID(0) }
     }
 
     /// The file was renamed before it was uploaded; what was accepted under the other key is replaced. Answers false

@@ -183,7 +183,8 @@ enum Schema {
         ) WITHOUT ROWID;
         """
 
-    /// upload: a file whose content was accepted and is not in the store yet; one for each key.
+    /// upload: a file whose content was accepted and is not in the store yet; one for each key. Besides, with an
+    /// accepted_at of 0, any number of files that were given up, and are kept for their owner to copy out.
     ///   staging     the name of the file that has its changed ranges
     ///   base_…      the object whose other ranges go with them, NULL without one; base_end: how many of its first
     ///               bytes still count
@@ -208,7 +209,7 @@ enum Schema {
     private static let journal = """
         CREATE TABLE upload(
             id INTEGER PRIMARY KEY AUTOINCREMENT,
-            key BLOB NOT NULL UNIQUE,
+            key BLOB NOT NULL,
             staging TEXT NOT NULL,
             size INTEGER NOT NULL,
             base_key BLOB,
@@ -230,6 +231,7 @@ enum Schema {
             error TEXT,
             error_at INTEGER
         );
+        CREATE UNIQUE INDEX upload_of_key ON upload(key) WHERE accepted_at > 0;
         CREATE TABLE multipart(
             key BLOB NOT NULL,
             upload TEXT NOT NULL,
@@ -280,6 +282,10 @@ enum Schema {
         \(journal)
         """
 
+    /// The `application_id` of a file that was begun anew: staging files that it does not name may have been accepted.
+    /// It is 0 once they are set aside.
+    static let mayMissUploads: Int32 = 1
+
     /// Makes the tables in a new file, or brings an older one up to date. Answers the version that the file has now;
     /// one above `version` is a newer thawfs's, and was left alone.
     static func prepare(_ connection: Connection) throws(DatabaseError) -> Int32 {
@@ -287,7 +293,9 @@ enum Schema {
         guard found < version else { return found }
         try connection.transaction { () throws(DatabaseError) in
             switch found {
-            case 0: try connection.execute(cache + restores + journal)
+            case 0:
+                try connection.execute(cache + restores + journal)
+                try connection.setApplicationID(mayMissUploads)
             case 1: try connection.execute(fromVersion1 + fromVersion2)
             default: try connection.execute(fromVersion2)
             }

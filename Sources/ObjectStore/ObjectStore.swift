@@ -8,6 +8,9 @@ package import Wire
 package protocol ObjectStore: Sendable {
     var dialect: Dialect { get }
 
+    /// Directories at the top are places of their own (buckets): one cannot become another.
+    var hasFixedTopLevel: Bool { get }
+
     /// One page of a listing, in key order. With a delimiter, keys that share a prefix up to it come as one prefix.
     /// Carries the restore state of each object where the dialect lists it (OSS `RestoreInfo`, S3 `RestoreStatus`).
     func list(_ request: ListRequest) async throws(StoreError) -> ListPage
@@ -78,6 +81,10 @@ package protocol ObjectStore: Sendable {
 
     /// Whether the store refuses a write whose condition does not hold: `isAbsent` everywhere, `matches` on S3.
     func checks(_ condition: WriteCondition) -> Bool
+}
+
+extension ObjectStore {
+    package var hasFixedTopLevel: Bool { false }
 }
 
 /// Receives object bytes in order. Called on the network thread: it must not block. Valid during the call only.

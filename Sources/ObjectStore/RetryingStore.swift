@@ -38,6 +38,7 @@ package struct RetryingStore: ObjectStore {
         self.sleep = sleep
     }
 
+    package var hasFixedTopLevel: Bool { store.hasFixedTopLevel }
     package var dialect: Dialect { store.dialect }
 
     package func list(_ request: ListRequest) async throws(StoreError) -> ListPage {

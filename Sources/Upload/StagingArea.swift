@@ -5,25 +5,29 @@ package import ThawCore
 /// The directory of staging files, and how much they may take together.
 package final class StagingArea: Sendable {
     package let directory: String
+    /// Of the directory, so that nobody puts another in its place.
+    private let root: LocalFile
     let disk: DiskSync
     private let bytesMax: UInt64
     private let keepFreeBytes: UInt64
     private let used = Atomic<UInt64>(0)
     private let files = Mutex<[ObjectIdentifier: WeakReference<StagedFile>]>([:])
 
-    /// Makes the directory (mode 0700). `keepFreeBytes` of the disk under it are left to others.
-    package init(directory: String, bytesMax: UInt64, keepFreeBytes: UInt64) throws(ErrnoError) {
+    /// Makes the directory (mode 0700); one that is there must be this user's alone. `keepFreeBytes` of the disk under
+    /// it are left to others.
+    package init(directory: String, bytesMax: UInt64, keepFreeBytes: UInt64) throws(StagingFault) {
         self.directory = directory
         do throws(Thread.Failure) { disk = DiskSync(executor: try ThreadExecutor(name: "disk-sync")) } catch {
-            throw ErrnoError(code: error.errno)
+            throw StagingFault(errorText(error.errno))
         }
         self.bytesMax = bytesMax
         self.keepFreeBytes = keepFreeBytes
         var path = ""
         for component in directory.split(separator: "/") {
             path += "/" + component
-            guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw ErrnoError(code: errno) }
+            guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw StagingFault("\(path): \(errorText(errno))") }
         }
+        root = try Self.openPrivate(directory)
     }
 
     package var usedBytes: UInt64 { used.load(ordering: .relaxed) }
@@ -32,7 +36,7 @@ package final class StagingArea: Sendable {
         var generator = SystemRandomNumberGenerator()
         let name = "\(String(generator.next(), radix: 16))-\(getpid())"
         do throws(ErrnoError) {
-            return try StagingFile(path: directory + "/" + name, name: name, isNew: true)
+            return try StagingFile(name, at: directory, root, O_CREAT | O_EXCL)
         } catch {
             throw UploadError(error)
         }
@@ -40,23 +44,86 @@ package final class StagingArea: Sendable {
 
     /// Opens the file that an earlier mount left.
     func file(named name: String) throws(UploadError) -> StagingFile {
+        let file: StagingFile
+        var status = stat()
         do throws(ErrnoError) {
-            return try StagingFile(path: directory + "/" + name, name: name, isNew: false)
+            file = try StagingFile(name, at: directory, root, 0)
+            guard fstat(file.file.descriptor, &status) == 0 else { throw ErrnoError(code: errno) }
         } catch {
             throw UploadError(error)
         }
+        guard status.st_mode & S_IFMT == S_IFREG, status.st_uid == geteuid(), status.st_nlink == 1 else {
+            // Somebody else's, or one that others can reach.
+            throw .local(ErrnoError(code: EPERM))
+        }
+        return file
     }
+
+    private static func openPrivate(_ directory: String) throws(StagingFault) -> LocalFile {
+        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            guard errno == ENOTDIR || errno == ELOOP else { throw StagingFault("\(directory): \(errorText(errno))") }
+            throw StagingFault("\(directory) is no directory, or a link to one")
+        }
+        let file = LocalFile(descriptor: descriptor)
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw StagingFault("\(directory): \(errorText(errno))") }
+        guard status.st_uid == geteuid(), status.st_mode & 0o077 == 0 else {
+            throw StagingFault("\(directory) is not this user's alone: it must be theirs, with mode 0700")
+        }
+        return file
+    }
+
+    // MARK: What an earlier mount left
+
+    private static let lostName = "lost"
 
     /// Removes the files that nobody is promised anything of.
     package func sweep(keeping names: Set<String>) {
-        guard let listing = opendir(directory) else { return }
+        for name in Self.names(in: directory) where name != Self.lostName && !names.contains(name) {
+            unlinkat(root.descriptor, name, 0)
+        }
+    }
+
+    /// Moves files with content that are not among these to where `thawfs cache recover` lists them. Answers their
+    /// paths.
+    package func setAside(allBut names: Set<String>) throws(ErrnoError) -> [String] {
+        var paths: [String] = []
+        for name in Self.names(in: directory) where name != Self.lostName && !names.contains(name) {
+            var status = stat()
+            guard fstatat(root.descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0,
+                status.st_mode & S_IFMT == S_IFREG, status.st_size > 0
+            else { continue }
+            let target = Self.lostName + "/" + name
+            guard mkdirat(root.descriptor, Self.lostName, 0o700) == 0 || errno == EEXIST,
+                renameat(root.descriptor, name, root.descriptor, target) == 0
+            else { throw ErrnoError(code: errno) }
+            paths.append(directory + "/" + target)
+        }
+        return paths
+    }
+
+    /// What `setAside` has moved, in an area that nobody may have open.
+    package static func lost(in directory: String) -> [UploadSummary] {
+        let place = directory + "/" + lostName
+        return names(in: place).sorted().compactMap { name in
+            var status = stat()
+            guard lstat(place + "/" + name, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+            return UploadSummary(lost: name, status, in: place)
+        }
+    }
+
+    private static func names(in directory: String) -> [String] {
+        guard let listing = opendir(directory) else { return [] }
         defer { closedir(listing) }
+        var names: [String] = []
         while let entry = readdir(listing) {
             let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
                 String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
             }
-            if !name.hasPrefix("."), !names.contains(name) { unlink(directory + "/" + name) }
+            if !name.hasPrefix(".") { names.append(name) }
         }
+        return names
     }
 
     // MARK: Room
@@ -107,16 +174,24 @@ package final class StagingArea: Sendable {
     }
 }
 
+/// Why no staging files can be kept there, in a sentence.
+package struct StagingFault: Error, CustomStringConvertible {
+    package let description: String
+
+    init(_ description: String) { self.description = description }
+}
+
 /// One staging file: sparse, as long as what was written to it.
 final class StagingFile: Sendable {
     let name: String
     let path: String
     let file: LocalFile
 
-    init(path: String, name: String, isNew: Bool) throws(ErrnoError) {
-        self.path = path
+    init(_ name: String, at directory: String, _ root: LocalFile, _ flags: Int32) throws(ErrnoError) {
+        path = directory + "/" + name
         self.name = name
-        let descriptor = open(path, O_RDWR | O_CLOEXEC | (isNew ? O_CREAT | O_EXCL : 0), 0o600)
+        // Nothing that is no file may make us wait.
+        let descriptor = openat(root.descriptor, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags, 0o600)
         guard descriptor >= 0 else { throw ErrnoError(code: errno) }
         file = LocalFile(descriptor: descriptor)
     }

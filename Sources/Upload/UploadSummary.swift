@@ -1,3 +1,4 @@
+package import Glibc
 package import Metadata
 package import ThawCore
 
@@ -46,6 +47,15 @@ package struct UploadSummary: Sendable, Equatable {
 }
 
 extension UploadSummary {
+    /// A staging file that was set aside, because no journal says what it is of.
+    package init(lost name: String, _ status: stat, in directory: String) {
+        self.init(
+            key: ObjectKey("lost/" + name), sizeBytes: UInt64(status.st_size), sentBytes: 0, stage: .kept,
+            since: Timestamp(seconds: Int64(status.st_mtim.tv_sec)),
+            error: "the metadata store was lost, and nobody knows of which file this is",
+            stagingPath: directory + "/" + name, isComplete: true)
+    }
+
     /// What the journal says of a file that nobody is storing. `directory` is that of the staging files.
     package init(_ pending: PendingUpload, in directory: String) {
         var written = Extents()

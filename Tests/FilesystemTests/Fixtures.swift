@@ -21,10 +21,14 @@ struct Fixture {
         try self.init(ttl: ttl, keys)
     }
 
-    init(ttl: Duration? = .seconds(3600), frozen: FrozenPolicy = FrozenPolicy(), _ keys: [String]) throws {
+    /// The mount after another, if one is named.
+    init(
+        ttl: Duration? = .seconds(3600), frozen: FrozenPolicy = FrozenPolicy(), _ keys: [String],
+        in earlier: Fixture? = nil
+    ) throws {
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        directory = try TemporaryDirectory()
-        store = FakeStore()
+        directory = try earlier?.directory ?? TemporaryDirectory()
+        store = earlier?.store ?? FakeStore()
         for key in keys { store.put(key, Array(key.utf8)) }
         let path = directory.path + "/db"
         writer = try MetadataWriter(path: path, executor: try ThreadExecutor(name: "db-writer"), log: quiet)

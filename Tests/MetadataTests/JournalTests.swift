@@ -69,6 +69,34 @@ struct UploadJournalTests {
         #expect(try await after.row("a", below: ObjectKey("d/"))?.kind == row.kind)
     }
 
+    @Test("what was given up stays, however often its key is written, given up or renamed to afterwards")
+    func kept() async throws {
+        let fixture = try Fixture()
+        try await fixture.writer.journal(upload("a", staging: "1"))
+        for staging in ["1", "2"] {
+            var kept = upload("a", staging: staging)
+            kept.acceptedAt = .epoch
+            try await fixture.writer.journal(kept)
+        }
+        let newer = try await fixture.writer.journal(upload("a", staging: "3"))
+        let other = try await fixture.writer.journal(upload("b", staging: "4"))
+        #expect(try await fixture.writer.renameUpload(other, to: ObjectKey("a")))
+        #expect(try await fixture.reader.pendingUploads().map(\.staging) == ["1", "2", "4"])
+        #expect(try await fixture.writer.dropUpload(newer) == false)
+        #expect(try await fixture.writer.dropUpload(other))
+        #expect(try await fixture.reader.pendingUploads().map(\.staging) == ["1", "2"])
+    }
+
+    @Test("a store that was begun anew may miss uploads, until somebody has looked")
+    func missed() async throws {
+        let fixture = try Fixture()
+        #expect(fixture.writer.left.mayMissUploads)
+        let after = try fixture.afterCrash()
+        #expect(after.writer.left.mayMissUploads)
+        try await after.writer.finishMissedUploads()
+        #expect(try after.afterCrash().writer.left.mayMissUploads == false)
+    }
+
     @Test("ids are never used again")
     func ids() async throws {
         let fixture = try Fixture()

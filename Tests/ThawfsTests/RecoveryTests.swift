@@ -38,7 +38,8 @@ struct RecoveryTests {
         let upload = UploadSummary(
             key: ObjectKey(key), sizeBytes: sizeBytes ?? UInt64(bytes.count), sentBytes: 0, stage: .failed,
             since: .now(), stagingPath: try stage(bytes), isComplete: ranges == nil, ranges: ranges ?? [])
-        return Recovery(directory: place.path + "/out").recover(upload)
+        var recovery = Recovery(directory: place.path + "/out")
+        return recovery.recover(upload)
     }
 
     @Test("a whole file is copied under its key, as long as it is")
@@ -70,7 +71,8 @@ struct RecoveryTests {
         let upload = UploadSummary(
             key: ObjectKey("f"), sizeBytes: 1, sentBytes: 0, stage: .waiting, since: .now(),
             stagingPath: place.path + "/nothing", isComplete: true)
-        let outcome = Recovery(directory: place.path).recover(upload)
+        var recovery = Recovery(directory: place.path)
+        let outcome = recovery.recover(upload)
         #expect(outcome.failure?.hasPrefix("\(place.path)/nothing is gone") == true)
         #expect(access(outcome.path, F_OK) == -1)
     }
@@ -79,14 +81,35 @@ struct RecoveryTests {
         "no key leads out of the directory",
         arguments: [
             ("../../etc/passwd", ["%2E%2E", "%2E%2E", "etc", "passwd"]), ("/a//b", ["%", "a", "%", "b"]),
-            ("a/./b", ["a", "%2E", "b"]), ("dir/", ["dir", "%"]), ("plain.txt", ["plain.txt"]),
+            ("a/./b", ["a", "%2E", "b"]), ("100%", ["100%25"]), ("...", ["..."]),
+            ("dir/", ["dir", "%"]), ("plain.txt", ["plain.txt"]),
         ])
     func awkward(key: String, names: [String]) {
-        #expect(Recovery.names(of: ObjectKey(key)) == names)
+        #expect(Recovery.names(of: ObjectKey(key)) == names.map { Array($0.utf8) })
     }
 
-    @Test("a segment that is no text is percent-encoded")
+    @Test("a segment that is no text keeps its bytes, and one that is too long ends in its digest")
     func bytes() {
-        #expect(Recovery.names(of: ObjectKey([0xff, 0x0a])) == ["%FF%0A"])
+        #expect(Recovery.names(of: ObjectKey([0xff, 0x0a])) == [[0xff, 0x0a]])
+        let long = [1, 2].map { Recovery.names(of: ObjectKey(String(repeating: "x", count: 300) + "\($0)"))[0] }
+        #expect(long[0] != long[1] && long.allSatisfy { $0.count <= 250 })
+    }
+
+    @Test("files of one key, and of a key that is another's directory, lie beside each other, for their owner only")
+    func collisions() throws {
+        var recovery = Recovery(directory: place.path + "/out")
+        let paths = try ["a", "a/b", "a", "c/d", "c"].map { key in
+            let upload = UploadSummary(
+                key: ObjectKey(key), sizeBytes: 1, sentBytes: 0, stage: .kept, since: .now(),
+                stagingPath: try stage([7]), isComplete: true)
+            let outcome = recovery.recover(upload)
+            #expect(outcome.failure == nil)
+            var status = stat()
+            #expect(lstat(outcome.path, &status) == 0 && status.st_mode & 0o777 == 0o600)
+            return String(outcome.path.dropFirst(place.path.utf8.count))
+        }
+        #expect(paths == ["/out/a", "/out/a%~2/b", "/out/a%~3", "/out/c/d", "/out/c%~2"])
+        var status = stat()
+        #expect(lstat(place.path + "/out/c", &status) == 0 && status.st_mode & 0o777 == 0o700)
     }
 }

@@ -15,11 +15,12 @@ struct StagingLocationTests {
     init() throws { place = try TemporaryDirectory() }
 
     /// Opens the area of a mount with this `cache_dir`, and answers where it is.
-    private func open(state: String = "state", cache: String) throws -> String {
+    private func open(state: String = "state", cache: String, hasPromises: Bool = false) throws -> String {
         let state = "\(place.path)/\(state)"
         mkdir(state, 0o700)
         let options = try MountOptions(optionLists: ["cache_dir=\(place.path)/\(cache)"], environment: [:])
-        let area = try StagingLocation(state, options, [:]).open(options.cacheLimits(), writesBack: false, log)
+        let area = try StagingLocation(state, options, [:]).open(
+            options.cacheLimits(), writesBack: false, hasPromises: hasPromises, log)
         #expect(StagingLocation.current(in: state) == area.directory)
         return area.directory
     }
@@ -39,6 +40,18 @@ struct StagingLocationTests {
         unlink(first + "/file")
         #expect(try open(cache: "two").hasPrefix("\(place.path)/two/"))
         #expect(access(first, F_OK) == -1)
+    }
+
+    @Test("what was promised must be where it was left, whatever cache_dir is named")
+    func unreachable() throws {
+        let first = try open(cache: "one")
+        #expect(rename(place.path + "/one", place.path + "/away") == 0)
+        for cache in ["one", "two"] {
+            let error = #expect(throws: UsageError.self) { try open(cache: cache, hasPromises: true) }
+            #expect(error.map { "\($0)" }?.contains(first) == true)
+        }
+        #expect(rename(place.path + "/away", place.path + "/one") == 0)
+        #expect(try open(cache: "one", hasPromises: true) == first)
     }
 
     @Test("two state directories share no staging directory, also where they have one name")

@@ -56,6 +56,16 @@ def test_what_the_store_cannot_move_is_copied_by_mv(account, mount):
     assert not (mount.path / "one/dir").exists()
 
 
+@pytest.mark.parametrize("target", ["made", "two"])
+def test_a_bucket_is_not_renamed(account, mount, target):
+    s3_client(account).put_object(Bucket="one", Key="dir/file", Body=b"content")
+    with pytest.raises(OSError) as caught:
+        os.rename(mount.path / "one", mount.path / target)
+    assert caught.value.errno == errno.EXDEV
+    assert buckets(account) == ["one", "one-more", "two"]
+    assert (mount.path / "one/dir/file").read_bytes() == b"content"
+
+
 def test_mkdir_at_the_root_of_an_account_makes_a_bucket_and_rmdir_removes_it(account, mount):
     (mount.path / "made").mkdir()
     assert buckets(account) == ["made", "one", "one-more", "two"]

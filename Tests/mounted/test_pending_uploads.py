@@ -92,6 +92,19 @@ def test_an_interrupted_unmount_leaves_the_mount(mount, emulator, number):
     assert (mount.path / "a").read_bytes() == content(5000)
 
 
+def test_an_unmount_gives_up_when_all_that_is_left_goes_on_failing(mount, emulator):
+    refuse_uploads(emulator)
+    (mount.path / "a").write_bytes(content(5000))
+    done = thawfs("umount", mount.path)
+    assert done.returncode == 1
+    assert f"{mount.path} is still mounted: 1 file not stored yet" in done.stderr and "AccessDenied" in done.stderr
+    assert str(mount.options["cache_dir"]) in done.stderr and "thawfs cache recover" in done.stderr
+    assert is_mounted(mount.path)
+    assert (mount.path / "a").read_bytes() == content(5000)
+    emulator.clear_faults()
+    wait_until(lambda: uploads(mount) == [], "the file to be stored")
+
+
 def test_an_unmount_now_leaves_the_rest_to_the_next_mount(mount, emulator):
     refuse_uploads(emulator)
     (mount.path / "a").write_bytes(content(5000))
@@ -174,6 +187,21 @@ def test_of_a_changed_object_its_changes_are_copied_out(mount, emulator, objects
     done = recover(mount, "--to", tmp_path / "out")
     assert "only the bytes 10-16: the rest is the object's" in done.stdout
     assert (tmp_path / "out/big").read_bytes() == bytes(10) + b"changed" + bytes(size - 17)
+
+
+def test_what_is_copied_out_whole_can_be_forgotten(mount, emulator, tmp_path):
+    refuse_uploads(emulator)
+    (mount.path / "a").write_bytes(content(5000))
+    wait_until_refused(mount)
+    assert recover(mount, "--to", tmp_path / "early", "--forget").returncode != 0
+    assert len(uploads(mount)) == 1
+    mount.kill()
+    done = recover(mount, "--to", tmp_path / "out", "--forget")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/a").read_bytes() == content(5000)
+    assert (tmp_path / "out/a").stat().st_mode & 0o777 == 0o600
+    assert json.loads(recover(mount, "--json").stdout) == {"uploads": []}
+    assert not [each for each in pathlib.Path(mount.options["cache_dir"]).rglob("*") if each.is_file()]
 
 
 def test_nothing_to_recover_is_said(mount):

@@ -10,6 +10,7 @@ package import Wire
 /// listing of buckets tells it.
 package final class AccountStore: ObjectStore {
     package var dialect: Dialect { configuration.dialect }
+    package var hasFixedTopLevel: Bool { true }
 
     private let configuration: StoreConfiguration
     private let makeStore: @Sendable (StoreConfiguration) -> BucketStore

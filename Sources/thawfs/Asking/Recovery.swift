@@ -2,12 +2,14 @@ import Glibc
 import Restore
 import ThawCore
 import Upload
+import Wire
 
 /// Copies what was accepted and not stored out of the staging area, below a directory, each file under its key.
 struct Recovery {
     /// What became of one file.
     struct Outcome {
         let upload: UploadSummary
+        /// For people: what is no text in it is replaced.
         let path: String
         /// Nil when the file is there.
         var failure: String?
@@ -30,23 +32,34 @@ struct Recovery {
 
     /// Absolute.
     let directory: String
+    /// Paths that this run has used.
+    private var taken: Set<[UInt8]> = []
     private static let pieceBytes = 1 << 20
 
-    func recover(_ upload: UploadSummary) -> Outcome {
-        let path = ([directory] + Self.names(of: upload.key)).joined(separator: "/")
+    init(directory: String) { self.directory = directory }
+
+    mutating func recover(_ upload: UploadSummary) -> Outcome {
+        let names = Self.names(of: upload.key)
+        var path = Array(([Array(directory.utf8)] + names).joined(separator: [UInt8(ascii: "/")]))
         do throws(ErrnoError) {
-            try makeDirectories(above: path)
-            let source = try Self.open(upload.stagingPath, O_RDONLY)
+            let source = try Self.open(Array(upload.stagingPath.utf8), O_RDONLY)
+            try Self.makeDirectories(directory)
+            var parent = Array(directory.utf8)
+            for name in names.dropLast() { parent = try Self.directory(name, in: parent) }
+            path = unused(names.last ?? Self.emptyName, in: parent)
             let target = try Self.open(path, O_WRONLY | O_CREAT | O_EXCL)
             do throws(ErrnoError) { try Self.copy(upload, from: source, to: target) } catch {
-                unlink(path)
+                unlink(Self.cPath(path))
                 throw error
             }
-            return Outcome(upload: upload, path: path)
+            return Outcome(upload: upload, path: Self.text(path))
         } catch {
-            return Outcome(upload: upload, path: path, failure: Self.text(error, path, upload))
+            return Outcome(upload: upload, path: Self.text(path), failure: Self.text(error, Self.text(path), upload))
         }
     }
+
+    private static func text(_ path: [UInt8]) -> String { String(decoding: path, as: UTF8.self) }
+    private static func cPath(_ path: [UInt8]) -> [CChar] { path.map { CChar(bitPattern: $0) } + [0] }
 
     private static func text(_ error: ErrnoError, _ path: String, _ upload: UploadSummary) -> String {
         switch error.code {
@@ -56,31 +69,75 @@ struct Recovery {
         }
     }
 
-    /// The key's segments as names of files: those that a path has no room for, or would take for something else, are
-    /// percent-encoded.
-    static func names(of key: ObjectKey) -> [String] {
+    // MARK: Names
+
+    /// No key has these: `%` is always followed by two digits there.
+    private static let emptyName = Array("%".utf8)
+    private static func numbered(_ name: [UInt8], _ number: Int) -> [UInt8] { name + Array("%~\(number)".utf8) }
+
+    /// The key's segments as names of files: as they are, but for `%`, and for what a path would take for something
+    /// else. A longer one than a name can be ends in its digest.
+    static func names(of key: ObjectKey) -> [[UInt8]] {
         key.bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map { segment in
-            let name = String(decoding: segment, as: UTF8.self)
-            switch name {
-            case "": return "%"
-            case ".", "..": return segment.map { _ in "%2E" }.joined()
-            default: break
+            if segment.isEmpty { return emptyName }
+            let isDots = segment.count <= 2 && segment.allSatisfy { $0 == UInt8(ascii: ".") }
+            let name = segment.flatMap { byte -> [UInt8] in
+                switch byte {
+                case UInt8(ascii: "%"): Array("%25".utf8)
+                case UInt8(ascii: ".") where isDots: Array("%2E".utf8)
+                case 0: Array("%00".utf8)
+                default: [byte]
+                }
             }
-            if Array(name.utf8) == Array(segment), !segment.contains(0) { return name }
-            return segment.map { "%" + ($0 < 16 ? "0" : "") + String($0, radix: 16, uppercase: true) }.joined()
+            // Room is left for a number.
+            if name.count <= 240 { return name }
+            return name.prefix(220) + Array("%~\(Digest.sha256Hex(Array(segment)).prefix(16))".utf8)
         }
     }
 
-    private func makeDirectories(above path: String) throws(ErrnoError) {
+    /// A path that this run has not used and no directory has: keys may be `a` and `a/b`, and files of one key many.
+    private mutating func unused(_ name: [UInt8], in directory: [UInt8]) -> [UInt8] {
+        var path = directory + [UInt8(ascii: "/")] + name
+        var number = 1
+        while taken.contains(path) || Self.isDirectory(path) {
+            number += 1
+            path = directory + [UInt8(ascii: "/")] + Self.numbered(name, number)
+        }
+        taken.insert(path)
+        return path
+    }
+
+    /// Makes the directory, by another name where a file has this one.
+    private static func directory(_ name: [UInt8], in parent: [UInt8]) throws(ErrnoError) -> [UInt8] {
+        var path = parent + [UInt8(ascii: "/")] + name
+        var number = 1
+        while mkdir(cPath(path), 0o700) != 0 {
+            guard errno == EEXIST else { throw ErrnoError(code: errno) }
+            if isDirectory(path) { break }
+            number += 1
+            path = parent + [UInt8(ascii: "/")] + numbered(name, number)
+        }
+        return path
+    }
+
+    private static func isDirectory(_ path: [UInt8]) -> Bool {
+        var status = stat()
+        return lstat(cPath(path), &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
+    // MARK: Files
+
+    private static func makeDirectories(_ path: String) throws(ErrnoError) {
         var partial = ""
-        for name in path.split(separator: "/").dropLast() {
+        for name in path.split(separator: "/") {
             partial += "/" + name
-            guard mkdir(partial, 0o777) == 0 || errno == EEXIST else { throw ErrnoError(code: errno) }
+            guard mkdir(partial, 0o700) == 0 || errno == EEXIST else { throw ErrnoError(code: errno) }
         }
     }
 
-    private static func open(_ path: String, _ flags: Int32) throws(ErrnoError) -> LocalFile {
-        let descriptor = Glibc.open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0o666)
+    /// What is made is its owner's alone: nobody else may have been allowed to read it where it was to be.
+    private static func open(_ path: [UInt8], _ flags: Int32) throws(ErrnoError) -> LocalFile {
+        let descriptor = Glibc.open(cPath(path), flags | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw ErrnoError(code: errno) }
         return LocalFile(descriptor: descriptor)
     }
@@ -95,8 +152,8 @@ struct Recovery {
             var offset = range.lowerBound
             while offset < range.upperBound {
                 let wanted = Int(min(range.upperBound - offset, UInt64(pieceBytes)))
-                let count = try source.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted]), at: offset)
-                    .get()
+                let room = UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted])
+                let count = try source.read(into: room, at: offset).get()
                 if count == 0 { break }
                 let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
                 if bytes.contains(where: { $0 != 0 }) { try target.write(bytes, at: offset).get() }

@@ -7,7 +7,7 @@ struct UploadProgress: Equatable {
     var files = 0
     var bytes: UInt64 = 0
     var sentBytes: UInt64 = 0
-    /// Of the files, those that went wrong when they were tried last.
+    /// Of the files, those that went wrong when they were tried last, whether or not they are being tried again.
     var failing = 0
     /// Of one of them.
     var error: String?
@@ -25,7 +25,7 @@ struct UploadProgress: Equatable {
             files += 1
             bytes += upload.sizeBytes
             sentBytes += min(upload.sentBytes, upload.sizeBytes)
-            if upload.stage == .failed { failing += 1 }
+            if upload.stage == .failed || upload.error != nil { failing += 1 }
             error = error ?? upload.error
         }
     }
@@ -57,13 +57,17 @@ struct UploadProgress: Equatable {
 struct UploadWatch {
     enum Outcome {
         case stored
+        /// All that is left has failed, and stayed so for a while: waiting does not help.
+        case failed([UploadSummary])
         case interrupted(UploadProgress)
     }
 
     let daemon: Daemon
     private static let interval = Duration.milliseconds(500)
+    /// Files are tried again meanwhile, if they failed not long ago.
+    private static let patience = Duration.seconds(10)
 
-    /// Returns when nothing is left, or a signal asks to stop.
+    /// Returns when nothing is left but what has failed, or a signal asks to stop.
     func wait(showingOn display: ProgressDisplay) async throws -> Outcome {
         let progress = UploadProgress(try daemon.uploads())
         if progress.files == 0 { return .stored }
@@ -79,10 +83,15 @@ struct UploadWatch {
 
     private func watch(_ display: ProgressDisplay) async throws -> Outcome {
         var (display, shown) = (display, UploadProgress())
+        var (lastHope, left) = (ContinuousClock.now, Int.max)
         defer { display.end() }
         while true {
-            let progress = UploadProgress(try daemon.uploads())
+            let uploads = try daemon.uploads()
+            let progress = UploadProgress(uploads)
             if progress.files == 0 { return .stored }
+            if progress.failing < progress.files || progress.files < left { lastHope = .now }
+            left = progress.files
+            if ContinuousClock.now - lastHope > Self.patience { return .failed(uploads.filter { $0.stage != .kept }) }
             display.show(isNews: progress != shown, line: progress.line) { String(progress.line.prefix($0)) }
             shown = progress
             do { try await Task.sleep(for: Self.interval) } catch { return .interrupted(progress) }

@@ -10,7 +10,8 @@ struct UmountCommand: AsyncParsableCommand {
         usage: "thawfs umount MOUNTPOINT [--now]",
         discussion: """
             With write_back, files are closed before they are stored: it waits for that, and shows how far it is. \
-            Ctrl-C leaves the mount as it is. With --now it waits for nothing: what is left is stored by the next mount.
+            Ctrl-C leaves the mount as it is, and so does it when all that is left has failed. With --now it waits for \
+            nothing: what is left is stored by the next mount.
             """)
 
     @Argument(help: "Where it is mounted.")
@@ -32,20 +33,28 @@ struct UmountCommand: AsyncParsableCommand {
             }
         }
         try unmount(path)
-        guard let first = rest.first else { return }
+        if rest.isEmpty { return }
         // Else the daemon goes on with them, and nobody else can mount the source meanwhile.
         _ = try? daemon?.ask(["command": "leave"])
-        let directory = first.stagingPath.split(separator: "/").dropLast().joined(separator: "/")
-        printNote("\(UploadProgress(rest).line); kept in /\(directory), and stored by the next mount")
+        printNote("\(UploadProgress(rest).line); kept in \(Self.directory(of: rest)), and stored by the next mount")
+    }
+
+    private static func directory(of uploads: [UploadSummary]) -> String {
+        "/" + (uploads.first?.stagingPath.split(separator: "/").dropLast().joined(separator: "/") ?? "")
     }
 
     private func wait(for daemon: Daemon) async throws {
         let display = ProgressDisplay(environment: currentEnvironment())
-        guard case .interrupted(let progress) = try await UploadWatch(daemon: daemon).wait(showingOn: display) else {
-            return
+        switch try await UploadWatch(daemon: daemon).wait(showingOn: display) {
+        case .stored: return
+        case .failed(let rest):
+            printError("\(daemon.mountpoint) is still mounted: \(UploadProgress(rest).line)")
+            printNote("kept in \(Self.directory(of: rest)), and tried again; thawfs cache recover copies it out, --now leaves it to the next mount")
+            throw ExitCode.failure
+        case .interrupted(let progress):
+            printError("\(daemon.mountpoint) is still mounted: \(progress.line); --now unmounts without waiting")
+            throw ExitCode(130)
         }
-        printError("\(daemon.mountpoint) is still mounted: \(progress.line); --now unmounts without waiting")
-        throw ExitCode(130)
     }
 
     /// Nil where there is none to ask: the mount is dead, or of something else.

@@ -73,7 +73,7 @@ struct MountPlan {
         var configuration = configurationWithinKernelLimits(log)
         configuration.controlPath = socket.path
         let area = try StagingLocation(state.path, options, environment).open(
-            cacheLimits, writesBack: configuration.writeBack, log)
+            cacheLimits, writesBack: configuration.writeBack, hasPromises: !writer.left.uploads.isEmpty, log)
         let filesystem = Filesystem(
             configuration: configuration, store: store, context: context,
             contents: ContentCache(store: store, bytesMax: memoryBytes / 2), area: area, writer: writer,

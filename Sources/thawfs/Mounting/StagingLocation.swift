@@ -40,9 +40,16 @@ struct StagingLocation {
     }
 
     /// Makes the directory, of which the caller holds the state's lock. What an earlier mount has staged elsewhere is
-    /// stored from there first: `cache_dir` holds from the mount after that.
-    func open(_ limits: MountOptions.CacheLimits, writesBack: Bool, _ log: Logger) throws -> StagingArea {
+    /// stored from there first: `cache_dir` holds from the mount after that. With `hasPromises` the journal names
+    /// files, and the place they were in must be there.
+    func open(
+        _ limits: MountOptions.CacheLimits, writesBack: Bool, hasPromises: Bool, _ log: Logger
+    ) throws -> StagingArea {
         var path = wanted
+        if hasPromises, let current = Self.current(in: statePath), let code = Self.absence(of: current) {
+            throw UsageError(
+                "what was accepted by an earlier mount is in \(current), which cannot be read (\(errorText(code))): bring it back, such as by mounting its disk; or give it up: remove the link \(Self.link(in: statePath))")
+        }
         if let current = Self.current(in: statePath), current != wanted {
             if isInUse(current) {
                 log.notice("what was written earlier is stored from \(current) first; \(wanted) is for the next mount")
@@ -52,11 +59,11 @@ struct StagingLocation {
             }
         }
         let area: StagingArea
-        do throws(ErrnoError) {
+        do throws(StagingFault) {
             area = try StagingArea(
                 directory: path, bytesMax: limits.sizeMaxBytes, keepFreeBytes: limits.keepFreeBytes)
         } catch {
-            throw UsageError("cache_dir \(path): \(error)")
+            throw UsageError("cache_dir: \(error)")
         }
         if Self.current(in: statePath) != path {
             let link = Self.link(in: statePath)
@@ -68,6 +75,13 @@ struct StagingLocation {
             log.warning("\(path) is in memory (\(type ?? "")): what write_back has accepted is lost with the machine; name a cache_dir on a disk")
         }
         return area
+    }
+
+    /// Why the directory cannot be read; nil when it can.
+    private static func absence(of path: String) -> Int32? {
+        guard let listing = opendir(path) else { return errno }
+        closedir(listing)
+        return nil
     }
 
     /// Whether anything is in the directory.
