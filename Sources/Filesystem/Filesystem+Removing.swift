@@ -19,7 +19,7 @@ extension Filesystem {
         if let number { try await hide(number) }
         if let file = stagedFiles[key] {
             try await hold(file, "unlink")
-            do throws(FileError) { if file.base != nil { try await deleteObject(key) } } catch {
+            do throws(FileError) { if file.mayBeStored { try await deleteObject(key) } } catch {
                 // It is as it was.
                 file.release()
                 throw error

@@ -207,6 +207,7 @@ extension Filesystem {
         _ handle: UInt64, range: Range<UInt64>, keepsSize: Bool, punchesHole: Bool, caller: Caller
     ) async throws(FileError) {
         try await changing(handle, "fallocate", caller) { staged throws(UploadError) in
+            staged.touch()
             if punchesHole {
                 try await staged.punch(range)
             } else if !keepsSize, staged.sizeBytes < range.upperBound {

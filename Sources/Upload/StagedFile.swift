@@ -202,6 +202,12 @@ package final class StagedFile: Sendable {
         }
     }
 
+    /// There may be an object under the file's key: what it is a change of, or what it is to replace.
+    package var mayBeStored: Bool { state.withLock { $0.base != nil || $0.condition != .isAbsent } }
+
+    /// The file counts as written to, though none of its bytes are other ones.
+    package func touch() { setAttributes { $0.modified = .now() } }
+
     package var base: Base? { state.withLock { $0.base } }
 
     package func setAttributes(_ change: (inout FileAttributes) -> Void) {
