@@ -60,7 +60,7 @@ class Deadline:
 
 
 class Trees:
-    """`mount` is mounted and unmounted here; `stored(prefix)` answers what the store has below a key prefix."""
+    """`mount` is mounted and unmounted here; `stored(prefix)` answers what the store has below a prefix, by path."""
 
     def __init__(self, mount, local, stored):
         self.mount = mount
