@@ -18,7 +18,7 @@ extension Caller {
         return false
     }
 
-    private static let descriptorsMax = 256
+    private static let descriptorsMax = 4096
 
     /// By the text of `/proc/TID/fdinfo/FD`: lines of a name, a colon and a value; `flags` are octal.
     static func isForWriting(info: String, inode: UInt64) -> Bool {
