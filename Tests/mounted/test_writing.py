@@ -283,6 +283,33 @@ def test_a_file_larger_than_the_staging_area_is_written(emulated):
         assert read(mount.path / "f") == ("ok", hashlib.sha256(b"w" * (150 * MIB)).hexdigest())
 
 
+@pytest.mark.parametrize("effect", [{"status": 503}, DENIED], ids=["503", "403"])
+def test_a_full_staging_area_is_enospc_and_loses_nothing(emulated, emulator, effect):
+    """Nothing can be uploaded, so nothing can make room."""
+    with emulated.mount(cache_size="64M") as mount, Holder(mount.path) as holder:
+        (mount.path / "before").write_bytes(b"before")
+        for method in ("PUT", "POST"):
+            emulator.fault(effect, method=method)
+        emulator.clear_requests()
+        assert holder.do("file, done = os.open('f', os.O_RDWR | os.O_CREAT), 0") == "ok"
+        step = f"bytes([done >> 20]) * ({MIB} - done % {MIB})"
+        holder.begin(f"while done < {200 * MIB}: done += os.pwrite(file, {step}, done)")
+        assert holder.end(120) == "ENOSPC"
+        # It is not for lack of trying, and there is an end to that.
+        assert 1 <= count(emulator, "CreateMultipartUpload") < 50
+        emulator.clear_faults()
+        assert holder.do(f"assert {16 * MIB} <= done == os.fstat(file).st_size") == "ok"
+        assert holder.do("os.fsync(file)") == "ok"
+        found = emulated.stored.content("f")
+        assert holder.do(f"assert done == {len(found)}") == "ok"
+        assert found == b"".join(bytes([number]) * MIB for number in range(200))[:len(found)]
+        assert holder.do("os.close(file)") == "ok"
+        assert emulated.stored.content("before") == b"before"
+        # And there is room again.
+        assert write(mount.path / "g", 70 * MIB) == ("ok",)
+        assert emulated.stored.content("g") == b"w" * (70 * MIB)
+
+
 def test_memory_stays_bounded_while_a_large_file_is_written(emulated):
     with emulated.mount() as mount:
         assert write(mount.path / "f", 300 * MIB) == ("ok",)
