@@ -157,7 +157,9 @@ extension Filesystem {
         let key = directory.key(of: segment)
         let number = existingInode(segment, in: directory)
         let isKnownFrozen = number.flatMap { inodes[$0]?.isKnownFrozen } ?? false
-        if isKnownFrozen || !context.state(of: known, at: .now()).isReadable {
+        // Of what was stored just now, the row does not tell the class.
+        let isToldWhole = !known.storageClass.name.isEmpty
+        if !isToldWhole || isKnownFrozen || !context.state(of: known, at: .now()).isReadable {
             // It may have been restored since.
             let record = try await head(segment, in: directory)
             guard context.state(of: record, at: .now()).isReadable else { throw frozen("rename", key, record) }
