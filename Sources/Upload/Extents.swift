@@ -25,10 +25,6 @@ package struct Extents: Sendable, Equatable {
         ranges.replaceSubrange(first..<end, with: CollectionOfOne(merged))
     }
 
-    package mutating func formUnion(_ other: Extents) {
-        for range in other.ranges { insert(range) }
-    }
-
     package mutating func remove(_ range: Range<UInt64>) {
         guard !range.isEmpty else { return }
         let first = firstIndex { $0.upperBound > range.lowerBound }

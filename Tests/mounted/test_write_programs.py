@@ -173,9 +173,9 @@ GIT = {"GIT_AUTHOR_DATE": "1000000000 +0000", "GIT_COMMITTER_DATE": "1000000000 
        "GIT_CONFIG_NOSYSTEM": "1", "HOME": "/nonexistent"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def repository(tmp_path_factory, sources):
-    """A bare git repository of some commits."""
+    """A bare git repository of some commits, for one test: it is pushed to."""
     text = """
     git init -q -b main made; cd made; cp -a SOURCE/. .; git add .; git commit -qm one
     for i in $(seq 20); do echo $i >> text; echo $i > new$i; git add .; git commit -qm "commit $i"; done

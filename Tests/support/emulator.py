@@ -20,7 +20,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 READY_SECONDS = 20
-STOP_SECONDS = 10
+STOP_SECONDS = 60
 
 
 def thawfs_binary():
