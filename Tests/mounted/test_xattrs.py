@@ -1,7 +1,7 @@
 """The extended attributes of files in each state, what cannot be set, and that copying them does no harm."""
 
-import os
 import datetime
+import os
 import re
 
 import pytest
