@@ -168,6 +168,7 @@ extension Filesystem {
         let changed = attributes
         inodes.update(number) { inode in
             inode.attributes = changed
+            inode.markerCheckedAt = .now()
             inode.namesChangedAt = nil
         }
     }

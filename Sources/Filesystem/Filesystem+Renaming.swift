@@ -283,7 +283,7 @@ extension Filesystem {
 
 extension ObjectKey {
     /// A directory's, below nothing else.
-    fileprivate var isTopLevel: Bool { bytes.firstIndex(of: UInt8(ascii: "/")) == bytes.count - 1 }
+    var isTopLevel: Bool { bytes.firstIndex(of: UInt8(ascii: "/")) == bytes.count - 1 }
 }
 
 extension MetadataRow {
