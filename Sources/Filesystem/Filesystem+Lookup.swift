@@ -160,7 +160,7 @@ extension Filesystem {
     }
 
     /// Where an object stands in the tree, whether or not anybody has looked; nil when it is outside the mount.
-    private func place(of key: ObjectKey) -> (directory: ObjectKey, segment: [UInt8], number: UInt64)? {
+    func place(of key: ObjectKey) -> (directory: ObjectKey, segment: [UInt8], number: UInt64)? {
         guard key.hasPrefix(root.prefix), key != root.prefix else { return nil }
         var prefix = root.prefix.bytes
         var parent = root.inode

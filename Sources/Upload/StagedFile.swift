@@ -63,7 +63,8 @@ package final class StagedFile: Sendable {
         package var stored: @Sendable (StagedFile, ObjectKey, ObjectRecord) async -> Void
         /// Told when nobody is at an accepted file any more: it is stored, or will not be.
         package var settled: @Sendable (StagedFile) async -> Void
-        let slots = TransferSlots(16)
+        /// Half of the connections (`HTTPClient.Configuration.connectionsMax`), so that reads go on meanwhile.
+        let slots = TransferSlots(32)
 
         package init(
             store: any ObjectStore, area: StagingArea, contents: ContentCache, writer: MetadataWriter,
