@@ -145,6 +145,26 @@ struct StagedFileTests {
         #expect(fixture.stored == bytes(100))
     }
 
+    @Test("a file that is cut and grows while its attributes are stored has zeros where it was cut")
+    func cutMeanwhile() async throws {
+        let fixture = try StagedFixture()
+        fixture.store.put(StagedFixture.key, bytes(100))
+        let gate = Gate()
+        fixture.store.script { call in if case .copy = call { await gate.pass() } }
+        let file = try fixture.change()
+        file.setAttributes { $0.mode = 0o100600 }
+        let flush = Task { try await file.flush() }
+        #expect(await eventually { gate.waiting > 0 })
+        try await file.truncate(to: 0)
+        try await file.write([9], at: 50)
+        gate.open()
+        try await flush.value
+        let expected = [UInt8](repeating: 0, count: 50) + [9]
+        #expect(try await file.bytes(0..<51) == expected)
+        try await file.flush()
+        #expect(fixture.stored == expected)
+    }
+
     // MARK: Accepted
 
     @Test("what was accepted is stored by the next mount, as it was accepted")
