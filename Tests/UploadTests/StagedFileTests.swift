@@ -133,6 +133,22 @@ struct StagedFileTests {
         #expect(fixture.stored == bytes(500))
     }
 
+    @Test("what grows after an upload that was not completed, and made room, keeps all of its bytes")
+    func grownAfterFailure() async throws {
+        let fixture = try StagedFixture()
+        let file = try fixture.make()
+        try await file.write(bytes(500), at: 0)
+        fixture.store.script { call throws(StoreError) in
+            if case .completeUpload = call { throw StoreError(.denied, code: "AccessDenied", message: "") }
+        }
+        await #expect(throws: UploadError.self) { try await file.flush() }
+        #expect(file.evict() > 0)
+        fixture.store.script { _ in }
+        try await file.write([1, 2, 3], at: 500)
+        try await file.flush()
+        #expect(fixture.stored == bytes(500) + [1, 2, 3])
+    }
+
     @Test("a write that has no room fails, and what was written stays")
     func room() async throws {
         let fixture = try StagedFixture(areaBytesMax: 100)
