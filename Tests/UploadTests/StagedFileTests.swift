@@ -208,6 +208,28 @@ struct StagedFileTests {
         #expect(try await next.reader.pendingUploads().isEmpty)
     }
 
+    @Test("what was renamed over an object before it was stored is stored there by the next mount")
+    func renamedOver() async throws {
+        let fixture = try StagedFixture()
+        let target = ObjectKey("target")
+        fixture.store.put(target, bytes(50))
+        let etag = try #require(fixture.store.record(target)?.etag)
+        fixture.store.script { _ throws(StoreError) in
+            throw StoreError(.unavailable, code: "Down", message: "")
+        }
+        let file = try fixture.make()
+        try await file.write(bytes(30), at: 0)
+        try await file.accept()
+        // Not while it is being tried.
+        #expect(try await eventually { try await file.beginRename(to: target, over: etag) })
+        let next = try StagedFixture(in: fixture)
+        let pending = try #require(try await next.reader.pendingUploads().first)
+        fixture.store.script { _ in }
+        try await StagedFile.restore(pending, in: next.context).flush()
+        #expect(fixture.store.content(target) == bytes(30) && fixture.stored == nil)
+        await file.discard()
+    }
+
     @Test("what was stored just before the crash is not taken for somebody else's")
     func own() async throws {
         let fixture = try StagedFixture()
