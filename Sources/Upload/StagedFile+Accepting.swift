@@ -212,13 +212,14 @@ extension StagedFile {
             return .some(state.journalID)
         }
         guard let accepted else { return false }
+        let condition: WriteCondition = etag.map { .matches(etag: $0) } ?? .isAbsent
         if let id = accepted {
-            do throws(MetadataError) { try await context.writer.renameUpload(id, to: key) } catch {
+            do throws(MetadataError) { try await context.writer.renameUpload(id, to: key, condition) } catch {
                 release()
                 throw .notRemembered("\(error)")
             }
         }
-        state.withLock { $0.condition = etag.map { .matches(etag: $0) } ?? .isAbsent }
+        state.withLock { $0.condition = condition }
         return true
     }
 

@@ -99,7 +99,9 @@ extension StagedFile {
             switch result {
             case .success(let record):
                 state.lastFailure = nil
-                state.base = Base(key: state.key, etag: record.etag, sizeBytes: snapshot.sizeBytes)
+                // The file may have been cut while its attributes alone were stored.
+                let end = snapshot.isChanged ? snapshot.sizeBytes : state.base?.end ?? 0
+                state.base = Base(key: state.key, etag: record.etag, sizeBytes: snapshot.sizeBytes, end: end)
                 state.aheadFailure = nil
                 state.replacesUnknown = false
                 state.condition = .matches(etag: record.etag)

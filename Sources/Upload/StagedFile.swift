@@ -544,7 +544,8 @@ extension StagedFile.State {
         // Accepted content is kept until the store has it.
         guard !isAccepted, !isAccepting else { return [] }
         if let multipart {
-            let done = multipart.parts.values.map(layout.range)
+            // A last part that is short grows with the file, and is then sent again.
+            let done = multipart.parts.values.filter { layout.isWhole($0) }.map(layout.range)
             return done.flatMap { written.pieces(in: $0) }.filter { range in
                 !inTransit.contains { $0.overlaps(range) }
             }
