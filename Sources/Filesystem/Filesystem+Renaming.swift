@@ -73,14 +73,7 @@ extension Filesystem {
             }
         }
         defer { for file in held { file.release() } }
-        let (record, copy) = try await copyObject(segment, in: from, to: newKey)
-        if let replacedFile = stagedFiles[newKey] { await drop(replacedFile) }
-        var copied = copy
-        copied.sizeBytes = record.sizeBytes
-        copied.attributes = record.attributes
-        await remember(MetadataRow(segment: newSegment, kind: .object(copied), checkedAt: .now()), in: to)
-        try await deleteObject(key)
-        await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
+        let copied = try await moveObject(segment, in: from, to: newSegment, in: to)
         if let oldNumber { removeName(oldNumber) }
         if let file = stagedFiles[key] {
             stagedFiles.move(file, to: newKey)
@@ -109,6 +102,32 @@ extension Filesystem {
             }
         } catch {
             throw failed("rename", file, error)
+        }
+    }
+
+    /// What the store has of the file is under the new name, and no more under the old one.
+    private func moveObject(
+        _ segment: [UInt8], in from: Directory, to newSegment: [UInt8], in to: Directory
+    ) async throws(FileError) -> ObjectRecord {
+        let (key, newKey) = (from.key(of: segment), to.key(of: newSegment))
+        let row: RenameRow?
+        do throws(TreeCopyError) { row = try await trees.beginFile(key, to: newKey) } catch {
+            throw failedTree("rename", key, error)
+        }
+        do throws(FileError) {
+            let (record, copy) = try await copyObject(segment, in: from, to: newKey)
+            if let replacedFile = stagedFiles[newKey] { await drop(replacedFile) }
+            var copied = copy
+            copied.sizeBytes = record.sizeBytes
+            copied.attributes = record.attributes
+            await remember(MetadataRow(segment: newSegment, kind: .object(copied), checkedAt: .now()), in: to)
+            try await deleteObject(key)
+            await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
+            await trees.endFile(row)
+            return copied
+        } catch {
+            await trees.endFile(row)
+            throw error
         }
     }
 
