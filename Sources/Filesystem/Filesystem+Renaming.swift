@@ -61,6 +61,8 @@ extension Filesystem {
             if isPromised, try await begin(file, to: newKey, over: replaced) {
                 held.append(file)
                 if let replacedFile { await drop(replacedFile) }
+                // Should it be there after all; what cannot be deleted is in the log.
+                if file.wasSentInVain { try? await deleteObject(key) }
                 stagedFiles.move(file, to: newKey)
                 await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
                 if let oldNumber { removeName(oldNumber) }

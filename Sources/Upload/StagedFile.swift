@@ -202,8 +202,14 @@ package final class StagedFile: Sendable {
         }
     }
 
-    /// There may be an object under the file's key: what it is a change of, or what it is to replace.
-    package var mayBeStored: Bool { state.withLock { $0.base != nil || $0.condition != .isAbsent } }
+    /// There may be an object under the file's key: what it is a change of, or is to replace, or what was sent of it
+    /// though nobody heard that it arrived.
+    package var mayBeStored: Bool {
+        state.withLock { $0.base != nil || $0.condition != .isAbsent || $0.wasSentInVain }
+    }
+
+    /// The store may have something of it that nobody heard of.
+    package var wasSentInVain: Bool { state.withLock { $0.wasSentInVain } }
 
     /// The file counts as written to, though none of its bytes are other ones.
     package func touch() { setAttributes { $0.modified = .now() } }
@@ -520,6 +526,10 @@ extension StagedFile.State {
     var isDirty: Bool { (isChanged || hasNewAttributes) && !isDiscarded }
     var isPending: Bool { isDirty || isFlushing || isSending }
     var isAccepted: Bool { journalID != nil || isUploading }
+    /// A flush failed, of ours or perhaps of an earlier mount's, and not because somebody else's object is there.
+    var wasSentInVain: Bool {
+        if case .store = lastFailure { true } else { isRestored }
+    }
     var isSending: Bool { !inTransit.isEmpty || !(multipart?.sending.isEmpty ?? true) }
 
     fileprivate func obstacle(_ range: Range<UInt64>) -> StagedFile.Outcome? {
