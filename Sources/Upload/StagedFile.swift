@@ -112,6 +112,8 @@ package final class StagedFile: Sendable {
         /// Times were set by name, not just by writing.
         var hasOwnTime = false
         var isFlushing = false
+        /// Somebody renames or removes it: nothing is sent, and nothing accepted, until that is over.
+        var isHeld = false
         var flushesDone: UInt64 = 0
         /// Nobody wants it stored any more.
         var isDiscarded = false
@@ -125,8 +127,8 @@ package final class StagedFile: Sendable {
         var failureTold = ""
         /// An earlier mount accepted it: what that has stored of it by then is in no journal.
         var isRestored = false
-        /// The journal is taking it in.
-        var isAccepting = false
+        /// How many times the journal is taking it in.
+        var acceptances = 0
         /// Parts are not sent ahead of the flush any more: one could not be.
         var aheadFailure: StoreError?
         var lastFailure: UploadError?
@@ -426,7 +428,7 @@ package final class StagedFile: Sendable {
     func waitPatiently() async {
         await withCheckedContinuation { continuation in
             let isWaiting = state.withLock { state in
-                guard state.isSending || state.isFlushing else { return false }
+                guard state.isBusy else { return false }
                 state.nextWaiter += 1
                 state.waiters[state.nextWaiter] = continuation
                 return true
@@ -444,7 +446,7 @@ package final class StagedFile: Sendable {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isWaiting = state.withLock { state in
-                    guard state.isSending || state.isFlushing, !Task.isCancelled else { return false }
+                    guard state.isBusy, !Task.isCancelled else { return false }
                     state.waiters[id] = continuation
                     return true
                 }
@@ -473,8 +475,8 @@ package final class StagedFile: Sendable {
     package func hold() async throws(UploadError) {
         while true {
             let isHeld = state.withLock { state in
-                guard !state.isFlushing, !state.isSending else { return false }
-                state.isFlushing = true
+                guard !state.isBusy else { return false }
+                state.isHeld = true
                 return true
             }
             if isHeld { return }
@@ -484,7 +486,7 @@ package final class StagedFile: Sendable {
     }
 
     package func release() {
-        change { $0.isFlushing = false }
+        change { $0.isHeld = false }
     }
 
     /// The file is gone: what was not stored never will be. The caller holds it.
@@ -524,7 +526,8 @@ package final class StagedFile: Sendable {
 
 extension StagedFile.State {
     var isDirty: Bool { (isChanged || hasNewAttributes) && !isDiscarded }
-    var isPending: Bool { isDirty || isFlushing || isSending }
+    var isPending: Bool { isDirty || isBusy }
+    var isBusy: Bool { isFlushing || isHeld || acceptances > 0 || isSending }
     var isAccepted: Bool { journalID != nil || isUploading }
     /// A flush failed, of ours or perhaps of an earlier mount's, and not because somebody else's object is there.
     var wasSentInVain: Bool {
@@ -551,7 +554,7 @@ extension StagedFile.State {
     /// Ranges of the staging file that need not be kept.
     fileprivate func evictable(_ layout: PartLayout) -> [Range<UInt64>] {
         // Accepted content is kept until the store has it.
-        guard !isAccepted, !isAccepting else { return [] }
+        guard !isAccepted, acceptances == 0 else { return [] }
         if let multipart {
             // A last part that is short grows with the file, and is then sent again.
             let done = multipart.parts.values.filter { layout.isWhole($0) }.map(layout.range)
@@ -559,7 +562,7 @@ extension StagedFile.State {
                 !inTransit.contains { $0.overlaps(range) }
             }
         }
-        guard !isChanged, !isFlushing, let base, inTransit.isEmpty else { return [] }
+        guard !isChanged, !isFlushing, !isHeld, let base, inTransit.isEmpty else { return [] }
         return written.pieces(in: 0..<base.end)
     }
 }
