@@ -129,6 +129,8 @@ extension StagedFile {
             guard error.kind == .noSuchKey else { throw .store(error) }
         }
         let content = change { state -> FileContent? in
+            // A read and a flush may both have asked, and the flush have stored more by now.
+            guard state.isRestored else { return nil }
             state.isRestored = false
             guard let there, there.headers.metadata[Self.mark] == staging.name else { return nil }
             // Wherever the staging file has no bytes, they were the same in both.
