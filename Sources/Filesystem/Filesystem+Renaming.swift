@@ -47,16 +47,22 @@ extension Filesystem {
         let (key, newKey) = (from.key(of: segment), to.key(of: newSegment))
         let number = existingInode(segment, in: from)
         let oldNumber = existingInode(newSegment, in: to)
+        var held: [StagedFile] = []
+        defer { for file in held { file.release() } }
+        let replacedFile = stagedFiles[newKey]
+        if let replacedFile {
+            try await hold(replacedFile, of: oldNumber, "rename")
+            held.append(replacedFile)
+        }
         if let oldNumber { try await hide(oldNumber) }
         if let file = stagedFiles[key] {
             // What was promised of the target is given up for a promise only.
-            let isPromised = file.isAccepted || !(stagedFiles[newKey]?.isAccepted ?? false)
+            let isPromised = file.isAccepted || !(replacedFile?.isAccepted ?? false)
             if isPromised, try await begin(file, to: newKey, over: replaced) {
-                defer { file.release() }
-                if let replacedFile = stagedFiles[newKey] {
-                    try await hold(replacedFile, "rename")
-                    await drop(replacedFile)
-                }
+                held.append(file)
+                if let replacedFile { await drop(replacedFile) }
+                // Should it be there after all; what cannot be deleted is in the log.
+                if file.wasSentInVain { try? await deleteObject(key) }
                 stagedFiles.move(file, to: newKey)
                 await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
                 if let oldNumber { removeName(oldNumber) }
@@ -64,15 +70,8 @@ extension Filesystem {
                 return
             }
             try await flushAndHold(file)
+            held.append(file)
         }
-        let held = [stagedFiles[key], stagedFiles[newKey]].compactMap { $0 }
-        if let replacedFile = stagedFiles[newKey] {
-            do throws(FileError) { try await hold(replacedFile, "rename") } catch {
-                stagedFiles[key]?.release()
-                throw error
-            }
-        }
-        defer { for file in held { file.release() } }
         let copied = try await moveObject(segment, in: from, to: newSegment, in: to)
         if let oldNumber { removeName(oldNumber) }
         if let file = stagedFiles[key] {

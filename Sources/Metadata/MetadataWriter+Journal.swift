@@ -117,7 +117,8 @@ extension MetadataWriter {
     package func beginRename(
         _ source: ObjectKey, to target: ObjectKey, replacesMarker: Bool
     ) throws(MetadataError) -> RenameRow {
-        try committing(source.bytes.last == UInt8(ascii: "/") ? .full : .normal) { connection, _ throws(DatabaseError) in
+        let isTree = source.bytes.last == UInt8(ascii: "/")
+        return try committing(isTree ? .full : .normal) { connection, _ throws(DatabaseError) in
             _ = try Self.change(
                 connection, "INSERT INTO rename(source, target, stage, replaces) VALUES(?1, ?2, 0, ?3)",
                 .bytes(source.bytes), .bytes(target.bytes), .integer(replacesMarker ? 1 : 0))
