@@ -187,8 +187,7 @@ extension Filesystem {
 
     private func hiddenKey(for key: ObjectKey) -> ObjectKey {
         let name = ".fuse_hidden" + String(UInt64.random(in: .min ... .max), radix: 16)
-        let parent = key.bytes.prefix((key.bytes.lastIndex(of: UInt8(ascii: "/")) ?? -1) + 1)
-        return ObjectKey(Array(parent) + Array(name.utf8))
+        return key.directory + Array(name.utf8)
     }
 
     /// The last who had a removed file open has closed it.

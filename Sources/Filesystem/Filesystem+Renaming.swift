@@ -72,15 +72,15 @@ extension Filesystem {
             try await flushAndHold(file)
             held.append(file)
         }
-        let (record, copy) = try await copyObject(segment, in: from, to: newKey)
+        let (record, row, copy) = try await copyObject(segment, in: from, to: newKey, replaces: replaced != nil)
         if let replacedFile { await drop(replacedFile) }
         var copied = copy
         copied.sizeBytes = record.sizeBytes
         copied.attributes = record.attributes
         await remember(MetadataRow(segment: newSegment, kind: .object(copied), checkedAt: .now()), in: to)
-        try await deleteObject(key)
-        await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
         if let oldNumber { removeName(oldNumber) }
+        do throws(TreeCopyError) { try await trees.finishRename(row) } catch { throw failedTree("rename", key, error) }
+        await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
         if let file = stagedFiles[key] {
             stagedFiles.move(file, to: newKey)
             file.rebase(to: newKey, etag: copied.etag)
@@ -111,26 +111,28 @@ extension Filesystem {
         }
     }
 
-    /// Copies what the store has of the file; what was known of it may be out of date once.
+    /// Copies what the store has of the file; what was known of it may be out of date once. The rename ends with the
+    /// journal's row.
     private func copyObject(
-        _ segment: [UInt8], in directory: Directory, to newKey: ObjectKey
-    ) async throws(FileError) -> (record: ObjectRecord, copied: ObjectRecord) {
+        _ segment: [UInt8], in directory: Directory, to newKey: ObjectKey, replaces: Bool
+    ) async throws(FileError) -> (record: ObjectRecord, row: RenameRow, copied: ObjectRecord) {
         let key = directory.key(of: segment)
         var record = try await recordToCopy(segment, in: directory)
         var hasAsked = false
         while true {
-            do throws(StoreError) {
+            do throws(TreeCopyError) {
                 let source = CopySource(key: key, etag: record.etag, record: record)
-                return (record, try await LargeCopy(store).copy(source, to: newKey, nil))
+                let (row, copied) = try await trees.beginRename(of: source, to: newKey, replaces: replaces)
+                return (record, row, copied)
             } catch {
-                if error.kind == .preconditionFailed, !hasAsked {
+                if case .store(_, let cause) = error, cause.kind == .preconditionFailed, !hasAsked {
                     hasAsked = true
                     record = try await head(segment, in: directory)
                     continue
                 }
-                if error.kind == .invalidObjectState { throw frozen("rename", key, record) }
-                report("rename", key, error)
-                throw FileError(error)
+                if case .frozen = error { throw frozen("rename", key, record) }
+                await expire(newKey)
+                throw failedTree("rename", key, error)
             }
         }
     }
@@ -193,6 +195,11 @@ extension Filesystem {
                 await isFrozen(key, record)
             }
         } catch {
+            switch error {
+            case .frozen, .notEmpty: break
+            // Some of it may be in either place, or in both.
+            case .store, .journal, .cancelled: for tree in [prefix, newPrefix] { await expire(tree) }
+            }
             throw failedTree("rename", prefix, error)
         }
         let attributes = existingInode(segment, in: from).flatMap { inodes[$0]?.attributes }
@@ -205,6 +212,22 @@ extension Filesystem {
         move(number, to: newSegment, in: to)
         inodes[number]?.directory?.move(to: newPrefix, in: to)
         await moveContent(from: prefix, to: newPrefix)
+    }
+
+    /// Whether the object, or what is below the prefix, is there, nobody knows: whoever looks asks the store.
+    private func expire(_ key: ObjectKey) async {
+        await trees.forget(key)
+        let known = inodes.withLock { inodes in
+            inodes.filter { _, inode in
+                inode.home?.view == .objects && (key.isPrefix ? inode.key.hasPrefix(key) : inode.key == key)
+            }
+        }
+        for (number, inode) in known {
+            inodes.update(number) { $0.checkedAt = .epoch }
+            if let directory = inode.directory { directory.move(to: directory.prefix, in: nil) }
+            kernelCache.value?.forgetAttributes(of: number)
+            if let home = inode.home { kernelCache.value?.forgetName(inode.name, in: home.inode) }
+        }
     }
 
     /// Everything that is known below a renamed directory lies elsewhere now.

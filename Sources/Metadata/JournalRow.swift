@@ -85,7 +85,7 @@ package struct RenameRow: Sendable, Equatable {
     package var source: ObjectKey
     package var target: ObjectKey
     package var stage: Stage
-    /// The target was an empty directory with a marker before.
+    /// The target was an empty directory with a marker before, or an object.
     package var replacesMarker: Bool
 
     package init(id: Int64, source: ObjectKey, target: ObjectKey, stage: Stage, replacesMarker: Bool) {
