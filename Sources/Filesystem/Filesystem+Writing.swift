@@ -171,7 +171,7 @@ extension Filesystem {
     /// From now on the inode, and all who have it open, show the file as it is being changed.
     func show(_ file: StagedFile, on number: UInt64) {
         inodes.update(number) { $0.staged = file }
-        stagedFiles.use(file, times: openFiles.stage(number, file))
+        openFiles.stage(number, file) { stagedFiles.use(file, times: $0) }
     }
 
     // MARK: Writing
