@@ -11,7 +11,7 @@ extension Filesystem {
     /// Deletes the object. Whoever has the file open still reads it: what the store has of it lies under a hidden key
     /// until they close it.
     package func unlink(parent: UInt64, name: [UInt8]) async throws(FileError) {
-        let directory = try writableDirectory(parent)
+        let directory = try await writableDirectory(parent)
         guard let found = try await find(name, in: directory) else { throw .noSuchEntry }
         guard found.row.kind.isObject else { throw .isDirectory }
         let key = directory.key(of: found.row.segment)
@@ -37,7 +37,7 @@ extension Filesystem {
     }
 
     package func removeDirectory(parent: UInt64, name: [UInt8]) async throws(FileError) {
-        let directory = try writableDirectory(parent)
+        let directory = try await writableDirectory(parent)
         guard let found = try await find(name, in: directory) else { throw .noSuchEntry }
         guard !found.row.kind.isObject else { throw .notDirectory }
         let prefix = directory.key(of: found.row.segment)

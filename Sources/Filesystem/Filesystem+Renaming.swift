@@ -15,7 +15,7 @@ extension Filesystem {
     package func rename(
         parent: UInt64, name: [UInt8], newParent: UInt64, newName: [UInt8], _ target: RenameTarget
     ) async throws(FileError) {
-        let (from, to) = (try writableDirectory(parent), try writableDirectory(newParent))
+        let (from, to) = (try await writableDirectory(parent), try await writableDirectory(newParent))
         guard let source = try await find(name, in: from) else { throw .noSuchEntry }
         guard source.row.segment != Names.versionsSegment else { throw .readOnly }
         let replaced = try await find(newName, in: to)
@@ -26,13 +26,18 @@ extension Filesystem {
         // Over what is there already, under whatever name that shows.
         let bare: [UInt8]
         if let replaced { bare = Array(replaced.bare) } else { bare = try newSegment(newName, in: to) }
-        if source.row.kind.isObject {
-            if let replaced, !replaced.row.kind.isObject { throw .isDirectory }
-            try await renameFile(source.row.segment, in: from, to: bare, in: to, over: replaced?.row)
+        let isObject = source.row.kind.isObject
+        if let replaced, replaced.row.kind.isObject != isObject { throw isObject ? .isDirectory : .notDirectory }
+        let newSegment = isObject ? bare : bare + [UInt8(ascii: "/")]
+        let names = [from.key(of: source.row.segment), to.key(of: newSegment)]
+        try await moves.begin(names)
+        defer { moves.end(names) }
+        // A directory above may have got another name meanwhile.
+        guard names == [from.key(of: source.row.segment), to.key(of: newSegment)] else { throw .stale }
+        if isObject {
+            try await renameFile(source.row.segment, in: from, to: newSegment, in: to, over: replaced?.row)
         } else {
-            if let replaced, replaced.row.kind.isObject { throw .notDirectory }
-            try await renameDirectory(
-                source.row.segment, in: from, to: bare + [UInt8(ascii: "/")], in: to, over: replaced?.row)
+            try await renameDirectory(source.row.segment, in: from, to: newSegment, in: to, over: replaced?.row)
         }
         await keepDirectory(from)
         namesChanged(in: from)

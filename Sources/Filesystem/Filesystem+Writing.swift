@@ -130,6 +130,10 @@ extension Filesystem {
                 throw error
             }
         }
+        try await moves.wait(for: key)
+        guard inodes[number]?.key == key else {
+            return try await stage(number, truncates: truncates, seenAt: seenAt, caller: caller)
+        }
         // What is there now is what is changed, whatever was known of it; and a file keeps its mode, its owner and what
         // others have noted with it when its content is replaced.
         let description = try await describe(key)
@@ -144,18 +148,23 @@ extension Filesystem {
         let (base, kept) = (record, attributes)
         // It may have got another name, or none, meanwhile.
         guard let current = inodes[number], !current.isRemoved, current.key == key else { throw .stale }
-        let made: (file: StagedFile, isNew: Bool)
+        let taken: (file: StagedFile, isNew: Bool)?
         do throws(UploadError) {
-            made = try stagedFiles.use(key) { () throws(UploadError) in
-                try StagedFile(
-                    key, base: StagedFile.Base(
-                        key: key, etag: base.etag, sizeBytes: base.sizeBytes, end: truncates ? 0 : base.sizeBytes),
-                    sizeBytes: truncates ? 0 : base.sizeBytes, attributes: kept,
-                    headers: description.headers, condition: .matches(etag: base.etag), isChanged: truncates,
-                    in: staging)
+            taken = try moves.unless(moving: key) { () throws(UploadError) in
+                try stagedFiles.use(key) { () throws(UploadError) in
+                    try StagedFile(
+                        key, base: StagedFile.Base(
+                            key: key, etag: base.etag, sizeBytes: base.sizeBytes, end: truncates ? 0 : base.sizeBytes),
+                        sizeBytes: truncates ? 0 : base.sizeBytes, attributes: kept,
+                        headers: description.headers, condition: .matches(etag: base.etag), isChanged: truncates,
+                        in: staging)
+                }
             }
         } catch {
             throw failed("opening", key, error)
+        }
+        guard let made = taken else {
+            return try await stage(number, truncates: truncates, seenAt: seenAt, caller: caller)
         }
         if made.isNew { show(made.file, on: number) }
         return (made.file, isFrozen)
