@@ -141,8 +141,8 @@ extension Filesystem {
     // MARK: Hidden copies
 
     /// Before the object of an open file goes, or becomes another: it is copied to where its readers go on reading.
-    /// A file of which all is here already needs none, and neither does a frozen one, which nobody can read. One that is
-    /// being changed is held by the caller.
+    /// A file of which all is here already needs none, and neither does a frozen one, which nobody can read. The caller
+    /// holds one that is being changed.
     func hide(_ number: UInt64) async throws(FileError) {
         guard let inode = inodes[number], openFiles.isOpen(number) else { return }
         if let staged = inode.staged {

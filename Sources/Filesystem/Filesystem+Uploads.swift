@@ -43,7 +43,8 @@ extension Filesystem {
         try await writer.finishMissedUploads()
     }
 
-    /// Goes on with the renames of directories that an earlier mount has left half done, and cleans up in the bucket after it.
+    /// Goes on with the renames of directories that an earlier mount has left half done, and cleans up in the bucket
+    /// after it.
     package func resumeCleaning() async {
         await trees.resume()
         await deleteHiddenCopies()

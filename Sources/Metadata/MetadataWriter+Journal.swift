@@ -113,7 +113,8 @@ extension MetadataWriter {
 
     // MARK: Renames
 
-    /// A rename begins to copy. `replacesMarker`: the target's marker, or the object that is the target, is there already.
+    /// A rename begins to copy. `replacesMarker`: the target's marker, or the object that is the target, is there
+    /// already. Answers its id.
     package func beginRename(
         _ source: ObjectKey, to target: ObjectKey, replacesMarker: Bool
     ) throws(MetadataError) -> RenameRow {
