@@ -210,16 +210,21 @@ extension StagedFile {
     // MARK: Renaming
 
     /// To be called before `rename` of a file that the store has nothing of, and ended with `release`: it is stored
-    /// under the new name only, where it replaces the object of this ETag. False when the store has, or is being sent,
-    /// something of it.
+    /// under the new name only, where it replaces the object of this ETag. Waits for what is being sent; false when the
+    /// store has something of it then.
     package func beginRename(to key: ObjectKey, over etag: String?) async throws(UploadError) -> Bool {
-        let accepted: Int64?? = state.withLock { state in
-            guard state.base == nil, !state.isBusy, state.multipart == nil else { return nil }
-            // Nothing of it is sent before it has its name.
-            state.isHeld = true
-            return .some(state.journalID)
+        guard base == nil else { return false }
+        try await hold()
+        let (isOnlyHere, accepted) = state.withLock { state in
+            // What was sent of a promise in vain is sent again; another file's parts are better completed.
+            let isWhole = state.multipart == nil || state.journalID != nil && state.sent.isEmpty
+            return (state.base == nil && isWhole, state.journalID)
         }
-        guard let accepted else { return false }
+        guard isOnlyHere else {
+            release()
+            return false
+        }
+        await abortUpload()
         let condition: WriteCondition = etag.map { .matches(etag: $0) } ?? .isAbsent
         if let id = accepted {
             do throws(MetadataError) { try await context.writer.renameUpload(id, to: key, condition) } catch {
