@@ -64,14 +64,11 @@ extension StagedFile {
         let staging = try context.area.file(named: pending.staging)
         var written = Extents()
         for range in pending.extents { written.insert(range) }
-        let base = pending.base.map {
-            Base(key: $0.key, version: $0.version, etag: $0.etag, sizeBytes: $0.sizeBytes, end: $0.end)
-        }
         var state = State(
             key: pending.key, sizeBytes: pending.sizeBytes, attributes: pending.attributes, headers: pending.headers,
-            base: base, openedAt: pending.acceptedAt, condition: pending.condition,
+            base: pending.base, openedAt: pending.acceptedAt, condition: pending.condition,
             isChanged: !written.isEmpty || pending.base?.sizeBytes != pending.sizeBytes
-                || base?.end != pending.sizeBytes)
+                || pending.base?.end != pending.sizeBytes)
         state.written = written
         state.hasNewAttributes = true
         state.hasOwnTime = true
@@ -97,11 +94,7 @@ extension StagedFile {
             }
             return PendingUpload(
                 key: state.key, staging: staging.name, sizeBytes: sizeBytes ?? state.sizeBytes,
-                base: base.map {
-                    PendingUpload.Base(
-                        key: $0.key, version: $0.version, etag: $0.etag, sizeBytes: $0.sizeBytes, end: $0.end)
-                },
-                extents: written.ranges, attributes: state.attributes, headers: state.headers ?? ObjectHeaders(),
+                base: base, extents: written.ranges, attributes: state.attributes, headers: state.headers ?? ObjectHeaders(),
                 storageClass: context.storageClass, condition: state.condition, acceptedAt: acceptedAt)
         }
         if let failure { pending.failure = PendingUpload.Failure(text: failure.description, at: .now()) }
