@@ -169,7 +169,7 @@ extension StagedFile {
         do throws(StoreError) {
             description = try await context.store.describe(base.key, version: base.version)
         } catch {
-            throw error.kind == .noSuchKey ? .conflict(error) : .store(error)
+            throw UploadError(ofBase: error)
         }
         guard description.record.etag == base.etag else { throw .conflict(.replaced) }
         snapshot.headers = description.headers
@@ -202,10 +202,7 @@ extension StagedFile {
             return try await context.store.replaceAttributes(
                 CopySource(key: base.key, version: base.version, etag: base.etag), snapshot.attributes)
         } catch {
-            switch error.kind {
-            case .preconditionFailed, .noSuchKey: throw .conflict(error)
-            default: throw .store(error)
-            }
+            throw UploadError(ofBase: error)
         }
     }
 
@@ -387,10 +384,7 @@ extension StagedFile {
                 // What cannot be gone on with is begun again, unless bytes of the file are nowhere else.
                 if !hasBegun || error.kind == .noSuchUpload, state.sent.isEmpty { state.multipart = nil }
             }
-            switch error.kind {
-            case .preconditionFailed, .noSuchKey: throw .conflict(error)
-            default: throw .store(error)
-            }
+            throw UploadError(ofBase: error)
         }
     }
 
@@ -589,10 +583,7 @@ extension StagedFile {
                 return bytes
             }
         } catch {
-            switch error.kind {
-            case .preconditionFailed, .noSuchKey: throw .conflict(error)
-            default: throw .store(error)
-            }
+            throw UploadError(ofBase: error)
         }
     }
 }
