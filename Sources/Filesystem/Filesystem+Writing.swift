@@ -231,20 +231,31 @@ extension Filesystem {
         _ change: (StagedFile) async throws(UploadError) -> Void
     ) async throws(FileError) {
         guard let file = openFiles[handle], file.writes, let staged = file.staged else { throw .stale }
+        if file.isFrozen.load(ordering: .acquiring) { try await awaitThaw(file, caller) }
+        try await thawing(file, staged, operation, caller, change)
+    }
+
+    /// Does what may find out that the object is frozen, and does it again once it is not; but not for ever.
+    private func thawing(
+        _ file: FileHandle, _ staged: StagedFile, _ operation: String, _ caller: Caller,
+        _ body: (StagedFile) async throws(UploadError) -> Void
+    ) async throws(FileError) {
         for _ in 0..<3 {
-            if file.isFrozen.load(ordering: .acquiring) {
-                try await thaw(file, caller)
-                file.isFrozen.store(false, ordering: .releasing)
-                inodes.update(file.inode) { $0.isKnownFrozen = false }
-            }
-            do throws(UploadError) { return try await change(staged) } catch {
+            do throws(UploadError) { return try await body(staged) } catch {
                 guard case .store(let cause) = error, cause.kind == .invalidObjectState else {
                     throw failed(operation, staged, error)
                 }
                 markFrozen(file)
             }
+            try await awaitThaw(file, caller)
         }
         throw .timedOut
+    }
+
+    private func awaitThaw(_ file: FileHandle, _ caller: Caller) async throws(FileError) {
+        try await thaw(file, caller)
+        file.isFrozen.store(false, ordering: .releasing)
+        inodes.update(file.inode) { $0.isKnownFrozen = false }
     }
 
     // MARK: Storing
@@ -265,18 +276,7 @@ extension Filesystem {
     /// are waited for as reads wait.
     package func flush(_ handle: UInt64, caller: Caller) async throws(FileError) {
         guard let file = openFiles[handle], let staged = file.staged else { return }
-        for _ in 0..<3 {
-            do throws(UploadError) { return try await store(staged) } catch {
-                guard case .store(let cause) = error, cause.kind == .invalidObjectState else {
-                    throw failed("storing", staged, error)
-                }
-                markFrozen(file)
-            }
-            try await thaw(file, caller)
-            file.isFrozen.store(false, ordering: .releasing)
-            inodes.update(file.inode) { $0.isKnownFrozen = false }
-        }
-        throw .timedOut
+        try await thawing(file, staged, "storing", caller) { staged throws(UploadError) in try await store(staged) }
     }
 
     func flush(_ staged: StagedFile) async throws(FileError) {
