@@ -94,7 +94,8 @@ extension StagedFile {
             }
             return PendingUpload(
                 key: state.key, staging: staging.name, sizeBytes: sizeBytes ?? state.sizeBytes,
-                base: base, extents: written.ranges, attributes: state.attributes, headers: state.headers ?? ObjectHeaders(),
+                base: base, extents: written.ranges, attributes: state.attributes,
+                headers: state.headers ?? ObjectHeaders(),
                 storageClass: context.storageClass, condition: state.condition, acceptedAt: acceptedAt)
         }
         if let failure { pending.failure = PendingUpload.Failure(text: failure.description, at: .now()) }
