@@ -153,13 +153,18 @@ extension StagedFile {
     }
 
     private func draft(_ snapshot: Snapshot) -> ObjectDraft {
-        var headers = snapshot.headers ?? ObjectHeaders()
-        headers.metadata = snapshot.attributes.merged(into: headers.metadata)
-        headers.metadata[Self.mark] = snapshot.isAccepted ? staging.name : nil
-        return ObjectDraft(
-            headers: headers,
-            storageClass: context.storageClass,
-            condition: context.store.checks(snapshot.condition) ? snapshot.condition : .always)
+        draft(
+            snapshot.headers, snapshot.attributes, mark: snapshot.isAccepted ? staging.name : nil,
+            context.store.checks(snapshot.condition) ? snapshot.condition : .always)
+    }
+
+    private func draft(
+        _ headers: ObjectHeaders?, _ attributes: FileAttributes, mark: String?, _ condition: WriteCondition
+    ) -> ObjectDraft {
+        var headers = headers ?? ObjectHeaders()
+        headers.metadata = attributes.merged(into: headers.metadata)
+        headers.metadata[Self.mark] = mark
+        return ObjectDraft(headers: headers, storageClass: context.storageClass, condition: condition)
     }
 
     /// A change of an object keeps the headers that others gave it.
@@ -169,7 +174,7 @@ extension StagedFile {
         do throws(StoreError) {
             description = try await context.store.describe(base.key, version: base.version)
         } catch {
-            throw error.kind == .noSuchKey ? .conflict(error) : .store(error)
+            throw UploadError(ofBase: error)
         }
         guard description.record.etag == base.etag else { throw .conflict(.replaced) }
         snapshot.headers = description.headers
@@ -202,10 +207,7 @@ extension StagedFile {
             return try await context.store.replaceAttributes(
                 CopySource(key: base.key, version: base.version, etag: base.etag), snapshot.attributes)
         } catch {
-            switch error.kind {
-            case .preconditionFailed, .noSuchKey: throw .conflict(error)
-            default: throw .store(error)
-            }
+            throw UploadError(ofBase: error)
         }
     }
 
@@ -387,10 +389,7 @@ extension StagedFile {
                 // What cannot be gone on with is begun again, unless bytes of the file are nowhere else.
                 if !hasBegun || error.kind == .noSuchUpload, state.sent.isEmpty { state.multipart = nil }
             }
-            switch error.kind {
-            case .preconditionFailed, .noSuchKey: throw .conflict(error)
-            default: throw .store(error)
-            }
+            throw UploadError(ofBase: error)
         }
     }
 
@@ -419,11 +418,7 @@ extension StagedFile {
             let part = context.layout.part(at: state.multipart?.nextOffset ?? 0), state.written.contains(part.range)
         else { return nil }
         if state.multipart == nil {
-            let draft = ObjectDraft(
-                headers: ObjectHeaders(
-                    metadata: state.attributes.merged(into: state.headers?.metadata ?? [:]),
-                    standard: state.headers?.standard ?? [:]),
-                storageClass: context.storageClass, condition: .always)
+            let draft = draft(state.headers, state.attributes, mark: nil, .always)
             state.multipart = beginUpload(state.key, draft, state.attributes)
         }
         state.multipart?.sending.insert(part.number)
@@ -589,10 +584,7 @@ extension StagedFile {
                 return bytes
             }
         } catch {
-            switch error.kind {
-            case .preconditionFailed, .noSuchKey: throw .conflict(error)
-            default: throw .store(error)
-            }
+            throw UploadError(ofBase: error)
         }
     }
 }
