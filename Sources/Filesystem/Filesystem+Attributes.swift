@@ -77,6 +77,7 @@ extension Filesystem {
         if let staged = inode.staged {
             var attributes = staged.attributes
             try change(&attributes)
+            try requireFitting(attributes, staged.key)
             let changed = attributes
             staged.setAttributes { $0 = changed }
             if !inode.isRemoved, !openFiles.isOpenForWriting(number) { try await flush(staged) }
@@ -168,6 +169,7 @@ extension Filesystem {
         let changed = attributes
         inodes.update(number) { inode in
             inode.attributes = changed
+            inode.markerCheckedAt = .now()
             inode.namesChangedAt = nil
         }
     }

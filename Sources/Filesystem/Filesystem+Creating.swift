@@ -65,7 +65,11 @@ extension Filesystem {
             _ = failure("mkdir", prefix, error)
         }
         namesChanged(in: directory)
-        return inodes.withLock { remember(Found(row: row, isShadowed: false), in: directory, &$0) }
+        return inodes.withLock { inodes in
+            let node = remember(Found(row: row, isShadowed: false), in: directory, &inodes)
+            inodes[node.inode]?.markerCheckedAt = .now()
+            return node
+        }
     }
 
     /// Counts as a lookup.

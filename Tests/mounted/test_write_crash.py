@@ -24,7 +24,8 @@ def remount(mount):
 def settled(store, wanted):
     """Waits until the store has these contents and nothing else."""
     def is_settled():
-        return {key: store.stored.content(key) for key in store.stored.keys()} == wanted
+        return (set(store.stored.keys()) == set(wanted)
+                and {key: store.stored.content(key) for key in wanted} == wanted)
     wait_until(is_settled, "the store to have what was accepted", 60)
 
 
