@@ -22,6 +22,9 @@ class Vault:
         self.name = name
         self.oas = OAS(emulator)
         self.id = self.oas.create_vault(name)
+        # What was put, by its path.
+        self.archives = {}
+        self.mounted = None
 
     @property
     def source(self):
@@ -33,6 +36,7 @@ class Vault:
         if state != "frozen":
             self.emulator.set_archive(self.name, archive, state=state)
         self.emulator.set_archive(self.name)
+        self.archives[path] = archive
         return archive
 
     def mount(self, name="", **options):
@@ -51,6 +55,10 @@ class Vault:
                      if archive["ArchiveDescription"] == description]
         return self.oas.content(self.id, archive, self.emulator)
 
-    def retrievals(self):
-        """How many retrieval jobs the vault has."""
-        return sum(job["Action"] == "ArchiveRetrieval" for job in self.oas.jobs(self.id))
+    def retrievals(self, path=None, status=None):
+        """How many retrieval jobs the vault has, of one archive or of all, in one state or in any."""
+        return sum(job["Action"] == "ArchiveRetrieval" and path in (None, self.path(job["ArchiveId"]))
+                   and status in (None, job["StatusCode"]) for job in self.oas.jobs(self.id))
+
+    def path(self, archive):
+        return next((path for path, known in self.archives.items() if known == archive), None)
