@@ -43,6 +43,7 @@ let package = Package(
         module("HTTP", ["ThawCore", "CCurl", "CThaw"]),
         module("Fuse", ["ThawCore", "CFuse3"]),
         module("ObjectStore", ["ThawCore", "Wire", "HTTP", logging]),
+        module("Vaults", ["ThawCore", "Wire", "Database", "HTTP", "ObjectStore", logging]),
         module("Metadata", ["ThawCore", "Wire", "ObjectStore", "Database", logging]),
         module("Content", ["ThawCore", "ObjectStore"]),
         module("Restore", ["ThawCore", "Wire", "ObjectStore", "Metadata", logging]),
@@ -61,8 +62,8 @@ let package = Package(
         .executableTarget(
             name: "thawfs",
             dependencies: [
-                "ThawCore", "Wire", "HTTP", "ObjectStore", "Metadata", "Content", "Restore", "Upload", "Filesystem",
-                "Mount", "Control", "Emulator", logging,
+                "ThawCore", "Wire", "HTTP", "ObjectStore", "Vaults", "Metadata", "Content", "Restore", "Upload",
+                "Filesystem", "Mount", "Control", "Emulator", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings
@@ -78,6 +79,9 @@ let package = Package(
         tests("ControlTests", ["Control", "ThawCore", "ThawTesting", logging]),
         tests("HTTPTests", ["HTTP", "ThawCore"]),
         tests("ObjectStoreTests", ["ObjectStore", "Wire", "HTTP", "ThawCore", logging]),
+        tests("VaultsTests", [
+            "Vaults", "Emulator", "ObjectStore", "Database", "HTTP", "Wire", "ThawCore", "ThawTesting", logging,
+        ]),
         tests("MetadataTests", ["Metadata", "Database", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging]),
         tests("ContentTests", ["Content", "ObjectStore", "Wire", "ThawCore", "ThawTesting"]),
         tests("RestoreTests", [

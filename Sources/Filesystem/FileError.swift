@@ -59,6 +59,7 @@ package enum FileError: Error, Sendable, Equatable {
         case .invalidObjectState: self = .timedOut
         case .notArchived: self = .notArchived
         case .unsupported: self = .unsupported
+        case .keyTooLong: self = .nameTooLong
         case .protected: self = .notPermitted
         case .notEmpty: self = .notEmpty
         case .elsewhere: self = .crossesStores

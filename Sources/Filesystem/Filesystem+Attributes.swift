@@ -97,7 +97,7 @@ extension Filesystem {
         try change(&attributes)
         guard attributes != before else { return }
         try requireFitting(attributes, inode.key)
-        guard canTakeAttributes(record), !inode.isKnownFrozen else {
+        guard store.copiesFrozen || canTakeAttributes(record) && !inode.isKnownFrozen else {
             return try await deferAttributes(inode.key, record, attributes)
         }
         var source = CopySource(key: inode.key, etag: record.etag, record: record)

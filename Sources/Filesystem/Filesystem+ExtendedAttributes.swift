@@ -128,6 +128,13 @@ extension Filesystem {
     /// Forgets what is cached of a file, or of a directory's names.
     private func refresh(_ number: UInt64) async throws(FileError) {
         guard let inode = inodes[number] else { throw .stale }
+        let isTop = number == Self.rootInode || store.hasFixedTopLevel && inode.home?.inode == Self.rootInode
+        if isTop, let directory = inode.directory, directory.view == .objects {
+            do throws(StoreError) { try await store.refresh(below: directory.prefix) } catch {
+                report("refresh", directory.prefix, error)
+                throw FileError(error)
+            }
+        }
         do throws(MetadataError) {
             if let directory = inode.directory {
                 if directory.view == .objects {
@@ -146,6 +153,18 @@ extension Filesystem {
             }
         } catch {
             throw failure("refresh", inode.key, error)
+        }
+    }
+
+    /// Forgets every name that is cached: the store has others, and said so.
+    package func forgetNames() async {
+        do throws(MetadataError) { try await writer.expireTree(configuration.prefix, at: .now()) } catch {
+            _ = failure("refresh", configuration.prefix, error)
+        }
+        let directories = inodes.withLock { inodes in inodes.values.compactMap(\.directory) }
+        for directory in directories {
+            directory.progress.withLock { $0 = Directory.Progress() }
+            forgetNames(in: directory)
         }
     }
 }

@@ -164,6 +164,7 @@ extension Filesystem {
         let number = existingInode(segment, in: directory)
         let isKnownFrozen = number.flatMap { inodes[$0]?.isKnownFrozen } ?? false
         // Of what was stored just now, the row does not tell the class.
+        if store.copiesFrozen { return known }
         let isToldWhole = !known.storageClass.name.isEmpty
         if !isToldWhole || isKnownFrozen || !context.state(of: known, at: .now()).isReadable {
             // It may have been restored since.
@@ -268,6 +269,7 @@ extension Filesystem {
 
     /// Whether the object can be copied is asked of the store where listings do not tell.
     func isFrozen(_ key: ObjectKey, _ listed: ObjectRecord) async -> Bool {
+        if store.copiesFrozen { return false }
         var record = listed
         if record.archiveStatus == nil, record.storageClass.mayBeArchivedUnseen,
             let asked = try? await store.head(key, version: nil)

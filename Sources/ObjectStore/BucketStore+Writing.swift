@@ -138,6 +138,7 @@ extension BucketStore {
         case (.isAbsent, .oss): [("x-oss-forbid-overwrite", "true")]
         case (.isAbsent, .s3): [("if-none-match", "*")]
         case (.matches(let etag), .s3): [("if-match", etag)]
+        case (_, .oas): []
         }
     }
 

@@ -11,6 +11,9 @@ package protocol ObjectStore: Sendable {
     /// Directories at the top are places of their own (buckets): one cannot become another.
     var hasFixedTopLevel: Bool { get }
 
+    /// A copy moves no content: frozen objects are copied and get other headers like any, and a restored copy stays.
+    var copiesFrozen: Bool { get }
+
     /// One page of a listing, in key order. With a delimiter, keys that share a prefix up to it come as one prefix.
     /// Carries the restore state of each object where the dialect lists it (OSS `RestoreInfo`, S3 `RestoreStatus`).
     func list(_ request: ListRequest) async throws(StoreError) -> ListPage
@@ -79,12 +82,19 @@ package protocol ObjectStore: Sendable {
     /// An upload that is not there is as good as aborted.
     func abortUpload(_ upload: MultipartUpload) async throws(StoreError)
 
+    func refresh(below prefix: ObjectKey) async throws(StoreError)
+
     /// Whether the store refuses a write whose condition does not hold: `isAbsent` everywhere, `matches` on S3.
     func checks(_ condition: WriteCondition) -> Bool
 }
 
 extension ObjectStore {
     package var hasFixedTopLevel: Bool { false }
+    package var copiesFrozen: Bool { false }
+
+    /// Does what `user.thaw.refresh` asks of a directory besides forgetting what is cached: a vault's catalogue is
+    /// compared with the vault. Answers once that is begun; other stores have nothing to do.
+    package func refresh(below prefix: ObjectKey) async throws(StoreError) {}
 }
 
 /// Receives object bytes in order. Called on the network thread: it must not block. Valid during the call only.
@@ -228,6 +238,8 @@ package struct StoreError: Error, Sendable, Equatable {
         case noSuchUpload
         /// The bytes to be sent cannot be read on this machine; `message` says why.
         case unreadable
+        /// The key is longer than the store can keep.
+        case keyTooLong
         /// Retention, a legal hold or object lock forbids it.
         case protected
         /// A bucket that is to be deleted has objects.

@@ -39,6 +39,7 @@ package struct RetryingStore: ObjectStore {
     }
 
     package var hasFixedTopLevel: Bool { store.hasFixedTopLevel }
+    package var copiesFrozen: Bool { store.copiesFrozen }
     package var dialect: Dialect { store.dialect }
 
     package func list(_ request: ListRequest) async throws(StoreError) -> ListPage {
@@ -83,6 +84,12 @@ package struct RetryingStore: ObjectStore {
     package func archiveDirectRead() async throws(StoreError) -> Bool {
         try await retrying("archiveDirectRead", .empty) { () async throws(StoreError) in
             try await store.archiveDirectRead()
+        }
+    }
+
+    package func refresh(below prefix: ObjectKey) async throws(StoreError) {
+        try await retrying("refresh", prefix) { () async throws(StoreError) in
+            try await store.refresh(below: prefix)
         }
     }
 

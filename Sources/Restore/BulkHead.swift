@@ -28,7 +28,7 @@ final class BulkHead: Sendable {
 
     init(_ store: any ObjectStore) {
         self.store = store
-        listsRestoreState = Mutex(store.dialect == .oss ? true : nil)
+        listsRestoreState = Mutex([.oss, .oas].contains(store.dialect) ? true : nil)
     }
 
     /// What the store says of these objects, which are in key order, in the same order. Those in `along` cost no

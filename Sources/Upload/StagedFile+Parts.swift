@@ -84,7 +84,9 @@ extension StagedFile {
         do throws(UploadError) {
             let isOfBase = state.withLock { $0.isOfBase(part.range) }
             let isLast = part.range.upperBound == snapshot.sizeBytes
-            if isOfBase, let base = snapshot.base, isLast || part.range.count >= context.layout.copyBytesMin {
+            if isOfBase, let base = snapshot.base, let least = context.layout.copyBytesMin,
+                isLast || part.range.count >= least
+            {
                 try await copy(part, base)
             } else {
                 try await fill(part.range)

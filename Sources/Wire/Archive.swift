@@ -3,6 +3,8 @@ package import ThawCore
 /// The dialect an endpoint speaks.
 package enum Dialect: String, Sendable, CaseIterable {
     case oss, s3
+    /// Alibaba Archive Storage: vaults of archives, read by retrieval jobs.
+    case oas
 }
 
 /// A storage class by the provider's own word (`ColdArchive`, `GLACIER`). Unknown words are kept as they are.
@@ -94,6 +96,8 @@ package struct RestoreLimits: Sendable, Hashable {
     /// S3 documents 1,000 restore requests a second, of all classes together (S3 User Guide, "Restoring an archived
     /// object", quotas).
     package static let s3 = RestoreLimits(lane: "s3", objectsPerSecond: 1000, bytesPerDay: nil)
+    /// No limit is documented: the rate is ours.
+    package static let oas = RestoreLimits(lane: "oas", objectsPerSecond: 100, bytesPerDay: nil)
 }
 
 extension StorageClass {
@@ -101,7 +105,8 @@ extension StorageClass {
     /// unknown word, which counts as online until a GET says otherwise). `INTELLIGENT_TIERING` is online here: only
     /// `x-amz-archive-status` on a HEAD tells that such an object is archived.
     ///
-    /// Sources: Alibaba Cloud OSS, "RestoreObject" (days, tiers and times); S3 User Guide, "Archive retrieval options".
+    /// Sources: Alibaba Cloud OSS, "RestoreObject" (days, tiers and times); S3 User Guide, "Archive retrieval options";
+    /// OAS API manual, "Jobs": about four hours, and neither days nor tiers can be asked for.
     package func archiveRules(_ dialect: Dialect) -> ArchiveRules? {
         switch (dialect, name) {
         case (.oss, "Archive"):
@@ -127,12 +132,21 @@ extension StorageClass {
         case (.s3, "DEEP_ARCHIVE"):
             ArchiveRules(
                 days: 1...Int(Int32.max), tiers: ArchiveRules.deepArchiveTiers, defaultTier: .standard, limits: .s3)
+        case (.oas, StorageClass.oasArchive.name):
+            ArchiveRules(
+                days: 0...0, tiers: [], timesWithoutTier: .hours(3) ... .hours(4), defaultTier: nil, limits: .oas)
         default: nil
         }
     }
+
+    /// Of everything in a vault that an archive holds. The product has no word for it.
+    package static let oasArchive = StorageClass("Archive")
 }
 
 extension ArchiveRules {
+    /// How long the output of a retrieval job can be read once it is there (OAS API manual, "Jobs").
+    package static let oasOutputLife = Duration.hours(24)
+
     /// Of `GLACIER`, and of Intelligent-Tiering's Archive Access.
     package static let glacierTiers = [
         TierTimes(.expedited, .seconds(60) ... .seconds(300)), TierTimes(.standard, .hours(3) ... .hours(5)),

@@ -36,7 +36,12 @@ extension FileAttributes {
     package static func fits(_ metadata: [String: String], _ dialect: Dialect) -> Bool {
         let prefixBytes = "x-amz-meta-".utf8.count
         let bytes = metadata.reduce(0) { $0 + prefixBytes + $1.key.utf8.count + $1.value.utf8.count }
-        return bytes <= (dialect == .s3 ? 2 << 10 : 8 << 10)
+        switch dialect {
+        case .oss: return bytes <= 8 << 10
+        case .s3: return bytes <= 2 << 10
+        // A vault's catalogue has room for what the kernel takes (`XATTR_SIZE_MAX`).
+        case .oas: return bytes <= 64 << 10
+        }
     }
 
     // MARK: - Single values

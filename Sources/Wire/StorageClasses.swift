@@ -7,6 +7,7 @@ extension StorageClass {
         let names =
             switch dialect {
             case .oss: ["Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive"]
+            case .oas: ["Archive"]
             case .s3:
                 [
                     "STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "GLACIER",

@@ -18,6 +18,14 @@ def archive(dialect):
     return ARCHIVES[dialect]
 
 
+@pytest.fixture(params=["oss", "s3", "oas"])
+def any_archive(request):
+    """The archive classes of each dialect, vaults too. Not for tests in which somebody else changes an object while it
+    is mounted, of classes, tiers and days, or of what is readable at once: a vault has none of these.
+    """
+    return ARCHIVES[request.param]
+
+
 @pytest.fixture
 def objects(emulator):
     """Puts and deletes objects of the bucket `bkt`."""

@@ -153,6 +153,10 @@ class Emulator:
             "pattern": pattern,
         })
 
+    def set_archive(self, vault, archive=None, **state):
+        """Puts an archive into a `state` (frozen, restoring, restored) `for` a span; without one makes an inventory."""
+        return self.control("POST", "job", {"vault": vault, **({"archive": archive} if archive else {}), **state})
+
     def set_object(self, bucket, key, **state):
         """Puts an object into a state: `state` (frozen, restoring, restored), `for`, `class`, `archive_status`."""
         return self.control("POST", "object", {"bucket": bucket, "key": key, **state})

@@ -27,6 +27,7 @@ def environment(dialect, **extra):
     kept = {name: value for name, value in os.environ.items()
             if not name.startswith(("AWS_", "OSS_", "ALIBABA_", "THAWFS_")) or name == "THAWFS_BIN"}
     names = {"oss": ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET"),
+             "oas": ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET"),
              "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}[dialect]
     kept.update(dict(zip(names, (Emulator.ACCESS_KEY, Emulator.SECRET_KEY))))
     kept.update(extra)
@@ -62,7 +63,7 @@ class Mount:
         self.state = directory / "state"
         self.options = {"state_dir": self.state, "cache_dir": directory / "cache"}
         if emulator:
-            region = "cn-hangzhou" if self.dialect == "oss" else "us-east-1"
+            region = "us-east-1" if self.dialect == "s3" else "cn-hangzhou"
             self.options |= {"endpoint": emulator.url, "region": region}
         self.options |= options or {}
         self.env = environment(self.dialect) | (env or {})

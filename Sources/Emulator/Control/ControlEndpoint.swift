@@ -11,6 +11,8 @@ import Wire
 ///     DELETE requests
 ///     POST seed      {"bucket", "prefix", "count", "size", "class", "pattern"}
 ///     POST object    {"bucket", "key", "version", "class", "archive_status", "state", "for"}
+///     POST vault     {"name"}
+///     POST job       {"vault", "archive", "state", "for"}
 struct ControlEndpoint {
     static let prefix = "/_emulator/"
 
@@ -37,6 +39,8 @@ struct ControlEndpoint {
         case ("DELETE", "requests"): service.log.clear()
         case ("POST", "seed"): return try seed(try json(body))
         case ("POST", "object"): return try setObject(try json(body))
+        case ("POST", "vault"): return try makeVault(try json(body))
+        case ("POST", "job"): return try setJob(try json(body))
         default: throw ProviderError(404, "NoSuchControl", "There is no \(method) \(name).")
         }
         return .json([:])

@@ -48,7 +48,16 @@ struct Authorization: Sendable {
         _ request: StoreRequest,
         _ now: Timestamp
     ) throws(ProviderError) {
-        if let claim = OSSSignatureV1.claim(authorization: authorization) {
+        if let claim = OASSignature.claim(authorization: authorization) {
+            let date = request.header("date") ?? ""
+            try checkSkew(date, WireDate.parseRFC1123(date), now, .oas)
+            try compare(claim.accessKeyID, claim.signature, request) { secret in
+                (
+                    OASSignature.signature(request.signable, secret: secret),
+                    Array(OASSignature.stringToSign(request.signable).utf8), nil
+                )
+            }
+        } else if let claim = OSSSignatureV1.claim(authorization: authorization) {
             let date = request.header("x-oss-date") ?? request.header("date") ?? ""
             try checkSkew(date, WireDate.parseRFC1123(date), now, .oss)
             try compare(claim.accessKeyID, claim.signature, request) { secret in

@@ -46,6 +46,10 @@ final class Exchange {
         }
         let signatures = service.authorization.chunkSignatures(request)
         switch operation {
+        case .uploadArchive, .uploadArchivePart:
+            try checkArchiveUpload()
+            let blob = try service.catalog.perform { tables throws(ProviderError) in try tables.newBlob() }
+            intake = try BodyIntake(request, signatures: nil, upload: (blob, service.blobs))
         case .putObject, .uploadPart:
             try checkUpload()
             let blob = try service.catalog.perform { tables throws(ProviderError) in try tables.newBlob() }
@@ -115,6 +119,11 @@ final class Exchange {
         case .listParts: try listParts()
         case .completeMultipartUpload: try completeMultipartUpload(body.bytes)
         case .abortMultipartUpload: try abortMultipartUpload()
+        case .createVault, .deleteVault, .describeVault, .listVaults: try performOnVault()
+        case .uploadArchive, .deleteArchive, .describeArchive, .createArchiveUpload, .listArchiveUploads,
+            .uploadArchivePart, .listArchiveParts, .completeArchiveUpload, .abortArchiveUpload:
+            try performOnArchive(body)
+        case .createJob, .listJobs, .describeJob, .getJobOutput: try performOnJob(body)
         case .unsupported: throw .notImplemented(request.method)
         }
     }
@@ -122,6 +131,7 @@ final class Exchange {
     /// The error as the dialect sends it: a document, or for HEAD OSS's header with the document in base64.
     func reply(_ error: ProviderError) -> Reply {
         var headers = error.headers
+        if request.dialect == .oas { return .json(error.json, status: error.status, headers: headers) }
         if request.dialect == .oss, let ec = error.ec { headers.append(("x-oss-ec", ec)) }
         let resource = String(decoding: PercentEncoding.decode(request.wirePath) ?? [], as: UTF8.self)
         let document = error.document(

@@ -32,12 +32,31 @@ enum Operation: String, Sendable {
     case listParts = "ListParts"
     case completeMultipartUpload = "CompleteMultipartUpload"
     case abortMultipartUpload = "AbortMultipartUpload"
+    case createVault = "CreateVault"
+    case deleteVault = "DeleteVault"
+    case describeVault = "DescribeVault"
+    case listVaults = "ListVaults"
+    case uploadArchive = "UploadArchive"
+    case deleteArchive = "DeleteArchive"
+    case describeArchive = "DescribeArchive"
+    case createArchiveUpload = "CreateArchiveUpload"
+    case listArchiveUploads = "ListArchiveUploads"
+    case uploadArchivePart = "UploadArchivePart"
+    case listArchiveParts = "ListArchiveParts"
+    case completeArchiveUpload = "CompleteArchiveUpload"
+    case abortArchiveUpload = "AbortArchiveUpload"
+    case createJob = "CreateJob"
+    case listJobs = "ListJobs"
+    case describeJob = "DescribeJob"
+    case getJobOutput = "GetJobOutput"
     case unsupported = "Unsupported"
 
     var isListing: Bool { self == .listObjects || self == .listObjectsV2 || self == .listObjectVersions }
 
     init(_ request: StoreRequest) {
-        if request.bucketName == nil {
+        if request.dialect == .oas {
+            self = Self.onVaults(request)
+        } else if request.bucketName == nil {
             self = request.method == "GET" ? .listBuckets : .unsupported
         } else if request.query.contains(where: { Self.foreign.contains($0.name) }) {
             self = .unsupported
@@ -58,6 +77,32 @@ enum Operation: String, Sendable {
         "requestPayment", "retention", "select", "stat", "symlink", "tagging", "torrent", "website", "worm",
         "x-oss-process", "x-oss-async-process", "resourceGroup", "transferAcceleration",
     ]
+
+    private static func onVaults(_ request: StoreRequest) -> Operation {
+        let path = String(decoding: request.key.bytes, as: UTF8.self)
+        let words = path.split(separator: "/", omittingEmptySubsequences: false)
+        guard request.wirePath == "/vaults" || request.wirePath.hasPrefix("/vaults/") else { return .unsupported }
+        guard request.bucketName != nil else { return request.method == "GET" ? .listVaults : .unsupported }
+        switch (request.method, words.first ?? "", words.count) {
+        case ("PUT", "", _): return .createVault
+        case ("DELETE", "", _): return .deleteVault
+        case ("GET", "", _): return .describeVault
+        case ("POST", "archives", 1): return .uploadArchive
+        case ("DELETE", "archives", 2): return .deleteArchive
+        case ("GET", "archives", 3) where words[2] == "meta": return .describeArchive
+        case ("POST", "multipart-uploads", 1): return .createArchiveUpload
+        case ("GET", "multipart-uploads", 1): return .listArchiveUploads
+        case ("PUT", "multipart-uploads", 2): return .uploadArchivePart
+        case ("GET", "multipart-uploads", 2): return .listArchiveParts
+        case ("POST", "multipart-uploads", 2): return .completeArchiveUpload
+        case ("DELETE", "multipart-uploads", 2): return .abortArchiveUpload
+        case ("POST", "jobs", 1): return .createJob
+        case ("GET", "jobs", 1): return .listJobs
+        case ("GET", "jobs", 2): return .describeJob
+        case ("GET", "jobs", 3) where words[2] == "output": return .getJobOutput
+        default: return .unsupported
+        }
+    }
 
     private static func onBucket(_ request: StoreRequest) -> Operation {
         switch request.method {

@@ -49,6 +49,11 @@ struct ProviderError: Error, Sendable {
 }
 
 extension ProviderError {
+    /// As OAS words it.
+    var json: JSON {
+        ["code": .string(code), "message": .string(message), "type": status < 500 ? "client" : "server"]
+    }
+
     static let noSuchKey = ProviderError(
         404,
         "NoSuchKey",
@@ -106,7 +111,7 @@ extension ProviderError {
         -> ProviderError
     {
         switch dialect {
-        case .oss:
+        case .oss, .oas:
             return ProviderError(
                 403,
                 "InvalidObjectState",
@@ -147,7 +152,7 @@ extension RestoreRefusal {
                 ec: "0016-00000702",
                 details: [("Detail", "RestoreObject operation does not support this object storage class")]
             )
-        case (.notArchived, .s3):
+        case (.notArchived, _):
             ProviderError(
                 403,
                 "ObjectAlreadyInActiveTierError",
@@ -162,7 +167,7 @@ extension RestoreRefusal {
             )
         case (.tierLowered, .oss):
             .invalidArgument("The restore priority of the object cannot be lowered.", ec: "0016-00000715")
-        case (.inProgress, .s3), (.tierLowered, .s3):
+        case (.inProgress, _), (.tierLowered, _):
             ProviderError(409, "RestoreAlreadyInProgress", "Object restore is already in progress")
         case (.tierNotAllowed, .oss):
             ProviderError(
@@ -171,7 +176,7 @@ extension RestoreRefusal {
                 "JobParameters cannot be given for an object of class Archive.",
                 ec: "0016-00000714"
             )
-        case (.tierNotAllowed, .s3):
+        case (.tierNotAllowed, _):
             .invalidArgument("The storage class of the object takes no retrieval tier")
         case (.tier(let word), _):
             .invalidArgument("Tier \(word) is not valid for the object's storage class", ec: "0016-00000703")

@@ -13,9 +13,9 @@ struct StoreRequest: Sendable {
     let headers: [(name: String, value: String)]
     let host: String
     let dialect: Dialect
-    /// Nil for the service itself.
+    /// Nil for the service itself. Of OAS, the vault's id, or its name when it is created.
     let bucketName: String?
-    /// Empty for the bucket itself.
+    /// Empty for the bucket itself. Of OAS, the rest of the path.
     let key: ObjectKey
 
     /// - Parameter domain: the host name whose subdomains are buckets
@@ -34,7 +34,12 @@ struct StoreRequest: Sendable {
         headers = head.headers.map { ($0.name.lowercased(), $0.value) }
         host = headers.first { $0.name == "host" }?.value ?? ""
         dialect = Self.dialect(headers, query)
-        if let bucket = Self.virtualHost(host, domain: domain) {
+        if dialect == .oas {
+            // `/vaults`, `/vaults/{vault}`, `/vaults/{vault}/archives/{archive}/meta`
+            let parts = path.dropFirst().split(separator: UInt8(ascii: "/"), maxSplits: 2)
+            bucketName = parts.count > 1 ? String(decoding: parts[1], as: UTF8.self) : nil
+            key = ObjectKey(parts.count > 2 ? Array(parts[2]) : [])
+        } else if let bucket = Self.virtualHost(host, domain: domain) {
             bucketName = bucket
             key = ObjectKey(path.dropFirst())
         } else {
@@ -50,7 +55,13 @@ struct StoreRequest: Sendable {
     /// The header of the dialect: `x-oss-` or `x-amz-` and the name.
     func vendorHeader(_ name: String) -> String? { header(vendorPrefix + name) }
 
-    var vendorPrefix: String { dialect == .oss ? "x-oss-" : "x-amz-" }
+    var vendorPrefix: String {
+        switch dialect {
+        case .oss: "x-oss-"
+        case .s3: "x-amz-"
+        case .oas: "x-oas-"
+        }
+    }
 
     func has(_ parameter: String) -> Bool { query[parameter] != nil }
 
@@ -91,8 +102,10 @@ struct StoreRequest: Sendable {
 
     private static func dialect(_ headers: [(name: String, value: String)], _ query: [QueryItem]) -> Dialect {
         if let authorization = headers.first(where: { $0.name == "authorization" })?.value {
+            if authorization.hasPrefix("OAS ") { return .oas }
             return authorization.hasPrefix("OSS") ? .oss : .s3
         }
+        if headers.contains(where: { $0.name.hasPrefix("x-oas-") }) { return .oas }
         let isOSS =
             query["OSSAccessKeyId"] != nil || query.contains { $0.name.hasPrefix("x-oss-") }
             || headers.contains { $0.name.hasPrefix("x-oss-") }

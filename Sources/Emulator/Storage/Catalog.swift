@@ -40,6 +40,7 @@ final class Catalog: Sendable {
 ///     versions   one row a version or delete marker; the first of a key in order is its current version
 ///     blobs      uploaded bodies and how many segments refer to each
 ///     uploads    multipart uploads that are open, and their parts
+///     vaults, archives, archive_uploads, archive_parts, jobs   of OAS
 ///
 /// Times are nanoseconds since the epoch.
 final class CatalogTables {
@@ -48,7 +49,7 @@ final class CatalogTables {
 
     init(_ connection: Connection) throws(DatabaseError) {
         self.connection = connection
-        try connection.execute(Self.schema)
+        try connection.execute(Self.schema + Self.vaultSchema)
         // Data of an emulator that did not keep it.
         let column = try connection.prepare("SELECT 1 FROM pragma_table_info('parts') WHERE name = 'nvme'")
         if try !column.step() { try connection.execute("ALTER TABLE parts ADD COLUMN nvme INTEGER") }

@@ -134,18 +134,18 @@ extension ListPage {
 }
 
 extension ObjectKey {
-    func dropping(_ prefix: ObjectKey) -> ObjectKey { ObjectKey(bytes.dropFirst(prefix.bytes.count)) }
+    package func dropping(_ prefix: ObjectKey) -> ObjectKey { ObjectKey(bytes.dropFirst(prefix.bytes.count)) }
 
     /// Whether there can be keys with this prefix after `start`.
     fileprivate func isBeforeEnd(of start: ObjectKey) -> Bool { self > start || start.hasPrefix(self) }
 }
 
 extension StoreError {
-    static func elsewhere(_ message: String) -> StoreError {
+    package static func elsewhere(_ message: String) -> StoreError {
         StoreError(.elsewhere, code: "Elsewhere", message: message)
     }
 
-    static func unsupported(_ message: String) -> StoreError {
+    package static func unsupported(_ message: String) -> StoreError {
         StoreError(.unsupported, code: "Unsupported", message: message)
     }
 }

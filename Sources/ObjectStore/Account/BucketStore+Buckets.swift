@@ -40,6 +40,7 @@ extension BucketStore {
             switch dialect {
             case .oss: if let storageClass { document.element("StorageClass", storageClass.name) }
             case .s3: document.element("LocationConstraint", configuration.region)
+            case .oas: break
             }
         }
         // The region that has no name here, and the class that goes without saying.

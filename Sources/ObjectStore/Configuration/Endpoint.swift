@@ -86,7 +86,7 @@ package enum ConfigurationError: Error, Hashable, Sendable, CustomStringConverti
         case .malformedEndpoint(let text, let reason): "endpoint \"\(text)\": \(reason)"
         case .malformedBucket(let name): "\"\(name)\" is not a bucket name"
         case .malformedRegion(let name): "\"\(name)\" is not a region"
-        case .missingEndpoint: "an OSS bucket needs an endpoint or a region (for instance region=cn-hangzhou)"
+        case .missingEndpoint: "Alibaba Cloud needs an endpoint or a region (for instance region=cn-hangzhou)"
         case .missingRegion(let endpoint):
             "the region cannot be told from the endpoint \(endpoint): set region, or signature=v1"
         }

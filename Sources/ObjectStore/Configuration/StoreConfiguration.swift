@@ -10,7 +10,7 @@ package struct StoreConfiguration: Hashable, Sendable {
     /// Empty for the account itself, which has buckets.
     package var bucket: String
     package var endpoint: Endpoint
-    /// Bare (`cn-hangzhou`, `us-east-1`); empty only for OSS with signature V1.
+    /// Bare (`cn-hangzhou`, `us-east-1`); empty only where nothing signs it: OSS with signature V1, OAS.
     package var region: String
     package var addressing: Addressing
     private var isAddressingDerived: Bool
@@ -56,6 +56,12 @@ package struct StoreConfiguration: Hashable, Sendable {
             if told == nil && signature == .v4 { throw .missingRegion(endpoint: endpoint.authority) }
             self.endpoint = endpoint
             self.region = told.map(Self.bareRegion) ?? ""
+        case .oas:
+            guard let endpoint = given ?? told.map({ Self.endpoint(region: $0, .oas) }) else {
+                throw .missingEndpoint
+            }
+            self.endpoint = endpoint
+            self.region = told.map(Self.bareRegion) ?? ""
         }
         isAddressingDerived = addressing == nil
         self.addressing = addressing ?? .virtualHost
@@ -95,6 +101,7 @@ package struct StoreConfiguration: Hashable, Sendable {
     package static func endpoint(region: String, _ dialect: Dialect) -> Endpoint {
         switch dialect {
         case .oss: Endpoint(scheme: .https, host: "oss-\(bareRegion(region)).aliyuncs.com")
+        case .oas: Endpoint(scheme: .https, host: "\(bareRegion(region)).oas.aliyuncs.com")
         case .s3:
             Endpoint(
                 scheme: .https,
@@ -120,6 +127,9 @@ package struct StoreConfiguration: Hashable, Sendable {
             if labels.count == 4 && labels[1] == "oss" { return labels[0] }
             guard labels[0].hasPrefix("oss-"), !labels[0].hasPrefix("oss-accelerate") else { return nil }
             return bareRegion(labels[0])
+        case .oas:
+            guard labels.count == 4, host.hasSuffix(".aliyuncs.com"), labels[1].hasPrefix("oas") else { return nil }
+            return labels[0]
         case .s3:
             guard let amazon = labels.firstIndex(of: "amazonaws"), amazon >= 2, labels[0] == "s3" else {
                 return nil

@@ -18,7 +18,7 @@ package struct EnvironmentCredentials: CredentialsSource {
         self.environment = environment.filter { !$0.value.isEmpty }
         sets =
             switch dialect {
-            case .oss:
+            case .oss, .oas:
                 [
                     Names(
                         key: "OSS_ACCESS_KEY_ID",

@@ -58,6 +58,29 @@ package struct AWSFileCredentials: CredentialsSource {
     }
 }
 
+/// `~/.oascredentials`, the file of the vendor's command for OAS, and its `OASCredentials` section.
+package struct OASFileCredentials: CredentialsSource {
+    package var name: String { path }
+    private let path: String
+    private let section: String
+
+    /// - Parameter profile: the section that is read; nil for `OASCredentials`
+    package init(profile: String?, _ environment: [String: String]) {
+        path = (environment["HOME"] ?? "/") + "/.oascredentials"
+        section = profile ?? "OASCredentials"
+    }
+
+    package func load() async throws(CredentialsError) -> Finding {
+        guard let settings = try Profiles.read(path)?.sections[section] else {
+            return .absent("no such file, or no section \(section)")
+        }
+        guard let key = settings["accessid"], let secret = settings["accesskey"] else {
+            return .absent("holds no keys")
+        }
+        return .found(Lease(Credentials(accessKeyID: key, secretAccessKey: secret)))
+    }
+}
+
 /// `~/.ossutilconfig`, the file of the vendor's own command.
 package struct OSSFileCredentials: CredentialsSource {
     package var name: String { path }

@@ -33,7 +33,7 @@ package struct InstanceRoleCredentials: CredentialsSource {
     ) {
         let path = "meta-data/"
         switch dialect {
-        case .oss:
+        case .oss, .oas:
             name = "ECS instance role"
             service = Service(
                 base: base ?? "http://100.100.100.200",
@@ -209,6 +209,7 @@ extension CredentialsChain {
                 InstanceRoleCredentials(.oss, role: name, environment, transport: transport)
             }
             sources = [OSSFileCredentials(profile: profile, environment, role: role), role(nil)]
+        case .oas: sources = [OASFileCredentials(profile: profile, environment)]
         case .s3:
             sources = [
                 AWSFileCredentials(profile: profile, environment),

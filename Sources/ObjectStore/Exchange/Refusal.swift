@@ -1,4 +1,4 @@
-import HTTP
+package import HTTP
 import ThawCore
 import Wire
 
@@ -145,7 +145,7 @@ extension StoreError.Kind {
 
 extension StoreError {
     /// An exchange that ended without a reply.
-    init(_ error: HTTPError) {
+    package init(_ error: HTTPError) {
         switch error {
         case .connect(let words): self.init(.unavailable, code: "ConnectionFailed", message: words)
         // The peer is not who it should be: asking again would not make it so.
@@ -161,10 +161,10 @@ extension StoreError {
         }
     }
 
-    static let cancelled = StoreError(.cancelled, code: "Cancelled", message: "the request was cancelled")
+    package static let cancelled = StoreError(.cancelled, code: "Cancelled", message: "the request was cancelled")
 
     /// A reply that makes no sense.
-    static func nonsense(_ message: String, status: Int = 0, requestID: String? = nil) -> StoreError {
+    package static func nonsense(_ message: String, status: Int = 0, requestID: String? = nil) -> StoreError {
         StoreError(.nonsense, status: status, code: "Nonsense", message: message, requestID: requestID)
     }
 

@@ -10,6 +10,7 @@ import Mount
 import ObjectStore
 import Restore
 import ThawCore
+import Vaults
 import Wire
 
 /// Everything that a mount is made of, and the order in which it is made: first what may refuse (the options, the
@@ -63,7 +64,9 @@ struct MountPlan {
         let http = try httpClient()
         // A daemon keeps no directory of its caller's in use.
         if descriptor != nil { chdir("/") }
-        let store = RetryingStore(objectStore(http, log), logger: log)
+        let reference = WeakReference<Filesystem>()
+        let store = RetryingStore(
+            try objectStore(http, state, log) { await reference.value?.forgetNames() }, logger: log)
         let context = try await probe(store)
 
         let writer = try MetadataWriter(
@@ -78,6 +81,7 @@ struct MountPlan {
             configuration: configuration, store: store, context: context,
             contents: ContentCache(store: store, bytesMax: memoryBytes / 2), area: area, writer: writer,
             reader: reader, log: log)
+        reference.value = filesystem
         try await filesystem.resumeRestores()
         try await filesystem.resumeUploads()
         let control = openControl(socket, filesystem, leave: { ending.hurry() }, log)
@@ -139,13 +143,25 @@ struct MountPlan {
         return try HTTPClient(configuration: configuration)
     }
 
-    private func objectStore(_ http: HTTPClient, _ log: Logger) -> any ObjectStore {
+    /// - Parameter changed: called when the store found out by itself that it has other names
+    private func objectStore(
+        _ http: HTTPClient, _ state: StateDirectory, _ log: Logger, changed: @escaping @Sendable () async -> Void
+    ) throws -> any ObjectStore {
         let endpoint = storeConfiguration.endpoint
         if endpoint.scheme == .http, !endpoint.isNumericOrLocal {
             log.warning("endpoint \(endpoint.authority) is asked over http: anybody on the way can read what is read")
         }
         let credentials = CredentialsChain.standard(
             source.dialect, profile: options.text(.profile), environment: environment, transport: http)
+        if source.dialect == .oas {
+            let client = VaultClient(endpoint, credentials: credentials, transport: http)
+            let catalogue = try Catalogue(
+                path: Catalogue.path(in: state.path), executor: ThreadExecutor(name: "catalogue"), log: log)
+            guard let vault = source.bucket else {
+                return VaultAccountStore(client: client, catalogue: catalogue, log: log, changed: changed)
+            }
+            return VaultStore(vault, client: client, catalogue: catalogue, log: log, changed: changed)
+        }
         return source.bucket == nil
             ? AccountStore(storeConfiguration, credentials: credentials, transport: http, logger: log)
             : BucketStore(storeConfiguration, credentials: credentials, transport: http, logger: log)

@@ -1,7 +1,7 @@
 import ThawCore
 import Wire
 
-/// What is mounted: `oss://bucket/prefix`, or `oss://` for all buckets of the account.
+/// What is mounted: `oss://bucket/prefix`, or `oss://` for all buckets of the account. A vault counts as a bucket.
 struct Source {
     let text: String
     let dialect: Dialect
@@ -12,7 +12,7 @@ struct Source {
 
     init(_ text: String) throws {
         guard let mark = text.range(of: "://"), let dialect = Dialect(rawValue: String(text[..<mark.lowerBound])) else {
-            throw UsageError("source “\(text)”: expected oss://[BUCKET[/PREFIX]] or s3://[BUCKET[/PREFIX]]")
+            throw UsageError("source “\(text)”: expected oss://[BUCKET[/PREFIX]], s3://[BUCKET[/PREFIX]] or oas://[VAULT[/PREFIX]]")
         }
         let parts = text[mark.upperBound...].split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         let bucket = parts.first ?? ""
