@@ -80,7 +80,7 @@ let package = Package(
         tests("HTTPTests", ["HTTP", "ThawCore"]),
         tests("ObjectStoreTests", ["ObjectStore", "Wire", "HTTP", "ThawCore", logging]),
         tests("VaultsTests", [
-            "Vaults", "Emulator", "ObjectStore", "Database", "HTTP", "Wire", "ThawCore", "ThawTesting", logging,
+            "Vaults", "Emulator", "ObjectStore", "HTTP", "Wire", "ThawCore", "ThawTesting", logging,
         ]),
         tests("MetadataTests", ["Metadata", "Database", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging]),
         tests("ContentTests", ["Content", "ObjectStore", "Wire", "ThawCore", "ThawTesting"]),

@@ -163,8 +163,8 @@ extension Filesystem {
         let key = directory.key(of: segment)
         let number = existingInode(segment, in: directory)
         let isKnownFrozen = number.flatMap { inodes[$0]?.isKnownFrozen } ?? false
-        // Of what was stored just now, the row does not tell the class.
         if store.copiesFrozen { return known }
+        // Of what was stored just now, the row does not tell the class.
         let isToldWhole = !known.storageClass.name.isEmpty
         if !isToldWhole || isKnownFrozen || !context.state(of: known, at: .now()).isReadable {
             // It may have been restored since.

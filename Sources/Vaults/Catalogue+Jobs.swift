@@ -30,10 +30,8 @@ extension Catalogue {
 
     func retrieval(of archive: String) throws(StoreError) -> Retrieval? {
         try reading { () throws(DatabaseError) in
-            try rows("SELECT job, state, completed FROM retrieval WHERE archive = ?1", [.text(archive)]) { row in
-                Retrieval(
-                    job: row.isNull(0) ? nil : row.text(0), state: Retrieval.State(rawValue: row.int64(1)) ?? .asked,
-                    completed: row.isNull(2) ? nil : Timestamp(nanoseconds: row.int64(2)))
+            try rows("SELECT job, state, completed FROM retrieval WHERE archive = ?1", [.text(archive)]) {
+                Retrieval($0, from: 0)
             }.first
         }
     }
@@ -80,11 +78,11 @@ extension Catalogue {
             best[job.archive] = found
         }
         try transaction { () throws(DatabaseError) in
-            let known = try rows("SELECT archive, changed_at FROM retrieval WHERE vault = ?1", [.text(vault)]) {
-                ($0.text(0), Timestamp(nanoseconds: $0.int64(1)))
-            }
-            for (archive, changedAt) in known {
-                if changedAt >= start {
+            let known = try rows(
+                "SELECT archive, changed_at, job, state, completed FROM retrieval WHERE vault = ?1", [.text(vault)]
+            ) { ($0.text(0), Timestamp(nanoseconds: $0.int64(1)), Retrieval($0, from: 2)) }
+            for (archive, changedAt, retrieval) in known {
+                if changedAt >= start || best[archive] == retrieval {
                     best[archive] = nil
                 } else if best[archive] == nil, !asking.contains(archive) {
                     try run("DELETE FROM retrieval WHERE archive = ?1", [.text(archive)])

@@ -202,7 +202,11 @@ package actor Catalogue {
         return outcome.doomed
     }
 
+    /// What gets a name is not to be deleted, though somebody wanted it.
     func put(_ entry: CatalogueEntry, in vault: String) throws(DatabaseError) {
+        if let archive = entry.archive {
+            try run("DELETE FROM deletion WHERE archive = ?1 AND done_at IS NULL", [.text(archive)])
+        }
         try run("UPDATE counter SET sequence = sequence + 1")
         try run(
             """

@@ -50,15 +50,12 @@ struct CatalogueEntry: Sendable {
             path: ObjectKey(row.blob(0)), archive: row.isNull(1) ? nil : row.text(1), sizeBytes: row.uint64(2),
             tree: row.text(3), created: Timestamp(nanoseconds: row.int64(4)), headers: HeadersText.decode(row.text(5)),
             content: row.isNull(6) ? nil : row.blob(6))
-        guard !row.isNull(8) else { return }
-        retrieval = Retrieval(
-            job: row.isNull(7) ? nil : row.text(7), state: Retrieval.State(rawValue: row.int64(8)) ?? .asked,
-            completed: row.isNull(9) ? nil : Timestamp(nanoseconds: row.int64(9)))
+        if !row.isNull(8) { retrieval = Retrieval(row, from: 7) }
     }
 }
 
 /// A retrieval job of an archive, as far as it is known.
-struct Retrieval: Sendable {
+struct Retrieval: Sendable, Equatable {
     enum State: Int64, Sendable {
         /// The reply has not come.
         case asked = 0
@@ -72,6 +69,19 @@ struct Retrieval: Sendable {
 
     /// Until when the output can be read.
     var end: Timestamp? { completed.map { $0 + ArchiveRules.oasOutputLife } }
+
+    init(job: String?, state: State, completed: Timestamp? = nil) {
+        self.job = job
+        self.state = state
+        self.completed = completed
+    }
+
+    /// Reads `job, state, completed`.
+    init(_ row: Statement, from column: Int) {
+        job = row.isNull(column) ? nil : row.text(column)
+        state = State(rawValue: row.int64(column + 1)) ?? .asked
+        completed = row.isNull(column + 2) ? nil : Timestamp(nanoseconds: row.int64(column + 2))
+    }
 
     var header: RestoreHeader { state == .succeeded ? .restored(until: end) : .ongoing }
 }

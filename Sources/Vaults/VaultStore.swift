@@ -29,6 +29,8 @@ package final class VaultStore: ObjectStore {
         /// The listing of jobs that has not begun yet.
         var nextLook: Task<Result<[VaultJob], StoreError>, Never>?
         var lookedAt: ContinuousClock.Instant?
+        /// How long the latest listing of jobs took.
+        var lookTook = Duration.zero
         /// Archives whose retrieval is being asked for.
         var asking: Set<String> = []
         var watch: Task<Void, Never>?
@@ -36,7 +38,9 @@ package final class VaultStore: ObjectStore {
     }
 
     /// Listings of the vault's jobs are this far apart at the least.
-    static let lookInterval = Duration.milliseconds(500)
+    private static let lookInterval = Duration.milliseconds(500)
+    /// To a listing of names, jobs may be as they were so long ago, or twenty times as long as it takes to list them.
+    private static let listedJobsAge = Duration.seconds(10)
 
     package init(
         _ name: String, client: VaultClient, catalogue: Catalogue, log: Logger, partBytes: UInt64 = 512 << 20,
@@ -89,7 +93,10 @@ package final class VaultStore: ObjectStore {
     // MARK: - Names
 
     package func list(_ request: ListRequest) async throws(StoreError) -> ListPage {
-        let vault = try await current()
+        let vault = try await opened()
+        let (lookedAt, lookTook) = state.withLock { ($0.lookedAt, $0.lookTook) }
+        let isOld = lookedAt.map { $0 + max(Self.listedJobsAge, lookTook * 20) < .now } ?? true
+        if isOld, try await catalogue.hasRetrievals(under: vault) { _ = try await look(at: vault) }
         let start = request.continuationToken.map { Catalogue.key(ofToken: $0) } ?? request.startAfter
         return try await catalogue.list(
             request.prefix, delimiter: request.delimiter, after: start, limit: request.keysMax, in: vault)
@@ -236,6 +243,7 @@ package final class VaultStore: ObjectStore {
         do throws(StoreError) {
             let jobs = try await client.jobs(of: vault)
             try await catalogue.take(jobs, of: vault, listedAt: start, sparing: asking)
+            state.withLock { state in state.lookTook = state.lookedAt.map { $0.duration(to: .now) } ?? .zero }
             return .success(jobs)
         } catch {
             return .failure(error)
