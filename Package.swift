@@ -35,6 +35,7 @@ let package = Package(
         .systemLibrary(name: "CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         module("ThawCore", ["CThaw", logging]),
         module("Wire", ["ThawCore", crypto]),
@@ -44,6 +45,7 @@ let package = Package(
         module("Fuse", ["ThawCore", "CFuse3"]),
         module("ObjectStore", ["ThawCore", "Wire", "HTTP", logging]),
         module("Metadata", ["ThawCore", "Wire", "ObjectStore", "Database", logging]),
+        module("Inventory", ["ThawCore", "Wire", "ObjectStore", "Metadata", "CZlib", logging]),
         module("Content", ["ThawCore", "ObjectStore"]),
         module("Restore", ["ThawCore", "Wire", "ObjectStore", "Metadata", logging]),
         module("Upload", ["ThawCore", "Wire", "ObjectStore", "Metadata", "Content", logging]),
@@ -61,8 +63,8 @@ let package = Package(
         .executableTarget(
             name: "thawfs",
             dependencies: [
-                "ThawCore", "Wire", "HTTP", "ObjectStore", "Metadata", "Content", "Restore", "Upload", "Filesystem",
-                "Mount", "Control", "Emulator", logging,
+                "ThawCore", "Wire", "HTTP", "ObjectStore", "Metadata", "Inventory", "Content", "Restore", "Upload",
+                "Filesystem", "Mount", "Control", "Emulator", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings
@@ -79,6 +81,9 @@ let package = Package(
         tests("HTTPTests", ["HTTP", "ThawCore"]),
         tests("ObjectStoreTests", ["ObjectStore", "Wire", "HTTP", "ThawCore", logging]),
         tests("MetadataTests", ["Metadata", "Database", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging]),
+        tests("InventoryTests", [
+            "Inventory", "Metadata", "Database", "ObjectStore", "Wire", "ThawCore", "ThawTesting", "CZlib", logging,
+        ]),
         tests("ContentTests", ["Content", "ObjectStore", "Wire", "ThawCore", "ThawTesting"]),
         tests("RestoreTests", [
             "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
