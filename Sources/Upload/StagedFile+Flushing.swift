@@ -14,7 +14,7 @@ extension StagedFile {
         while true {
             let step = state.withLock { state -> FlushStep in
                 if let own, state.flushesDone >= own { return .finished(state.lastFailure) }
-                if state.isFlushing { return .wait }
+                if state.isFlushing || state.isHeld { return .wait }
                 guard state.isDirty else { return .finished(nil) }
                 state.isFlushing = true
                 own = state.flushesDone + 1
@@ -99,7 +99,9 @@ extension StagedFile {
             switch result {
             case .success(let record):
                 state.lastFailure = nil
-                state.base = Base(key: state.key, etag: record.etag, sizeBytes: snapshot.sizeBytes)
+                // The file may have been cut while its attributes alone were stored.
+                let end = snapshot.isChanged ? snapshot.sizeBytes : state.base?.end ?? 0
+                state.base = Base(key: state.key, etag: record.etag, sizeBytes: snapshot.sizeBytes, end: end)
                 state.aheadFailure = nil
                 state.replacesUnknown = false
                 state.condition = .matches(etag: record.etag)
@@ -151,13 +153,18 @@ extension StagedFile {
     }
 
     private func draft(_ snapshot: Snapshot) -> ObjectDraft {
-        var headers = snapshot.headers ?? ObjectHeaders()
-        headers.metadata = snapshot.attributes.merged(into: headers.metadata)
-        headers.metadata[Self.mark] = snapshot.isAccepted ? staging.name : nil
-        return ObjectDraft(
-            headers: headers,
-            storageClass: context.storageClass,
-            condition: context.store.checks(snapshot.condition) ? snapshot.condition : .always)
+        draft(
+            snapshot.headers, snapshot.attributes, mark: snapshot.isAccepted ? staging.name : nil,
+            context.store.checks(snapshot.condition) ? snapshot.condition : .always)
+    }
+
+    private func draft(
+        _ headers: ObjectHeaders?, _ attributes: FileAttributes, mark: String?, _ condition: WriteCondition
+    ) -> ObjectDraft {
+        var headers = headers ?? ObjectHeaders()
+        headers.metadata = attributes.merged(into: headers.metadata)
+        headers.metadata[Self.mark] = mark
+        return ObjectDraft(headers: headers, storageClass: context.storageClass, condition: condition)
     }
 
     /// A change of an object keeps the headers that others gave it.
@@ -167,7 +174,7 @@ extension StagedFile {
         do throws(StoreError) {
             description = try await context.store.describe(base.key, version: base.version)
         } catch {
-            throw error.kind == .noSuchKey ? .conflict(error) : .store(error)
+            throw UploadError(ofBase: error)
         }
         guard description.record.etag == base.etag else { throw .conflict(.replaced) }
         snapshot.headers = description.headers
@@ -200,10 +207,7 @@ extension StagedFile {
             return try await context.store.replaceAttributes(
                 CopySource(key: base.key, version: base.version, etag: base.etag), snapshot.attributes)
         } catch {
-            switch error.kind {
-            case .preconditionFailed, .noSuchKey: throw .conflict(error)
-            default: throw .store(error)
-            }
+            throw UploadError(ofBase: error)
         }
     }
 
@@ -385,10 +389,7 @@ extension StagedFile {
                 // What cannot be gone on with is begun again, unless bytes of the file are nowhere else.
                 if !hasBegun || error.kind == .noSuchUpload, state.sent.isEmpty { state.multipart = nil }
             }
-            switch error.kind {
-            case .preconditionFailed, .noSuchKey: throw .conflict(error)
-            default: throw .store(error)
-            }
+            throw UploadError(ofBase: error)
         }
     }
 
@@ -412,16 +413,12 @@ extension StagedFile {
 
     private func nextPart(_ state: inout State) -> PartLayout.Part? {
         guard context.sendsAhead, state.sizeBytes > context.layout.wholeBytesMax, state.base?.end ?? 0 == 0,
-            !state.isFlushing, !state.isDiscarded, state.aheadFailure == nil,
+            !state.isFlushing, !state.isHeld, !state.isDiscarded, state.aheadFailure == nil,
             state.multipart.map({ !$0.hasFailed && $0.sending.count < Self.partsAtOnce }) ?? true,
             let part = context.layout.part(at: state.multipart?.nextOffset ?? 0), state.written.contains(part.range)
         else { return nil }
         if state.multipart == nil {
-            let draft = ObjectDraft(
-                headers: ObjectHeaders(
-                    metadata: state.attributes.merged(into: state.headers?.metadata ?? [:]),
-                    standard: state.headers?.standard ?? [:]),
-                storageClass: context.storageClass, condition: .always)
+            let draft = draft(state.headers, state.attributes, mark: nil, .always)
             state.multipart = beginUpload(state.key, draft, state.attributes)
         }
         state.multipart?.sending.insert(part.number)
@@ -495,7 +492,7 @@ extension StagedFile {
             } catch {
                 // A flush may have made another object of it meanwhile.
                 let (isFlushing, isSame, isRestored) = state.withLock {
-                    ($0.isFlushing, $0.baseContent === content, $0.isRestored)
+                    ($0.isFlushing || $0.isHeld, $0.baseContent === content, $0.isRestored)
                 }
                 if isRestored, !isFlushing {
                     try await adoptOwn()
@@ -587,10 +584,7 @@ extension StagedFile {
                 return bytes
             }
         } catch {
-            switch error.kind {
-            case .preconditionFailed, .noSuchKey: throw .conflict(error)
-            default: throw .store(error)
-            }
+            throw UploadError(ofBase: error)
         }
     }
 }
