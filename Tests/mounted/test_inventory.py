@@ -80,8 +80,10 @@ def test_a_report_with_a_wrong_checksum_refuses_the_mount(mounting, objects, rep
 
 
 def test_a_report_is_loaded_ahead_of_a_mount(emulator, mounting, objects, report):
+    # It is older than the TTL, and trusted from now on.
+    report.created -= 86_400
     key = report.put(objects)
-    mount = mounting(options={"metadata_ttl": "forever"})
+    mount = mounting(options={"metadata_ttl": "1h"})
     options = ",".join(f"{name}={value}" for name, value in mount.options.items())
     command = ("cache", "import", mount.source, key, "-o", options)
     done = thawfs(*command, env=mount.env)
