@@ -35,6 +35,7 @@ let package = Package(
         .systemLibrary(name: "CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         module("ThawCore", ["CThaw", logging]),
         module("Wire", ["ThawCore", crypto]),
@@ -45,6 +46,7 @@ let package = Package(
         module("ObjectStore", ["ThawCore", "Wire", "HTTP", logging]),
         module("Vaults", ["ThawCore", "Wire", "Database", "HTTP", "ObjectStore", logging]),
         module("Metadata", ["ThawCore", "Wire", "ObjectStore", "Database", logging]),
+        module("Inventory", ["ThawCore", "Wire", "ObjectStore", "Metadata", "CZlib", logging]),
         module("Content", ["ThawCore", "ObjectStore"]),
         module("Restore", ["ThawCore", "Wire", "ObjectStore", "Metadata", logging]),
         module("Upload", ["ThawCore", "Wire", "ObjectStore", "Metadata", "Content", logging]),
@@ -62,7 +64,7 @@ let package = Package(
         .executableTarget(
             name: "thawfs",
             dependencies: [
-                "ThawCore", "Wire", "HTTP", "ObjectStore", "Vaults", "Metadata", "Content", "Restore", "Upload",
+                "ThawCore", "Wire", "HTTP", "ObjectStore", "Vaults", "Metadata", "Inventory", "Content", "Restore", "Upload",
                 "Filesystem", "Mount", "Control", "Emulator", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -83,6 +85,9 @@ let package = Package(
             "Vaults", "Emulator", "ObjectStore", "HTTP", "Wire", "ThawCore", "ThawTesting", logging,
         ]),
         tests("MetadataTests", ["Metadata", "Database", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging]),
+        tests("InventoryTests", [
+            "Inventory", "Metadata", "Database", "ObjectStore", "Wire", "ThawCore", "ThawTesting", "CZlib", logging,
+        ]),
         tests("ContentTests", ["Content", "ObjectStore", "Wire", "ThawCore", "ThawTesting"]),
         tests("RestoreTests", [
             "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,

@@ -26,6 +26,8 @@ package final class Connection {
         package var busyTimeout: Duration = .seconds(5)
         /// Ceiling of this connection's page cache.
         package var cacheSizeBytes = 8 << 20
+        /// Neither a journal nor a sync: for a file that is thrown away unless it comes to its end.
+        package var isScratch = false
         package init() {}
     }
 
@@ -151,7 +153,9 @@ package final class Connection {
         try execute("PRAGMA cache_size = -\(max(options.cacheSizeBytes >> 10, 1))")
         try execute("PRAGMA foreign_keys = OFF")
         try execute("PRAGMA synchronous = \(options.synchronous.rawValue)")
-        if options.isReadOnly {
+        if options.isScratch {
+            try execute("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
+        } else if options.isReadOnly {
             // The mode is the file's and cannot be changed here; reading it is what shows that this is a database.
             try execute("PRAGMA schema_version")
         } else if case .file = location {

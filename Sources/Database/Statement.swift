@@ -114,6 +114,14 @@ extension Statement {
         try check(bindBlob(value, index))
     }
 
+    /// Text in UTF-8.
+    package func bind(text: UnsafeRawBufferPointer, at index: Int) throws(DatabaseError) {
+        let start = text.assumingMemoryBound(to: CChar.self).baseAddress
+        try check(
+            start.map { thaw_sqlite_bind_text(handle, Int32(index), $0, UInt64(text.count)) }
+                ?? thaw_sqlite_bind_text(handle, Int32(index), "", 0))
+    }
+
     private func bindBlob(_ bytes: UnsafeRawBufferPointer, _ index: Int) -> Int32 {
         // A null pointer would bind NULL, not the empty blob.
         guard let start = bytes.baseAddress, !bytes.isEmpty else {

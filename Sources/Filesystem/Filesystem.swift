@@ -21,6 +21,8 @@ package final class Filesystem: Sendable {
         package var prefix: ObjectKey = .empty
         /// How long metadata is trusted without asking; nil for ever.
         package var metadataTTL: Duration? = .seconds(60)
+        /// What the metadata store was loaded from.
+        package var report: LoadedReport?
         package var frozen = FrozenPolicy()
         /// `Mount` refuses every change.
         package var isReadOnly = false
@@ -106,6 +108,7 @@ package final class Filesystem: Sendable {
     // MARK: Freshness
 
     func isFresh(_ checkedAt: Timestamp, at now: Timestamp = .now()) -> Bool {
+        let checkedAt = trustedSince(checkedAt)
         guard checkedAt > .epoch, !checkedAt.isAhead(of: now) else { return false }
         guard let ttl = configuration.metadataTTL else { return true }
         return now < checkedAt + ttl
@@ -115,7 +118,13 @@ package final class Filesystem: Sendable {
     package func validSeconds(_ checkedAt: Timestamp) -> Double {
         // The kernel takes a day as well as for ever, and a refresh through the mount tells it anyway.
         guard let ttl = configuration.metadataTTL else { return 86_400 }
-        return max((checkedAt + ttl - Timestamp.now()).secondsRounded, 0)
+        return max((trustedSince(checkedAt) + ttl - Timestamp.now()).secondsRounded, 0)
+    }
+
+    /// What a report says is as old as the report, but whoever loads one trusts it from then on.
+    private func trustedSince(_ checkedAt: Timestamp) -> Timestamp {
+        guard let report = configuration.report, checkedAt == report.asOf else { return checkedAt }
+        return report.loadedAt
     }
 
     /// For how many seconds the kernel may remember that a name does not exist.

@@ -26,12 +26,23 @@ package actor MetadataWriter {
         self.path = path
         self.executor = executor
         self.log = log
+        (connection, statements, left) = try Self.open(path, log)
+    }
+
+    /// A damaged file is set aside.
+    static func open(
+        _ path: String, _ log: Logger
+    ) throws(MetadataError) -> (Connection, WriteStatements, JournalLeftovers) {
         do throws(MetadataError) {
-            (connection, statements, left) = try Self.openChecked(path)
+            return try openChecked(path)
         } catch {
             guard case .database(let cause) = error, cause.isCorrupt else { throw error }
-            (connection, statements) = try Self.replaceDamaged(path, cause, log: log)
-            do throws(DatabaseError) { left = try JournalLeftovers(connection) } catch { throw .database(error) }
+            let (connection, statements) = try replaceDamaged(path, cause, log: log)
+            do throws(DatabaseError) {
+                return (connection, statements, try JournalLeftovers(connection))
+            } catch {
+                throw .database(error)
+            }
         }
     }
 
@@ -73,16 +84,7 @@ package actor MetadataWriter {
             (try? attach.run()) != nil
         else { return (0, 0) }
         defer { try? connection.execute("DETACH damaged") }
-        // Ids go on where they were: news of objects that were dropped may still be on their way.
-        try? connection.execute("INSERT INTO main.sqlite_sequence SELECT name, seq FROM damaged.sqlite_sequence")
-        // The order matters: a wish for an object that is there counts as pending.
-        for table in [
-            "upload", "rename", "hidden", "deferred", "multipart", "restore", "spending", "request", "scope",
-        ] {
-            try? connection.execute("INSERT OR IGNORE INTO main.\(table) SELECT * FROM damaged.\(table)")
-        }
-        try? connection.execute("UPDATE main.request SET pending = 0")
-        try? connection.execute("INSERT OR IGNORE INTO main.wish SELECT * FROM damaged.wish")
+        for sql in Schema.carryingOver(from: "damaged") { try? connection.execute(sql) }
         func count(_ table: String) -> Int {
             (try? connection.rows("SELECT count(*) FROM main.\(table)") { Int($0.int64(0)) }.first) ?? 0
         }

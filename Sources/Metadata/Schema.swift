@@ -282,6 +282,20 @@ enum Schema {
         \(journal)
         """
 
+    /// What carries the promises over into a new file, from one that is attached by this name, the most important
+    /// first.
+    static func carryingOver(from old: String) -> [String] {
+        // The order matters: a wish for an object that is there counts as pending.
+        let tables = ["upload", "rename", "hidden", "deferred", "multipart", "restore", "spending", "request", "scope"]
+        // Ids go on where they were: news of objects that were dropped may still be on their way.
+        return ["INSERT INTO main.sqlite_sequence SELECT name, seq FROM \(old).sqlite_sequence"]
+            + tables.map { "INSERT OR IGNORE INTO main.\($0) SELECT * FROM \(old).\($0)" }
+            + [
+                "UPDATE main.request SET pending = 0",
+                "INSERT OR IGNORE INTO main.wish SELECT * FROM \(old).wish",
+            ]
+    }
+
     /// The `application_id` of a file that was begun anew: staging files that it does not name may have been accepted.
     /// It is 0 once they are set aside.
     static let mayMissUploads: Int32 = 1

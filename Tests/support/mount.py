@@ -53,10 +53,11 @@ def processes_naming(text):
 
 
 class Mount:
-    """`emulator` may be None for another store; then name its endpoint in `options`."""
+    """`emulator` may be None for another store; then name its endpoint in `options`. It may take `seconds` to mount."""
 
-    def __init__(self, emulator, source, directory, options=None, env=None):
+    def __init__(self, emulator, source, directory, options=None, env=None, seconds=MOUNT_SECONDS):
         self.source = source
+        self.seconds = seconds
         self.dialect = source.split(":")[0]
         directory = pathlib.Path(directory)
         self.path = directory / "mnt"
@@ -77,7 +78,7 @@ class Mount:
         """Mounts and answers the finished command: `returncode` and `stderr` (text)."""
         self.path.mkdir(exist_ok=True)
         return subprocess.run(self.command(), env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, timeout=MOUNT_SECONDS)
+                              stderr=subprocess.PIPE, text=True, timeout=self.seconds)
 
     def __enter__(self):
         done = self.mount()

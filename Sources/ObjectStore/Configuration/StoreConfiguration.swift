@@ -83,7 +83,7 @@ package struct StoreConfiguration: Hashable, Sendable {
     /// Of one of the account's buckets.
     ///
     /// - Parameter region: where the bucket is, bare; nil when that is not known
-    func of(_ bucket: String, region: String?) throws(StoreError) -> StoreConfiguration {
+    package func of(_ bucket: String, region: String?) throws(StoreError) -> StoreConfiguration {
         guard Self.isBucketName(bucket) else {
             throw StoreError(.noSuchBucket, code: "InvalidBucketName", message: "\(bucket.printable) is no bucket's name")
         }

@@ -9,8 +9,8 @@ import Upload
 /// `thawfs cache`: what is kept on this machine.
 struct CacheCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "cache", abstract: "Look after what is written and not stored yet.",
-        subcommands: [CacheRecoverCommand.self])
+        commandName: "cache", abstract: "Look after what is kept on this machine.",
+        subcommands: [CacheRecoverCommand.self, CacheImportCommand.self])
 }
 
 /// `thawfs cache recover`: for what a mount has accepted and cannot store.

@@ -10,6 +10,7 @@ enum MountOption: String, CaseIterable {
     case defaultPermissions = "default_permissions"
     case uid, gid, umask
     case metadataTTL = "metadata_ttl"
+    case inventory
     case stateDirectory = "state_dir"
     case memory
     case writeBack = "write_back"
@@ -41,6 +42,7 @@ enum MountOption: String, CaseIterable {
         case .uid, .gid: "a number"
         case .umask: "an octal number, such as 022: permissions are 0777 without it; default 0644 for files, 0755 for directories"
         case .metadataTTL: "how long metadata is trusted: a duration such as 60s (default) or 5m, or forever"
+        case .inventory: "an inventory report of the bucket (CSV), loaded instead of listing: the key of its manifest.json, or a prefix whose newest manifest counts; s3://BUCKET/KEY in another bucket"
         case .stateDirectory: "a directory for the metadata store"
         case .memory: "a ceiling for buffers, such as 128M (default) or 1G"
         case .writeBack: "no value, or on or off (default): close and fsync return once a journal on this machine has what was written"

@@ -1,5 +1,6 @@
 import Filesystem
 import Glibc
+import Inventory
 import Logging
 import Mount
 import ObjectStore
@@ -79,6 +80,11 @@ struct MountOptions {
         configuration.writeBack = try isOn(.writeBack) ?? false
         configuration.storageClass = try storageClass(source.dialect)
         return configuration
+    }
+
+    /// The report that the metadata store is to be loaded from.
+    func inventory(_ source: Source) throws -> InventoryLocation? {
+        try parsed(.inventory) { InventoryLocation($0, in: source.dialect) }
     }
 
     private func storageClass(_ dialect: Dialect) throws -> StorageClass? {

@@ -26,6 +26,7 @@ struct MountPlan {
     private let memoryBytes: Int
     private let cacheLimits: MountOptions.CacheLimits
     private let logLevel: Logger.Level
+    private let inventory: InventoryLoad?
 
     init(source: Source, mountpoint: Mountpoint, options: MountOptions, environment: [String: String]) throws {
         self.source = source
@@ -38,6 +39,7 @@ struct MountPlan {
         memoryBytes = try options.memoryBytes()
         cacheLimits = try options.cacheLimits()
         logLevel = try options.logLevel()
+        inventory = try options.inventory(source).map { try InventoryLoad(source, $0) }
     }
 
     /// Mounts and serves until the mount is gone. With a descriptor, reports to the command that waits behind it.
@@ -61,20 +63,24 @@ struct MountPlan {
         let log = logger(logDescriptor)
         let ending = Ending(mountpoint: mountpoint.path, log)
         let signals = ending.follow(stop)
-        let http = try httpClient()
+        let http = try options.httpClient()
         // A daemon keeps no directory of its caller's in use.
         if descriptor != nil { chdir("/") }
         let reference = WeakReference<Filesystem>()
-        let store = RetryingStore(
-            try objectStore(http, state, log) { await reference.value?.forgetNames() }, logger: log)
+        let connection = try StoreConnection(
+            source, storeConfiguration, options, environment, http, log,
+            catalogue: .init(directory: state.path) { await reference.value?.forgetNames() })
+        let store = connection.store
         let context = try await probe(store)
 
+        _ = try await inventory?.run(state, connection, onlyNewer: true, log)
         let writer = try MetadataWriter(
             path: state.databasePath, executor: ThreadExecutor(name: "db-writer"), log: log)
         let reader = MetadataReader(path: state.databasePath, executor: try ThreadExecutor(name: "db-reader"))
         let socket = ControlSocket(directory: state.path)
         var configuration = configurationWithinKernelLimits(log)
         configuration.controlPath = socket.path
+        configuration.report = try await reader.loadedReport()
         let area = try StagingLocation(state.path, options, environment).open(
             cacheLimits, writesBack: configuration.writeBack, hasPromises: !writer.left.uploads.isEmpty, log)
         let filesystem = Filesystem(
@@ -129,42 +135,6 @@ struct MountPlan {
             log.warning("reads wait for a restore no longer than \(wait): fs.fuse.*_request_timeout would abort the mount")
         }
         return configuration
-    }
-
-    private func httpClient() throws -> HTTPClient {
-        var configuration = HTTPClient.Configuration()
-        if let file = options.text(.caFile) {
-            guard access(file, R_OK) == 0, let path = realpath(file, nil) else {
-                throw UsageError("ca_file=\(file): \(errorText(errno))")
-            }
-            configuration.caFile = String(cString: path)
-            free(path)
-        }
-        return try HTTPClient(configuration: configuration)
-    }
-
-    /// - Parameter changed: called when the store found out by itself that it has other names
-    private func objectStore(
-        _ http: HTTPClient, _ state: StateDirectory, _ log: Logger, changed: @escaping @Sendable () async -> Void
-    ) throws -> any ObjectStore {
-        let endpoint = storeConfiguration.endpoint
-        if endpoint.scheme == .http, !endpoint.isNumericOrLocal {
-            log.warning("endpoint \(endpoint.authority) is asked over http: anybody on the way can read what is read")
-        }
-        let credentials = CredentialsChain.standard(
-            source.dialect, profile: options.text(.profile), environment: environment, transport: http)
-        if source.dialect == .oas {
-            let client = VaultClient(endpoint, credentials: credentials, transport: http)
-            let catalogue = try Catalogue(
-                path: Catalogue.path(in: state.path), executor: ThreadExecutor(name: "catalogue"), log: log)
-            guard let vault = source.bucket else {
-                return VaultAccountStore(client: client, catalogue: catalogue, log: log, changed: changed)
-            }
-            return VaultStore(vault, client: client, catalogue: catalogue, log: log, changed: changed)
-        }
-        return source.bucket == nil
-            ? AccountStore(storeConfiguration, credentials: credentials, transport: http, logger: log)
-            : BucketStore(storeConfiguration, credentials: credentials, transport: http, logger: log)
     }
 
     /// Asks the store for one key: who we are, what the bucket is, and whether it can be reached all show here.

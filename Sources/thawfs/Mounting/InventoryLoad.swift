@@ -1,0 +1,34 @@
+import Inventory
+import Logging
+import Metadata
+import ThawCore
+
+/// The inventory report that a source's metadata store is to be loaded from.
+struct InventoryLoad {
+    private let source: Source
+    private let bucket: String
+    private let location: InventoryLocation
+
+    init(_ source: Source, _ location: InventoryLocation) throws {
+        guard let bucket = source.bucket else {
+            throw UsageError("inventory: a report is about one bucket; mount that, not the account")
+        }
+        self.source = source
+        self.bucket = bucket
+        self.location = location
+    }
+
+    /// Nobody has the store open yet, or opens it meanwhile: `state` is locked.
+    func run(
+        _ state: StateDirectory, _ connection: StoreConnection, onlyNewer: Bool, _ log: Logger
+    ) async throws -> InventoryImport.Outcome {
+        let store = try connection.store(of: location.bucket)
+        let load = try CacheLoad(path: state.databasePath, executor: ThreadExecutor(name: "db-loader"), log: log)
+        do throws(InventoryError) {
+            return try await InventoryImport(location, in: store, of: bucket, prefix: source.prefix, log: log)
+                .run(into: load, onlyNewer: onlyNewer)
+        } catch {
+            throw UsageError("\(error)")
+        }
+    }
+}
