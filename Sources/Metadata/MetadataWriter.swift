@@ -77,7 +77,7 @@ package actor MetadataWriter {
         try? connection.execute("INSERT INTO main.sqlite_sequence SELECT name, seq FROM damaged.sqlite_sequence")
         // The order matters: a wish for an object that is there counts as pending.
         for table in [
-            "upload", "rename", "hidden", "deferred", "multipart", "restore", "spending", "request", "scope",
+            "upload", "rename", "hidden", "deferred", "multipart", "backup", "restore", "spending", "request", "scope",
         ] {
             try? connection.execute("INSERT OR IGNORE INTO main.\(table) SELECT * FROM damaged.\(table)")
         }
