@@ -11,6 +11,7 @@ import Wire
 ///     DELETE requests
 ///     POST seed      {"bucket", "prefix", "count", "size", "class", "pattern"}
 ///     POST object    {"bucket", "key", "version", "class", "archive_status", "state", "for"}
+///     POST backup    {"vault", "name", "snapshots": […]}: see `Backups.seed`
 struct ControlEndpoint {
     static let prefix = "/_emulator/"
 
@@ -37,6 +38,7 @@ struct ControlEndpoint {
         case ("DELETE", "requests"): service.log.clear()
         case ("POST", "seed"): return try seed(try json(body))
         case ("POST", "object"): return try setObject(try json(body))
+        case ("POST", "backup"): try service.backups.seed(try json(body), at: service.now)
         default: throw ProviderError(404, "NoSuchControl", "There is no \(method) \(name).")
         }
         return .json([:])
