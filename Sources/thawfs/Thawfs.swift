@@ -8,7 +8,7 @@ struct Thawfs: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             MountCommand.self, UmountCommand.self, RestoreCommand.self, StatusCommand.self, CacheCommand.self,
-            EmulateCommand.self,
+            BackupCommand.self, EmulateCommand.self,
         ]
     )
 }
@@ -23,7 +23,7 @@ enum Main {
         // Other commands have options of the same names.
         switch arguments.first {
         case "mount", "cache": arguments = MountOption.rewritten(arguments)
-        case "restore": arguments = RestoreCommand.rewritten(arguments)
+        case "restore", "backup": arguments = RestoreCommand.rewritten(arguments)
         default: break
         }
         await Thawfs.main(arguments)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Backup
 import Content
 import Control
 import Filesystem
@@ -20,6 +21,8 @@ struct MountPlan {
     let options: MountOptions
     let environment: [String: String]
     private let storeConfiguration: StoreConfiguration
+    /// Nil where there is no Cloud Backup, or nobody said where.
+    private let backupEndpoint: Endpoint?
     private let filesystemConfiguration: Filesystem.Configuration
     private let ownership: Ownership
     private let memoryBytes: Int
@@ -32,6 +35,7 @@ struct MountPlan {
         self.options = options
         self.environment = environment
         storeConfiguration = try options.storeConfiguration(source, environment: environment)
+        backupEndpoint = try options.backupEndpoint(source, storeConfiguration)
         filesystemConfiguration = try options.filesystemConfiguration(source)
         ownership = try options.ownership()
         memoryBytes = try options.memoryBytes()
@@ -60,10 +64,12 @@ struct MountPlan {
         let log = logger(logDescriptor)
         let ending = Ending(mountpoint: mountpoint.path, log)
         let signals = ending.follow(stop)
-        let http = try httpClient()
+        let http = try options.httpClient()
         // A daemon keeps no directory of its caller's in use.
         if descriptor != nil { chdir("/") }
-        let store = RetryingStore(objectStore(http, log), logger: log)
+        let credentials = CredentialsChain.standard(
+            source.dialect, profile: options.text(.profile), environment: environment, transport: http)
+        let store = RetryingStore(objectStore(http, credentials, log), logger: log)
         let context = try await probe(store)
 
         let writer = try MetadataWriter(
@@ -79,6 +85,10 @@ struct MountPlan {
             contents: ContentCache(store: store, bytesMax: memoryBytes / 2), area: area, writer: writer,
             reader: reader, log: log)
         try await filesystem.resumeRestores()
+        if let endpoint = backupEndpoint, let bucket = source.bucket {
+            let client = BackupClient(endpoint, credentials: credentials, transport: http, logger: log)
+            try await filesystem.useBackups(client, bucket: bucket)
+        }
         try await filesystem.resumeUploads()
         let control = openControl(socket, filesystem, leave: { ending.hurry() }, log)
         defer { control?.stop() }
@@ -127,25 +137,11 @@ struct MountPlan {
         return configuration
     }
 
-    private func httpClient() throws -> HTTPClient {
-        var configuration = HTTPClient.Configuration()
-        if let file = options.text(.caFile) {
-            guard access(file, R_OK) == 0, let path = realpath(file, nil) else {
-                throw UsageError("ca_file=\(file): \(errorText(errno))")
-            }
-            configuration.caFile = String(cString: path)
-            free(path)
-        }
-        return try HTTPClient(configuration: configuration)
-    }
-
-    private func objectStore(_ http: HTTPClient, _ log: Logger) -> any ObjectStore {
+    private func objectStore(_ http: HTTPClient, _ credentials: CredentialsChain, _ log: Logger) -> any ObjectStore {
         let endpoint = storeConfiguration.endpoint
         if endpoint.scheme == .http, !endpoint.isNumericOrLocal {
             log.warning("endpoint \(endpoint.authority) is asked over http: anybody on the way can read what is read")
         }
-        let credentials = CredentialsChain.standard(
-            source.dialect, profile: options.text(.profile), environment: environment, transport: http)
         return source.bucket == nil
             ? AccountStore(storeConfiguration, credentials: credentials, transport: http, logger: log)
             : BucketStore(storeConfiguration, credentials: credentials, transport: http, logger: log)
