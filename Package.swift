@@ -49,9 +49,10 @@ let package = Package(
         module("Inventory", ["ThawCore", "Wire", "ObjectStore", "Metadata", "CZlib", logging]),
         module("Content", ["ThawCore", "ObjectStore"]),
         module("Restore", ["ThawCore", "Wire", "ObjectStore", "Metadata", logging]),
+        module("Backup", ["ThawCore", "Wire", "HTTP", "ObjectStore", "Metadata", logging]),
         module("Upload", ["ThawCore", "Wire", "ObjectStore", "Metadata", "Content", logging]),
         module("Filesystem", [
-            "ThawCore", "Wire", "ObjectStore", "Metadata", "Content", "Restore", "Upload", logging,
+            "ThawCore", "Wire", "ObjectStore", "Metadata", "Content", "Restore", "Backup", "Upload", logging,
         ]),
         module("Mount", ["ThawCore", "Fuse", "Filesystem", "Content", logging]),
         module("Emulator", [
@@ -64,7 +65,8 @@ let package = Package(
         .executableTarget(
             name: "thawfs",
             dependencies: [
-                "ThawCore", "Wire", "HTTP", "ObjectStore", "Vaults", "Metadata", "Inventory", "Content", "Restore", "Upload",
+                "ThawCore", "Wire", "HTTP", "ObjectStore", "Vaults", "Metadata", "Inventory", "Content", "Restore", "Backup",
+                "Upload",
                 "Filesystem", "Mount", "Control", "Emulator", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -92,6 +94,7 @@ let package = Package(
         tests("RestoreTests", [
             "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
         ]),
+        tests("BackupTests", ["Backup", "Metadata", "ObjectStore", "HTTP", "Wire", "ThawCore", "ThawTesting", logging]),
         tests("UploadTests", [
             "Upload", "Content", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
         ]),

@@ -108,7 +108,7 @@ extension Filesystem {
     }
 
     /// Makes the kernel, and us, ask again for every name below the directory that is in use.
-    private func forgetNames(in directory: Directory) {
+    func forgetNames(in directory: Directory) {
         let names = inodes.withLock { inodes in
             var names: [[UInt8]] = []
             for (number, inode) in inodes where inode.home?.inode == directory.inode {

@@ -1,3 +1,4 @@
+internal import Backup
 internal import Content
 internal import Logging
 internal import Metadata
@@ -60,7 +61,11 @@ extension Filesystem {
 
     /// Restores an object because somebody asked for it by name. Answers once the provider has taken the request.
     package func restore(_ number: UInt64, _ wish: String, caller: Caller) async throws(FileError) {
-        if let directory = inodes[number]?.directory { return try await restoreTree(directory, wish, caller: caller) }
+        if let directory = inodes[number]?.directory {
+            if BackupWish.isMeant(by: wish) { return try await restoreBackup(directory, wish) }
+            return try await restoreTree(directory, wish, caller: caller)
+        }
+        if BackupWish.isMeant(by: wish) { throw .notDirectory }
         let record = try await freshRecord(number)
         guard let inode = inodes[number] else { throw .stale }
         guard let rules = context.rules(for: record) else {
@@ -104,6 +109,8 @@ extension Filesystem {
     func cancelRestore(_ number: UInt64) async throws(FileError) {
         guard let inode = inodes[number] else { throw .stale }
         if let directory = inode.directory, directory.view != .objects { throw .unsupported }
+        var isBackup = false
+        if let directory = inode.directory { isBackup = try await cancelBackup(directory) }
         do throws(RestoreError) {
             if let directory = inode.directory {
                 try await restores.cancelQueued(below: directory.prefix)
@@ -114,6 +121,7 @@ extension Filesystem {
             return forgetCounts(from: inode.home)
         } catch {
             guard case .nothingToCancel = error, inode.directory == nil else {
+                if case .nothingToCancel = error, isBackup { return forgetCounts(from: inode.directory) }
                 throw failedRestore(inode.key, error)
             }
         }
@@ -135,7 +143,7 @@ extension Filesystem {
     }
 
     /// What somebody just did shows in the counts at once.
-    private func forgetCounts(from directory: Directory?) {
+    func forgetCounts(from directory: Directory?) {
         var next = directory
         while let directory = next {
             directory.progress.withLock { $0.counts = nil }
@@ -151,7 +159,9 @@ extension Filesystem {
             return known.text
         }
         do throws(RestoreError) {
-            let text = Array("\(try await restores.counts(below: directory.prefix))".utf8)
+            let counts = try await restores.counts(below: directory.prefix)
+            let backup = await backupStanding(directory).map { " \($0)" } ?? ""
+            let text = Array("\(counts)\(backup)".utf8)
             directory.progress.withLock { $0.counts = (text, .now()) }
             return text
         } catch {

@@ -1,3 +1,4 @@
+internal import Backup
 package import Content
 package import Logging
 package import Metadata
@@ -58,6 +59,8 @@ package final class Filesystem: Sendable {
     let mountedAt: Timestamp
     let root: Directory
     package let restores: RestoreEngine
+    /// Nil where there is no Cloud Backup.
+    let backups = Mutex<BackupRestores?>(nil)
     /// When each name of `restore_deny` was last told of in the log.
     let denials = Mutex<[String: Timestamp]>([:])
     private let lastReport = Mutex(Report(operation: "", key: .empty, code: "", time: .epoch))

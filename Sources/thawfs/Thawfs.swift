@@ -8,7 +8,7 @@ struct Thawfs: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             MountCommand.self, UmountCommand.self, RestoreCommand.self, StatusCommand.self, CacheCommand.self,
-            VaultCommand.self, EmulateCommand.self,
+            VaultCommand.self, BackupCommand.self, EmulateCommand.self,
         ]
     )
 }
@@ -24,7 +24,7 @@ enum Main {
         switch arguments.first {
         case "mount", "cache": arguments = MountOption.rewritten(arguments)
         case "vault": arguments = MountOption.rewritten(RestoreCommand.rewritten(arguments))
-        case "restore": arguments = RestoreCommand.rewritten(arguments)
+        case "restore", "backup": arguments = RestoreCommand.rewritten(arguments)
         default: break
         }
         await Thawfs.main(arguments)

@@ -13,6 +13,7 @@ import Wire
 ///     POST object    {"bucket", "key", "version", "class", "archive_status", "state", "for"}
 ///     POST vault     {"name"}
 ///     POST job       {"vault", "archive", "state", "for"}
+///     POST backup    {"vault", "name", "snapshots": […]}: see `Backups.seed`
 struct ControlEndpoint {
     static let prefix = "/_emulator/"
 
@@ -41,6 +42,7 @@ struct ControlEndpoint {
         case ("POST", "object"): return try setObject(try json(body))
         case ("POST", "vault"): return try makeVault(try json(body))
         case ("POST", "job"): return try setJob(try json(body))
+        case ("POST", "backup"): try service.backups.seed(try json(body), at: service.now)
         default: throw ProviderError(404, "NoSuchControl", "There is no \(method) \(name).")
         }
         return .json([:])

@@ -12,7 +12,7 @@ struct Authorization: Sendable {
     /// Takes everything as it comes, unsigned too.
     var isLenient: Bool
 
-    private static let skewMax = Duration.seconds(900)
+    static let skewMax = Duration.seconds(900)
 
     /// - Parameters:
     ///   - now: the server's idea of the real time

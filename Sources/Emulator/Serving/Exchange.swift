@@ -35,7 +35,13 @@ final class Exchange {
     var isRefused: Bool { refusal != nil }
 
     private func begin() throws(ProviderError) {
+        service.settleBackups()
         if let error = effects.error { throw error }
+        if operation.isBackup {
+            // What is signed may be in the body.
+            intake = try BodyIntake(request, signatures: nil, upload: nil)
+            return
+        }
         try service.authorization.check(
             request,
             now: .now() + effects.clockSkew,
@@ -125,11 +131,15 @@ final class Exchange {
             try performOnArchive(body)
         case .createJob, .listJobs, .describeJob, .getJobOutput: try performOnJob(body)
         case .unsupported: throw .notImplemented(request.method)
+        case .describeVaults, .searchHistoricalSnapshots, .createRestoreJob, .describeRestoreJobs, .cancelRestoreJob,
+            .unsupportedBackup:
+            try performBackup(body.bytes)
         }
     }
 
     /// The error as the dialect sends it: a document, or for HEAD OSS's header with the document in base64.
     func reply(_ error: ProviderError) -> Reply {
+        if operation.isBackup { return backupReply(error) }
         var headers = error.headers
         if request.dialect == .oas { return .json(error.json, status: error.status, headers: headers) }
         if request.dialect == .oss, let ec = error.ec { headers.append(("x-oss-ec", ec)) }

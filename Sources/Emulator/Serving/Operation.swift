@@ -50,12 +50,30 @@ enum Operation: String, Sendable {
     case describeJob = "DescribeJob"
     case getJobOutput = "GetJobOutput"
     case unsupported = "Unsupported"
+    // Cloud Backup's, whose names are its own.
+    case describeVaults = "DescribeVaults"
+    case searchHistoricalSnapshots = "SearchHistoricalSnapshots"
+    case createRestoreJob = "CreateRestoreJob"
+    case describeRestoreJobs = "DescribeRestoreJobs2"
+    case cancelRestoreJob = "CancelRestoreJob"
+    case unsupportedBackup = "UnsupportedBackup"
 
     var isListing: Bool { self == .listObjects || self == .listObjectsV2 || self == .listObjectVersions }
+
+    var isBackup: Bool {
+        switch self {
+        case .describeVaults, .searchHistoricalSnapshots, .createRestoreJob, .describeRestoreJobs, .cancelRestoreJob,
+            .unsupportedBackup:
+            true
+        default: false
+        }
+    }
 
     init(_ request: StoreRequest) {
         if request.dialect == .oas {
             self = Self.onVaults(request)
+        } else if let action = request.action {
+            self = Operation(rawValue: action).flatMap { $0.isBackup ? $0 : nil } ?? .unsupportedBackup
         } else if request.bucketName == nil {
             self = request.method == "GET" ? .listBuckets : .unsupported
         } else if request.query.contains(where: { Self.foreign.contains($0.name) }) {

@@ -89,6 +89,9 @@ struct StoreRequest: Sendable {
 
     var versionID: String? { parameter("versionId") }
 
+    /// Of a request to an RPC product (Cloud Backup): what it is to do.
+    var action: String? { bucketName == nil ? header("x-acs-action") ?? parameter("Action") : nil }
+
     var signable: SignableRequest {
         SignableRequest(
             method: method,

@@ -10,6 +10,7 @@ final class StoreService: Sendable {
     let blobs: BlobStore
     let faults = Faults()
     let log = RequestLog()
+    let backups = Backups()
     let authorization: Authorization
     private let clock: Mutex<VirtualClock>
     private let requests = Atomic<UInt64>(0)

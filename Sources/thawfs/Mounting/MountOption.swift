@@ -4,6 +4,7 @@ enum MountOption: String, CaseIterable {
     case pathStyle = "path_style"
     case caFile = "ca_file"
     case profile, signature
+    case backupEndpoint = "hbr_endpoint"
     case readOnly = "ro"
     case readWrite = "rw"
     case allowOther = "allow_other"
@@ -37,6 +38,7 @@ enum MountOption: String, CaseIterable {
         case .pathStyle: "no value, or true or false: put the bucket into the path instead of the host name"
         case .caFile: "a PEM file of certificate authorities"
         case .profile: "a profile of the vendor's shared credentials file"
+        case .backupEndpoint: "where Cloud Backup answers (oss only): a host or URL (default: hbr.REGION.aliyuncs.com)"
         case .signature: "v4 (default) or v1 (OSS only)"
         case .readOnly, .readWrite, .allowOther, .defaultPermissions: "no value: as mount(8) and FUSE have it"
         case .uid, .gid: "a number"

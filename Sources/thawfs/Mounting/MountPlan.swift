@@ -1,4 +1,5 @@
 import ArgumentParser
+import Backup
 import Content
 import Control
 import Filesystem
@@ -21,6 +22,8 @@ struct MountPlan {
     let options: MountOptions
     let environment: [String: String]
     private let storeConfiguration: StoreConfiguration
+    /// Nil where there is no Cloud Backup, or nobody said where.
+    private let backupEndpoint: Endpoint?
     private let filesystemConfiguration: Filesystem.Configuration
     private let ownership: Ownership
     private let memoryBytes: Int
@@ -34,6 +37,7 @@ struct MountPlan {
         self.options = options
         self.environment = environment
         storeConfiguration = try options.storeConfiguration(source, environment: environment)
+        backupEndpoint = try options.backupEndpoint(source, storeConfiguration)
         filesystemConfiguration = try options.filesystemConfiguration(source)
         ownership = try options.ownership()
         memoryBytes = try options.memoryBytes()
@@ -89,6 +93,10 @@ struct MountPlan {
             reader: reader, log: log)
         reference.value = filesystem
         try await filesystem.resumeRestores()
+        if let endpoint = backupEndpoint, let bucket = source.bucket {
+            let client = BackupClient(endpoint, credentials: connection.credentials, transport: http, logger: log)
+            try await filesystem.useBackups(client, bucket: bucket)
+        }
         try await filesystem.resumeUploads()
         let control = openControl(socket, filesystem, leave: { ending.hurry() }, log)
         defer { control?.stop() }

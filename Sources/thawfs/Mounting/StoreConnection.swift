@@ -1,4 +1,3 @@
-import Glibc
 import HTTP
 import Logging
 import ObjectStore
@@ -12,7 +11,7 @@ struct StoreConnection {
     /// Of the source's bucket, or of the account.
     let store: RetryingStore
     private let configuration: StoreConfiguration
-    private let credentials: any CredentialsProvider
+    let credentials: any CredentialsProvider
     private let http: HTTPClient
     private let log: Logger
 
@@ -39,7 +38,7 @@ struct StoreConnection {
             source.dialect, profile: options.text(.profile), environment: environment, transport: http)
         let store: any ObjectStore
         if source.dialect == .oas {
-            guard let catalogue else { throw UsageError("source “\(source.text)”: vaults have no objects of their own") }
+            guard let catalogue else { throw UsageError("source “\(source.text)”: a vault has no objects of its own") }
             let client = VaultClient(configuration.endpoint, credentials: credentials, transport: http)
             store = try Self.vaults(source, catalogue, client, log)
         } else if source.bucket == nil {
@@ -66,19 +65,5 @@ struct StoreConnection {
         guard let bucket, bucket != source.bucket else { return store }
         let other = try configuration.of(bucket, region: nil)
         return RetryingStore(BucketStore(other, credentials: credentials, transport: http, logger: log), logger: log)
-    }
-}
-
-extension MountOptions {
-    func httpClient() throws -> HTTPClient {
-        var configuration = HTTPClient.Configuration()
-        if let file = text(.caFile) {
-            guard access(file, R_OK) == 0, let path = realpath(file, nil) else {
-                throw UsageError("ca_file=\(file): \(errorText(errno))")
-            }
-            configuration.caFile = String(cString: path)
-            free(path)
-        }
-        return try HTTPClient(configuration: configuration)
     }
 }
