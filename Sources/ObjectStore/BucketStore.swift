@@ -14,6 +14,8 @@ package final class BucketStore: ObjectStore {
 
     let spoken: any BucketDialect
     let exchange: Exchange
+    /// With the host that keeps backup policies.
+    let policyExchange: Exchange
     private let logger: Logger
     private let hasRefusedChecksum = Atomic(false)
 
@@ -30,6 +32,14 @@ package final class BucketStore: ObjectStore {
         spoken = configuration.dialect == .oss ? OSSDialect() : S3Dialect()
         exchange = Exchange(
             configuration,
+            spoken,
+            credentials: credentials,
+            transport: transport,
+            logger: logger,
+            clock: clock
+        )
+        policyExchange = Exchange(
+            configuration.ofPolicies,
             spoken,
             credentials: credentials,
             transport: transport,

@@ -79,6 +79,14 @@ package protocol ObjectStore: Sendable {
     /// An upload that is not there is as good as aborted.
     func abortUpload(_ upload: MultipartUpload) async throws(StoreError)
 
+    // MARK: Buckets
+
+    /// Gets, puts or deletes a configuration of a bucket, which is a key of this store: empty, or `bucket/` in an
+    /// account. Callers use `configuration`, `setConfiguration` and `deleteConfiguration`.
+    func perform(
+        _ operation: ConfigurationOperation, on configuration: BucketConfiguration, of place: ObjectKey
+    ) async throws(StoreError) -> [UInt8]
+
     /// Whether the store refuses a write whose condition does not hold: `isAbsent` everywhere, `matches` on S3.
     func checks(_ condition: WriteCondition) -> Bool
 }
@@ -232,6 +240,8 @@ package struct StoreError: Error, Sendable, Equatable {
         case protected
         /// A bucket that is to be deleted has objects.
         case notEmpty
+        /// The bucket has no such configuration.
+        case noSuchConfiguration
         /// A copy from or to where the store copies nothing: another region, a bucket that is not there.
         case elsewhere
         /// The task was cancelled, or the mount is stopping.

@@ -91,6 +91,20 @@ package struct StoreConfiguration: Hashable, Sendable {
         return configuration
     }
 
+    /// IBM COS has backup policies at a host of their own, on the same network as the endpoint; other endpoints
+    /// have them themselves.
+    var ofPolicies: StoreConfiguration {
+        var configuration = self
+        configuration.bucket = ""
+        let labels = endpoint.host.split(separator: ".")
+        if endpoint.host.hasSuffix(".cloud-object-storage.appdomain.cloud") {
+            let network = ["private", "direct"].first { labels.contains(Substring($0)) }.map { ".\($0)" } ?? ""
+            configuration.endpoint = Endpoint(
+                scheme: .https, host: "config\(network).cloud-object-storage.cloud.ibm.com")
+        }
+        return configuration
+    }
+
     /// The provider's public endpoint of a region.
     package static func endpoint(region: String, _ dialect: Dialect) -> Endpoint {
         switch dialect {
