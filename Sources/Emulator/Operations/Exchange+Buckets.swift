@@ -29,18 +29,15 @@ extension Exchange {
         guard let name = request.bucketName, (3...63).contains(name.utf8.count),
             name.utf8.allSatisfy({ "abcdefghijklmnopqrstuvwxyz0123456789-.".utf8.contains($0) })
         else { throw ProviderError(400, "InvalidBucketName", "The specified bucket is not valid.") }
-        var storageClass = "Standard"
-        if !body.isEmpty {
-            storageClass = try readDocument(body) { xml throws(XMLError) in
-                var word = "Standard"
-                while try xml.nextChild() {
-                    if xml.isNamed("StorageClass") { word = try xml.string() } else { try xml.skip() }
-                }
-                return word
-            }
-        }
+        let wish = body.isEmpty ? nil : try readDocument(body) { xml throws(XMLError) in try xml.element() }
+        let storageClass = wish?["StorageClass"]?.text ?? "Standard"
+        let location = wish?["LocationConstraint"]?.text
+        // Any other value is passed over, which makes a bucket without.
+        let locks = request.header("x-amz-bucket-object-lock-enabled")?.lowercased() == "true"
         let created = try service.catalog.perform { tables throws(ProviderError) in
-            try tables.createBucket(name, storageClass: storageClass, created: .now())
+            try tables.createBucket(
+                name, storageClass: storageClass, created: .now(), location: location,
+                locksObjects: locks && BucketConfiguration.Kind.objectLock.offer(in: request.dialect) != nil)
         }
         guard created || request.dialect == .oss else {
             throw ProviderError(
@@ -80,13 +77,13 @@ extension Exchange {
     }
 
     func bucketLocation() throws(ProviderError) -> Reply {
-        try withBucket { _, _ in }
+        let bucket = try withBucket { _, bucket in bucket }
         var xml = XMLWriter()
         if request.dialect == .oss {
             xml.element("LocationConstraint", "oss-" + region)
         } else {
             // The one region that has no name here.
-            xml.element("LocationConstraint", region == "us-east-1" ? "" : region)
+            xml.element("LocationConstraint", bucket.location ?? (region == "us-east-1" ? "" : region))
         }
         return .xml(xml)
     }
@@ -152,8 +149,8 @@ extension Exchange {
         xml.element("StorageClass", bucket.storageClass)
     }
 
-    func writeOwner(_ xml: inout XMLWriter) {
-        xml.element("Owner") { xml in
+    func writeOwner(_ xml: inout XMLWriter, as name: StaticString = "Owner") {
+        xml.element(name) { xml in
             xml.element("ID", "1000000000000001")
             xml.element("DisplayName", "thawfs")
         }

@@ -312,6 +312,10 @@ extension Exchange {
                 xml.element("Upload") { xml in
                     xml.element("Key", bytes: encode(upload.key.bytes))
                     xml.element("UploadId", upload.id)
+                    if request.dialect != .oss {
+                        writeOwner(&xml, as: "Initiator")
+                        writeOwner(&xml)
+                    }
                     xml.element("StorageClass", upload.storageClass)
                     xml.element("Initiated", wholeSeconds(upload.initiated))
                 }

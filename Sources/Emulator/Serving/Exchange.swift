@@ -97,6 +97,9 @@ final class Exchange {
         case .putBucketVersioning: try setBucketVersioning(body.bytes)
         case .getArchiveDirectRead: try archiveDirectRead()
         case .putArchiveDirectRead: try setArchiveDirectRead(body.bytes)
+        case .getConfiguration: try getConfiguration()
+        case .putConfiguration: try putConfiguration(body)
+        case .deleteConfiguration: try deleteConfiguration()
         case .listObjects: try listObjects()
         case .listObjectsV2: try listObjectsV2()
         case .listObjectVersions: try listObjectVersions()
@@ -146,7 +149,13 @@ final class Exchange {
         _ body: (CatalogTables, Bucket) throws(ProviderError) -> Result
     ) throws(ProviderError) -> Result {
         guard let name = request.bucketName else { throw .noSuchBucket }
-        return try service.catalog.perform { tables throws(ProviderError) in
+        return try withBucket(named: name, body)
+    }
+
+    func withBucket<Result: Sendable>(
+        named name: String, _ body: (CatalogTables, Bucket) throws(ProviderError) -> Result
+    ) throws(ProviderError) -> Result {
+        try service.catalog.perform { tables throws(ProviderError) in
             try body(tables, try tables.bucket(name))
         }
     }

@@ -13,6 +13,9 @@ enum Operation: String, Sendable {
     case putBucketVersioning = "PutBucketVersioning"
     case getArchiveDirectRead = "GetBucketArchiveDirectRead"
     case putArchiveDirectRead = "PutBucketArchiveDirectRead"
+    case getConfiguration = "GetBucketConfiguration"
+    case putConfiguration = "PutBucketConfiguration"
+    case deleteConfiguration = "DeleteBucketConfiguration"
     case listObjects = "ListObjects"
     case listObjectsV2 = "ListObjectsV2"
     case listObjectVersions = "ListObjectVersions"
@@ -39,6 +42,8 @@ enum Operation: String, Sendable {
     init(_ request: StoreRequest) {
         if request.bucketName == nil {
             self = request.method == "GET" ? .listBuckets : .unsupported
+        } else if request.configuration != nil {
+            self = Self.onConfiguration(request)
         } else if request.query.contains(where: { Self.foreign.contains($0.name) }) {
             self = .unsupported
         } else if request.key.isEmpty {
@@ -58,6 +63,15 @@ enum Operation: String, Sendable {
         "requestPayment", "retention", "select", "stat", "symlink", "tagging", "torrent", "website", "worm",
         "x-oss-process", "x-oss-async-process", "resourceGroup", "transferAcceleration",
     ]
+
+    private static func onConfiguration(_ request: StoreRequest) -> Operation {
+        switch request.method {
+        case "GET": .getConfiguration
+        case "PUT" where request.policyPath == nil, "POST" where request.policyPath != nil: .putConfiguration
+        case "DELETE": .deleteConfiguration
+        default: .unsupported
+        }
+    }
 
     private static func onBucket(_ request: StoreRequest) -> Operation {
         switch request.method {
