@@ -1,5 +1,6 @@
 import Filesystem
 import Glibc
+import HTTP
 import Logging
 import Mount
 import ObjectStore
@@ -12,6 +13,14 @@ struct UsageError: Error, CustomStringConvertible {
     let description: String
     /// Names and what a daemon says may be in it: control characters are masked.
     init(_ description: String) { self.description = description.printableLines }
+}
+
+extension StoreConfiguration {
+    /// What the user should know of it, if anything.
+    var warning: String? {
+        guard endpoint.scheme == .http, !endpoint.isNumericOrLocal else { return nil }
+        return "endpoint \(endpoint.authority) is asked over http: anybody on the way can read what is read"
+    }
 }
 
 /// The options of one mount: the command line over the environment over the defaults.
@@ -70,9 +79,22 @@ struct MountOptions {
             addressing: addressing, signature: signature, environment: environment)
     }
 
+    func httpClient() throws -> HTTPClient {
+        var configuration = HTTPClient.Configuration()
+        if let file = text(.caFile) {
+            guard access(file, R_OK) == 0, let path = realpath(file, nil) else {
+                throw UsageError("ca_file=\(file): \(errorText(errno))")
+            }
+            configuration.caFile = String(cString: path)
+            free(path)
+        }
+        return try HTTPClient(configuration: configuration)
+    }
+
     func filesystemConfiguration(_ source: Source) throws -> Filesystem.Configuration {
         var configuration = Filesystem.Configuration()
         configuration.prefix = source.prefix
+        configuration.bucket = source.bucket
         if let ttl = try parsed(.metadataTTL, Self.durationOrForever) { configuration.metadataTTL = ttl }
         configuration.frozen = try frozenPolicy()
         configuration.isReadOnly = try isOn(.readOnly) ?? isOn(.readWrite).map { !$0 } ?? false

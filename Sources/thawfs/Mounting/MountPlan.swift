@@ -60,7 +60,7 @@ struct MountPlan {
         let log = logger(logDescriptor)
         let ending = Ending(mountpoint: mountpoint.path, log)
         let signals = ending.follow(stop)
-        let http = try httpClient()
+        let http = try options.httpClient()
         // A daemon keeps no directory of its caller's in use.
         if descriptor != nil { chdir("/") }
         let store = RetryingStore(objectStore(http, log), logger: log)
@@ -127,23 +127,8 @@ struct MountPlan {
         return configuration
     }
 
-    private func httpClient() throws -> HTTPClient {
-        var configuration = HTTPClient.Configuration()
-        if let file = options.text(.caFile) {
-            guard access(file, R_OK) == 0, let path = realpath(file, nil) else {
-                throw UsageError("ca_file=\(file): \(errorText(errno))")
-            }
-            configuration.caFile = String(cString: path)
-            free(path)
-        }
-        return try HTTPClient(configuration: configuration)
-    }
-
     private func objectStore(_ http: HTTPClient, _ log: Logger) -> any ObjectStore {
-        let endpoint = storeConfiguration.endpoint
-        if endpoint.scheme == .http, !endpoint.isNumericOrLocal {
-            log.warning("endpoint \(endpoint.authority) is asked over http: anybody on the way can read what is read")
-        }
+        if let warning = storeConfiguration.warning { log.warning("\(warning)") }
         let credentials = CredentialsChain.standard(
             source.dialect, profile: options.text(.profile), environment: environment, transport: http)
         return source.bucket == nil
