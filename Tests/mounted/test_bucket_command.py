@@ -1,0 +1,93 @@
+"""`thawfs bucket`: buckets, their configurations and their unended uploads, from the command line."""
+
+import json
+
+import pytest
+
+from support.archive import s3_client
+from support.command import thawfs
+from support.mount import environment
+
+LIFECYCLE = (b'<LifecycleConfiguration><Rule><ID>old</ID><Filter><Prefix>logs/</Prefix></Filter>'
+             b'<Status>Enabled</Status><Expiration><Days>60</Days></Expiration></Rule></LifecycleConfiguration>')
+
+
+@pytest.fixture
+def bucket(emulator, dialect, tmp_path):
+    """Runs `thawfs bucket …` in the dialect of the test."""
+    region = "cn-hangzhou" if dialect == "oss" else "us-east-1"
+
+    def run(*arguments, **options):
+        return thawfs("bucket", *arguments, "--endpoint", emulator.url, "--region", region,
+                      env=environment(dialect), **options)
+    return run
+
+
+def document(done):
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def names(emulator):
+    return sorted(bucket["Name"] for bucket in s3_client(emulator).list_buckets()["Buckets"])
+
+
+def test_buckets_are_created_listed_shown_and_deleted(emulator, bucket, dialect):
+    done = bucket("create", f"{dialect}://made")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert names(emulator) == ["bkt", "made"]
+    assert [line.split()[0] for line in bucket("list", f"{dialect}://").stdout.splitlines()] == ["bkt", "made"]
+    listed = document(bucket("list", f"{dialect}://", "--json"))["buckets"]
+    assert [entry["name"] for entry in listed] == ["bkt", "made"]
+    info = document(bucket("info", f"{dialect}://made", "--json"))
+    assert info["location"] == ("oss-cn-hangzhou" if dialect == "oss" else "us-east-1")
+    assert (info["configurations"]["lifecycle"], info["configurations"]["protection"]) == ("none", "not offered")
+    again = bucket("create", f"{dialect}://made")
+    # To OSS the second creation is the first.
+    assert again.returncode == (0 if dialect == "oss" else 1)
+    s3_client(emulator).put_object(Bucket="made", Key="k", Body=b"content")
+    refused = bucket("delete", f"{dialect}://made")
+    assert refused.returncode == 1
+    assert "BucketNotEmpty" in refused.stderr and "HTTP 409" in refused.stderr and "request id THAW" in refused.stderr
+    s3_client(emulator).delete_object(Bucket="made", Key="k")
+    assert document(bucket("delete", f"{dialect}://made", "--json")) == {"deleted": "made"}
+    assert names(emulator) == ["bkt"]
+
+
+def test_a_configuration_is_put_got_and_removed(emulator, bucket, dialect, tmp_path):
+    source = f"{dialect}://bkt"
+    missing = bucket("config", "get", source, "lifecycle")
+    assert missing.returncode == 1 and "NoSuchLifecycle" in missing.stderr
+    file = tmp_path / "lifecycle.xml"
+    file.write_bytes(LIFECYCLE)
+    assert bucket("config", "put", source, "lifecycle", file).returncode == 0
+    assert bucket("config", "get", source, "lifecycle").stdout == LIFECYCLE.decode() + "\n"
+    assert document(bucket("config", "get", source, "lifecycle", "--json"))["configuration"] == LIFECYCLE.decode()
+    assert document(bucket("info", source, "--json"))["configurations"]["lifecycle"] == "set"
+    assert bucket("config", "rm", source, "lifecycle").returncode == 0
+    assert bucket("config", "get", source, "lifecycle").returncode == 1
+    unoffered = bucket("config", "get", source, "protection")
+    assert unoffered.returncode == 1 and "protection is not offered by" in unoffered.stderr
+    counts = emulator.requests()["counts"]
+    file.write_bytes(b"<CORSConfiguration/>")
+    wrong = bucket("config", "put", source, "lifecycle", file)
+    assert wrong.returncode == 1
+    assert "<CORSConfiguration> where <LifecycleConfiguration> is expected" in wrong.stderr
+    assert emulator.requests()["counts"] == counts
+
+
+def test_uploads_that_nobody_ended_are_listed_and_aborted(emulator, bucket, dialect):
+    source = f"{dialect}://bkt"
+    client = s3_client(emulator)
+    keys = ["dir/a b", "dir/c", "d"]
+    begun = {key: client.create_multipart_upload(Bucket="bkt", Key=key)["UploadId"] for key in keys}
+    listed = document(bucket("uploads", source, "--json"))["uploads"]
+    assert {entry["key"]: entry["id"] for entry in listed} == begun
+    assert bucket("abort", source, "--key", "d", "--id", begun["d"]).returncode == 0
+    assert document(bucket("abort", source, "--older-than", "1d", "--yes", "--json"))["aborted"] == []
+    asked = bucket("abort", source, "--older-than", "0s", "--prefix", "dir/")
+    assert asked.returncode == 1 and "nothing was aborted; with --yes these 2 are" in asked.stderr
+    assert len(client.list_multipart_uploads(Bucket="bkt")["Uploads"]) == 2
+    done = bucket("abort", source, "--older-than", "0s", "--prefix", "dir/", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "Uploads" not in client.list_multipart_uploads(Bucket="bkt")
