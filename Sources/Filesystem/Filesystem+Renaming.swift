@@ -47,16 +47,22 @@ extension Filesystem {
         let (key, newKey) = (from.key(of: segment), to.key(of: newSegment))
         let number = existingInode(segment, in: from)
         let oldNumber = existingInode(newSegment, in: to)
+        var held: [StagedFile] = []
+        defer { for file in held { file.release() } }
+        let replacedFile = stagedFiles[newKey]
+        if let replacedFile {
+            try await hold(replacedFile, of: oldNumber, "rename")
+            held.append(replacedFile)
+        }
         if let oldNumber { try await hide(oldNumber) }
         if let file = stagedFiles[key] {
             // What was promised of the target is given up for a promise only.
-            let isPromised = file.isAccepted || !(stagedFiles[newKey]?.isAccepted ?? false)
+            let isPromised = file.isAccepted || !(replacedFile?.isAccepted ?? false)
             if isPromised, try await begin(file, to: newKey, over: replaced) {
-                defer { file.release() }
-                if let replacedFile = stagedFiles[newKey] {
-                    try await hold(replacedFile, "rename")
-                    await drop(replacedFile)
-                }
+                held.append(file)
+                if let replacedFile { await drop(replacedFile) }
+                // Should it be there after all; what cannot be deleted is in the log.
+                if file.wasSentInVain { try? await deleteObject(key) }
                 stagedFiles.move(file, to: newKey)
                 await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
                 if let oldNumber { removeName(oldNumber) }
@@ -64,23 +70,9 @@ extension Filesystem {
                 return
             }
             try await flushAndHold(file)
+            held.append(file)
         }
-        let held = [stagedFiles[key], stagedFiles[newKey]].compactMap { $0 }
-        if let replacedFile = stagedFiles[newKey] {
-            do throws(FileError) { try await hold(replacedFile, "rename") } catch {
-                stagedFiles[key]?.release()
-                throw error
-            }
-        }
-        defer { for file in held { file.release() } }
-        let (record, copy) = try await copyObject(segment, in: from, to: newKey)
-        if let replacedFile = stagedFiles[newKey] { await drop(replacedFile) }
-        var copied = copy
-        copied.sizeBytes = record.sizeBytes
-        copied.attributes = record.attributes
-        await remember(MetadataRow(segment: newSegment, kind: .object(copied), checkedAt: .now()), in: to)
-        try await deleteObject(key)
-        await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
+        let copied = try await moveObject(segment, in: from, to: newSegment, in: to)
         if let oldNumber { removeName(oldNumber) }
         if let file = stagedFiles[key] {
             stagedFiles.move(file, to: newKey)
@@ -109,6 +101,32 @@ extension Filesystem {
             }
         } catch {
             throw failed("rename", file, error)
+        }
+    }
+
+    /// What the store has of the file is under the new name, and no more under the old one.
+    private func moveObject(
+        _ segment: [UInt8], in from: Directory, to newSegment: [UInt8], in to: Directory
+    ) async throws(FileError) -> ObjectRecord {
+        let (key, newKey) = (from.key(of: segment), to.key(of: newSegment))
+        let row: RenameRow?
+        do throws(TreeCopyError) { row = try await trees.beginFile(key, to: newKey) } catch {
+            throw failedTree("rename", key, error)
+        }
+        do throws(FileError) {
+            let (record, copy) = try await copyObject(segment, in: from, to: newKey)
+            if let replacedFile = stagedFiles[newKey] { await drop(replacedFile) }
+            var copied = copy
+            copied.sizeBytes = record.sizeBytes
+            copied.attributes = record.attributes
+            await remember(MetadataRow(segment: newSegment, kind: .object(copied), checkedAt: .now()), in: to)
+            try await deleteObject(key)
+            await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
+            await trees.endFile(row)
+            return copied
+        } catch {
+            await trees.endFile(row)
+            throw error
         }
     }
 

@@ -10,6 +10,7 @@ extension Filesystem {
     /// accepted.
     package func resumeUploads() async throws(MetadataError) {
         let pending = writer.left.uploads
+        await trees.resumeFiles()
         try await resumeDeferred()
         try await sweepStaging(keeping: Set(pending.map(\.staging)))
         for upload in pending where upload.acceptedAt > .epoch {

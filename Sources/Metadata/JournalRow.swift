@@ -88,6 +88,9 @@ package struct RenameRow: Sendable, Equatable {
     /// The target was an empty directory with a marker before.
     package var replacesMarker: Bool
 
+    /// Of all below a prefix, not of one file.
+    package var isTree: Bool { source.bytes.last == UInt8(ascii: "/") }
+
     package init(id: Int64, source: ObjectKey, target: ObjectKey, stage: Stage, replacesMarker: Bool) {
         self.id = id
         self.source = source

@@ -113,11 +113,12 @@ extension MetadataWriter {
 
     // MARK: Renames
 
-    /// A rename begins to copy. Answers its id.
+    /// A rename begins to copy. A power loss may undo the note of a file: then that may be under both names.
     package func beginRename(
         _ source: ObjectKey, to target: ObjectKey, replacesMarker: Bool
     ) throws(MetadataError) -> RenameRow {
-        try committing(.full) { connection, _ throws(DatabaseError) in
+        let isTree = source.bytes.last == UInt8(ascii: "/")
+        return try committing(isTree ? .full : .normal) { connection, _ throws(DatabaseError) in
             _ = try Self.change(
                 connection, "INSERT INTO rename(source, target, stage, replaces) VALUES(?1, ?2, 0, ?3)",
                 .bytes(source.bytes), .bytes(target.bytes), .integer(replacesMarker ? 1 : 0))

@@ -10,14 +10,21 @@ extension StagedFile {
     /// Makes the file as it is now a promise that outlives this process, and stores it when that is possible. With
     /// `cutTo`, as it is once it has that size, which the caller gives it next.
     package func accept(cutTo sizeBytes: UInt64? = nil) async throws(UploadError) {
-        while sizeBytes == nil {
-            let (isDirty, isFlushing) = state.withLock { ($0.isDirty, $0.isFlushing) }
-            if isDirty { break }
-            if !isFlushing { return }
-            // What is being sent is stored, or it is for the journal.
+        while true {
+            let isReady = state.withLock { state -> Bool? in
+                if state.isHeld { return false }
+                // What is being sent is stored, or it is for the journal.
+                if sizeBytes == nil, !state.isDirty { return state.isFlushing ? false : nil }
+                // Nothing of what is promised may be punched out from here on, nor may it get another name.
+                state.acceptances += 1
+                return true
+            }
+            guard let isReady else { return }
+            if isReady { break }
             if Task.isCancelled { throw .store(.interrupted) }
             await waitForChange()
         }
+        defer { change { $0.acceptances -= 1 } }
         // Somebody else's object is there: that will not change by itself.
         if case .conflict(let error) = lastFailure { throw .conflict(error) }
         // What is in an upload only is in no file: then it is for the store to promise.
@@ -33,9 +40,12 @@ extension StagedFile {
 
     /// Keeps the file where `thawfs cache recover` finds it, and gives up storing it. Answers its path.
     package func park() async throws(UploadError) -> String {
-        guard state.withLock({ $0.sent.isEmpty }) else {
-            throw .notRemembered("parts of it are in an upload that was not completed")
+        let isWhole = state.withLock { state in
+            state.acceptances += 1
+            return state.sent.isEmpty
         }
+        defer { change { $0.acceptances -= 1 } }
+        guard isWhole else { throw .notRemembered("parts of it are in an upload that was not completed") }
         let (failure, accepted) = state.withLock { ($0.lastFailure, $0.journalID) }
         _ = try await journal(acceptedAt: .epoch, failure: failure, cutTo: nil)
         if let accepted { _ = try? await context.writer.dropUpload(accepted) }
@@ -79,8 +89,6 @@ extension StagedFile {
     ) async throws(UploadError) -> Int64 {
         var pending = state.withLock { state in
             state.acceptedAt = acceptedAt
-            // Nothing of what is promised may be punched out from here on.
-            state.isAccepting = true
             var written = state.written
             var base = state.base
             if let sizeBytes {
@@ -96,7 +104,6 @@ extension StagedFile {
                 extents: written.ranges, attributes: state.attributes, headers: state.headers ?? ObjectHeaders(),
                 storageClass: context.storageClass, condition: state.condition, acceptedAt: acceptedAt)
         }
-        defer { state.withLock { $0.isAccepting = false } }
         if let failure { pending.failure = PendingUpload.Failure(text: failure.description, at: .now()) }
         do throws(ErrnoError) { try await context.area.disk.sync(staging) } catch { throw UploadError(error) }
         do throws(MetadataError) {
@@ -122,6 +129,8 @@ extension StagedFile {
             guard error.kind == .noSuchKey else { throw .store(error) }
         }
         let content = change { state -> FileContent? in
+            // A read and a flush may both have asked, and the flush have stored more by now.
+            guard state.isRestored else { return nil }
             state.isRestored = false
             guard let there, there.headers.metadata[Self.mark] == staging.name else { return nil }
             // Wherever the staging file has no bytes, they were the same in both.
@@ -205,10 +214,9 @@ extension StagedFile {
     /// something of it.
     package func beginRename(to key: ObjectKey, over etag: String?) async throws(UploadError) -> Bool {
         let accepted: Int64?? = state.withLock { state in
-            guard state.base == nil, !state.isFlushing, !state.isAccepting, !state.isSending, state.multipart == nil
-            else { return nil }
+            guard state.base == nil, !state.isBusy, state.multipart == nil else { return nil }
             // Nothing of it is sent before it has its name.
-            state.isFlushing = true
+            state.isHeld = true
             return .some(state.journalID)
         }
         guard let accepted else { return false }

@@ -14,7 +14,7 @@ extension StagedFile {
         while true {
             let step = state.withLock { state -> FlushStep in
                 if let own, state.flushesDone >= own { return .finished(state.lastFailure) }
-                if state.isFlushing { return .wait }
+                if state.isFlushing || state.isHeld { return .wait }
                 guard state.isDirty else { return .finished(nil) }
                 state.isFlushing = true
                 own = state.flushesDone + 1
@@ -414,7 +414,7 @@ extension StagedFile {
 
     private func nextPart(_ state: inout State) -> PartLayout.Part? {
         guard context.sendsAhead, state.sizeBytes > context.layout.wholeBytesMax, state.base?.end ?? 0 == 0,
-            !state.isFlushing, !state.isDiscarded, state.aheadFailure == nil,
+            !state.isFlushing, !state.isHeld, !state.isDiscarded, state.aheadFailure == nil,
             state.multipart.map({ !$0.hasFailed && $0.sending.count < Self.partsAtOnce }) ?? true,
             let part = context.layout.part(at: state.multipart?.nextOffset ?? 0), state.written.contains(part.range)
         else { return nil }
@@ -497,7 +497,7 @@ extension StagedFile {
             } catch {
                 // A flush may have made another object of it meanwhile.
                 let (isFlushing, isSame, isRestored) = state.withLock {
-                    ($0.isFlushing, $0.baseContent === content, $0.isRestored)
+                    ($0.isFlushing || $0.isHeld, $0.baseContent === content, $0.isRestored)
                 }
                 if isRestored, !isFlushing {
                     try await adoptOwn()

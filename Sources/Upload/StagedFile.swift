@@ -113,6 +113,8 @@ package final class StagedFile: Sendable {
         /// Times were set by name, not just by writing.
         var hasOwnTime = false
         var isFlushing = false
+        /// Somebody renames or removes it: nothing is sent, and nothing accepted, until that is over.
+        var isHeld = false
         var flushesDone: UInt64 = 0
         /// Nobody wants it stored any more.
         var isDiscarded = false
@@ -126,8 +128,8 @@ package final class StagedFile: Sendable {
         var failureTold = ""
         /// An earlier mount accepted it: what that has stored of it by then is in no journal.
         var isRestored = false
-        /// The journal is taking it in.
-        var isAccepting = false
+        /// How many times the journal is taking it in.
+        var acceptances = 0
         /// Parts are not sent ahead of the flush any more: one could not be.
         var aheadFailure: StoreError?
         var lastFailure: UploadError?
@@ -203,8 +205,14 @@ package final class StagedFile: Sendable {
         }
     }
 
-    /// There may be an object under the file's key: what it is a change of, or what it is to replace.
-    package var mayBeStored: Bool { state.withLock { $0.base != nil || $0.condition != .isAbsent } }
+    /// There may be an object under the file's key: what it is a change of, or is to replace, or what was sent of it
+    /// though nobody heard that it arrived.
+    package var mayBeStored: Bool {
+        state.withLock { $0.base != nil || $0.condition != .isAbsent || $0.wasSentInVain }
+    }
+
+    /// The store may have something of it that nobody heard of.
+    package var wasSentInVain: Bool { state.withLock { $0.wasSentInVain } }
 
     /// The file counts as written to, though none of its bytes are other ones.
     package func touch() { setAttributes { $0.modified = .now() } }
@@ -421,7 +429,7 @@ package final class StagedFile: Sendable {
     func waitPatiently() async {
         await withCheckedContinuation { continuation in
             let isWaiting = state.withLock { state in
-                guard state.isSending || state.isFlushing else { return false }
+                guard state.isBusy else { return false }
                 state.nextWaiter += 1
                 state.waiters[state.nextWaiter] = continuation
                 return true
@@ -439,7 +447,7 @@ package final class StagedFile: Sendable {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isWaiting = state.withLock { state in
-                    guard state.isSending || state.isFlushing, !Task.isCancelled else { return false }
+                    guard state.isBusy, !Task.isCancelled else { return false }
                     state.waiters[id] = continuation
                     return true
                 }
@@ -468,8 +476,8 @@ package final class StagedFile: Sendable {
     package func hold() async throws(UploadError) {
         while true {
             let isHeld = state.withLock { state in
-                guard !state.isFlushing, !state.isSending else { return false }
-                state.isFlushing = true
+                guard !state.isBusy else { return false }
+                state.isHeld = true
                 return true
             }
             if isHeld { return }
@@ -479,7 +487,7 @@ package final class StagedFile: Sendable {
     }
 
     package func release() {
-        change { $0.isFlushing = false }
+        change { $0.isHeld = false }
     }
 
     /// The file is gone: what was not stored never will be. The caller holds it.
@@ -519,8 +527,13 @@ package final class StagedFile: Sendable {
 
 extension StagedFile.State {
     var isDirty: Bool { (isChanged || hasNewAttributes) && !isDiscarded }
-    var isPending: Bool { isDirty || isFlushing || isSending }
+    var isPending: Bool { isDirty || isBusy }
+    var isBusy: Bool { isFlushing || isHeld || acceptances > 0 || isSending }
     var isAccepted: Bool { journalID != nil || isUploading }
+    /// A flush failed, of ours or perhaps of an earlier mount's, and not because somebody else's object is there.
+    var wasSentInVain: Bool {
+        if case .store = lastFailure { true } else { isRestored }
+    }
     var isSending: Bool { !inTransit.isEmpty || !(multipart?.sending.isEmpty ?? true) }
 
     fileprivate func obstacle(_ range: Range<UInt64>) -> StagedFile.Outcome? {
@@ -542,7 +555,7 @@ extension StagedFile.State {
     /// Ranges of the staging file that need not be kept.
     fileprivate func evictable(_ layout: PartLayout) -> [Range<UInt64>] {
         // Accepted content is kept until the store has it.
-        guard !isAccepted, !isAccepting else { return [] }
+        guard !isAccepted, acceptances == 0 else { return [] }
         if let multipart {
             // A last part that is short grows with the file, and is then sent again.
             let done = multipart.parts.values.filter { layout.isWhole($0) }.map(layout.range)
@@ -550,7 +563,7 @@ extension StagedFile.State {
                 !inTransit.contains { $0.overlaps(range) }
             }
         }
-        guard !isChanged, !isFlushing, let base, inTransit.isEmpty else { return [] }
+        guard !isChanged, !isFlushing, !isHeld, let base, inTransit.isEmpty else { return [] }
         return written.pieces(in: 0..<base.end)
     }
 }

@@ -10,7 +10,7 @@ extension TreeCopy {
     /// that it failed. What cannot be done is logged and left to the next mount, and so is the rest when the task is
     /// cancelled.
     package func resume() async {
-        for row in writer.left.renames {
+        for row in writer.left.renames where row.isTree {
             do throws(TreeCopyError) {
                 try await resume(row)
                 let end = row.stage == .undoing ? "taken back" : "finished"
@@ -91,7 +91,7 @@ extension TreeCopy {
     }
 
     /// An object and what may be its copy.
-    private struct Pair {
+    struct Pair {
         let source: ObjectKey
         let target: ObjectKey
     }
@@ -110,13 +110,14 @@ extension TreeCopy {
 
     /// Copies of what was uploaded in parts, or is encrypted, have ETags of their own. Their headers are the same, and
     /// so is the checksum, or where the store tells none, the file's time.
-    private func isCopy(_ pair: Pair) async throws(TreeCopyError) -> Bool {
+    func isCopy(_ pair: Pair) async throws(TreeCopyError) -> Bool {
         do throws(StoreError) {
             let source = try await store.describe(pair.source, version: nil)
             let target = try await store.describe(pair.target, version: nil)
             guard source.record.sizeBytes == target.record.sizeBytes, source.headers == target.headers else {
                 return false
             }
+            if source.record.etag == target.record.etag { return true }
             guard let ours = source.checksum, let theirs = target.checksum else {
                 return source.headers.metadata["mtime"] != nil
             }

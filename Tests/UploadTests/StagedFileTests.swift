@@ -208,6 +208,20 @@ struct StagedFileTests {
         #expect(try await next.reader.pendingUploads().isEmpty)
     }
 
+    @Test("a file that is removed while it is accepted is in no journal", arguments: 0..<40)
+    func removedMeanwhile(round: Int) async throws {
+        let fixture = try StagedFixture()
+        let file = try fixture.make()
+        try await file.write(bytes(30), at: 0)
+        fixture.store.script { _ throws(StoreError) in throw StoreError(.unavailable, code: "Down", message: "") }
+        let accepting = Task { try await file.accept() }
+        for _ in 0..<round { await Task.yield() }
+        try await file.hold()
+        await file.discard()
+        try await accepting.value
+        #expect(try await fixture.reader.pendingUploads().isEmpty)
+    }
+
     @Test("what was renamed over an object before it was stored is stored there by the next mount")
     func renamedOver() async throws {
         let fixture = try StagedFixture()
