@@ -157,8 +157,9 @@ extension Filesystem {
         let key = directory.key(of: segment)
         let number = existingInode(segment, in: directory)
         let isKnownFrozen = number.flatMap { inodes[$0]?.isKnownFrozen } ?? false
-        // Of what was stored just now, the row does not tell the class.
-        let isToldWhole = !known.storageClass.name.isEmpty
+        // Of what was stored just now, the row does not tell the class; of what was listed, perhaps not whether it is
+        // archived.
+        let isToldWhole = !known.storageClass.name.isEmpty && !known.mayBeArchivedUnseen
         if !isToldWhole || isKnownFrozen || !context.state(of: known, at: .now()).isReadable {
             // It may have been restored since.
             let record = try await head(segment, in: directory)
@@ -242,12 +243,7 @@ extension Filesystem {
     /// Whether the object can be copied is asked of the store where listings do not tell.
     func isFrozen(_ key: ObjectKey, _ listed: ObjectRecord) async -> Bool {
         var record = listed
-        if record.archiveStatus == nil, record.storageClass.mayBeArchivedUnseen,
-            let asked = try? await store.head(key, version: nil)
-        {
-            record = asked
-        }
-        record.settleArchiveStatus()
+        if record.mayBeArchivedUnseen, let asked = try? await store.head(key, version: nil) { record = asked }
         return !context.state(of: record, at: .now()).isReadable
     }
 

@@ -3,21 +3,48 @@ import Wire
 
 extension Exchange {
     private var region: String {
-        service.configuration.region ?? (request.dialect == .oss ? "cn-hangzhou" : "us-east-1")
+        if let region = service.configuration.region { return region }
+        return switch request.dialect {
+        case .oss: "cn-hangzhou"
+        case .s3: "us-east-1"
+        case .cos: "us-south"
+        }
+    }
+
+    /// A token says who asks, and not for which of his instances.
+    private func requireInstance() throws(ProviderError) {
+        guard request.dialect == .cos, request.header("authorization")?.hasPrefix("Bearer ") ?? false,
+            request.header("ibm-service-instance-id") == nil
+        else { return }
+        throw .invalidArgument("ibm-service-instance-id is missing.")
     }
 
     func listBuckets() throws(ProviderError) -> Reply {
+        try requireInstance()
         let prefix = request.parameter("prefix") ?? ""
-        let buckets = try service.catalog.perform { tables throws(ProviderError) in try tables.buckets() }
+        let isExtended = request.dialect == .cos && request.has("extended")
+        let max = try request.number("max-keys", 1...1000, default: 1000)
+        let marker = isExtended ? request.parameter("marker") ?? "" : ""
+        let all = try service.catalog.perform { tables throws(ProviderError) in try tables.buckets() }
+        let found = all.filter { $0.name.hasPrefix(prefix) && (marker.isEmpty || $0.name > marker) }
+        let buckets = isExtended ? Array(found.prefix(max)) : found
         var xml = XMLWriter()
         xml.element("ListAllMyBucketsResult", namespace: namespace) { xml in
             writeOwner(&xml)
+            if isExtended {
+                xml.element("IsTruncated", buckets.count < found.count)
+                xml.element("MaxKeys", max)
+                xml.element("Prefix", prefix)
+                xml.element("Marker", marker)
+                if buckets.count < found.count { xml.element("NextMarker", buckets.last?.name ?? "") }
+            }
             xml.element("Buckets") { xml in
-                for bucket in buckets where bucket.name.hasPrefix(prefix) {
+                for bucket in buckets {
                     xml.element("Bucket") { xml in
                         if request.dialect == .oss { writeEndpoints(&xml, bucket) }
                         xml.element("Name", bucket.name)
                         xml.element("CreationDate", wholeSeconds(bucket.created))
+                        if isExtended { xml.element("LocationConstraint", region + "-standard") }
                     }
                 }
             }
@@ -29,6 +56,7 @@ extension Exchange {
         guard let name = request.bucketName, (3...63).contains(name.utf8.count),
             name.utf8.allSatisfy({ "abcdefghijklmnopqrstuvwxyz0123456789-.".utf8.contains($0) })
         else { throw ProviderError(400, "InvalidBucketName", "The specified bucket is not valid.") }
+        try requireInstance()
         var storageClass = "Standard"
         if !body.isEmpty {
             storageClass = try readDocument(body) { xml throws(XMLError) in
@@ -41,6 +69,9 @@ extension Exchange {
         }
         let created = try service.catalog.perform { tables throws(ProviderError) in
             try tables.createBucket(name, storageClass: storageClass, created: .now())
+        }
+        if !created, request.dialect == .cos {
+            throw ProviderError(409, "BucketAlreadyExists", "The requested bucket name is not available.")
         }
         guard created || request.dialect == .oss else {
             throw ProviderError(
@@ -82,12 +113,14 @@ extension Exchange {
     func bucketLocation() throws(ProviderError) -> Reply {
         try withBucket { _, _ in }
         var xml = XMLWriter()
-        if request.dialect == .oss {
-            xml.element("LocationConstraint", "oss-" + region)
-        } else {
+        let location =
+            switch request.dialect {
+            case .oss: "oss-" + region
             // The one region that has no name here.
-            xml.element("LocationConstraint", region == "us-east-1" ? "" : region)
-        }
+            case .s3: region == "us-east-1" ? "" : region
+            case .cos: region + "-standard"
+            }
+        xml.element("LocationConstraint", location)
         return .xml(xml)
     }
 

@@ -19,8 +19,11 @@ struct BucketPage: Sendable {
 extension BucketStore {
     /// One page of the account's buckets. The configuration must be without a bucket.
     func listBuckets(prefix: [UInt8], after marker: String?) async throws(StoreError) -> BucketPage {
-        let names = dialect == .oss ? (max: "max-keys", marker: "marker") : (max: "max-buckets", marker: "continuation-token")
+        let names =
+            dialect == .s3 ? (max: "max-buckets", marker: "continuation-token") : (max: "max-keys", marker: "marker")
         var query = [QueryItem(names.max, "1000")]
+        // IBM COS tells where a bucket is only to those who ask for the longer list.
+        if dialect == .cos { query.append(QueryItem("extended")) }
         if !prefix.isEmpty { query.append(QueryItem("prefix", bytes: prefix)) }
         if let marker { query.append(QueryItem(names.marker, marker)) }
         let response = try await exchange.send(StoreRequest(method: .get, query: query), expecting: [200])
@@ -40,10 +43,17 @@ extension BucketStore {
             switch dialect {
             case .oss: if let storageClass { document.element("StorageClass", storageClass.name) }
             case .s3: document.element("LocationConstraint", configuration.region)
+            case .cos: break
             }
         }
-        // The region that has no name here, and the class that goes without saying.
-        let isPlain = dialect == .oss ? storageClass == nil : configuration.region == "us-east-1"
+        // The region that has no name here, the class that goes without saying, and IBM's endpoints, which are in the
+        // region that is meant.
+        let isPlain =
+            switch dialect {
+            case .oss: storageClass == nil
+            case .s3: configuration.region == "us-east-1"
+            case .cos: true
+            }
         _ = try await exchange.send(
             StoreRequest(method: .put, body: isPlain ? .none : .document(document.bytes)), expecting: [200])
     }
@@ -83,6 +93,8 @@ extension ListedBucket {
                 name = try xml.string()
             } else if xml.isNamed("Location") || xml.isNamed("BucketRegion") {
                 region = StoreConfiguration.bareRegion(try xml.string())
+            } else if xml.isNamed("LocationConstraint") {
+                region = StoreConfiguration.location(try xml.string())
             } else {
                 try xml.skip()
             }
