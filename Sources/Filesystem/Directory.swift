@@ -73,12 +73,16 @@ final class Directory: Sendable {
     /// Whether a HEAD is due, because somebody looks at this one name: listings tell neither mode nor owner, nor a
     /// symbolic link from a file. Whoever walks the directory, or looks at many of its names, gets what listings tell.
     func mayAskAttributes(of row: MetadataRow) -> Bool {
-        guard view == .objects, case .object(let record) = row.kind, record.attributes == nil else { return false }
-        return progress.withLock { progress in
-            guard progress.walkedAt + Self.walkDuration < .now(), progress.attributesAsked < Self.attributesAskedMax
-            else { return false }
-            progress.attributesAsked += 1
-            return true
+        guard view == .objects, case .object(let record) = row.kind, record.attributes == nil, mayAskAttributes
+        else { return false }
+        progress.withLock { $0.attributesAsked += 1 }
+        return true
+    }
+
+    /// Nobody walks the directory, and not too many of its names have been asked for.
+    var mayAskAttributes: Bool {
+        progress.withLock { progress in
+            progress.walkedAt + Self.walkDuration < .now() && progress.attributesAsked < Self.attributesAskedMax
         }
     }
 

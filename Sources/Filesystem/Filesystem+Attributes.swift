@@ -73,10 +73,12 @@ extension Filesystem {
     func changeAttributes(
         of number: UInt64, _ change: (inout FileAttributes) throws(FileError) -> Void
     ) async throws(FileError) {
+        if let key = inodes[number]?.key { try await moves.wait(for: key) }
         guard let inode = inodes[number] else { throw .stale }
         if let staged = inode.staged {
             var attributes = staged.attributes
             try change(&attributes)
+            try requireFitting(attributes, staged.key)
             let changed = attributes
             staged.setAttributes { $0 = changed }
             if !inode.isRemoved, !openFiles.isOpenForWriting(number) { try await flush(staged) }
@@ -129,6 +131,7 @@ extension Filesystem {
     func changeAttributes(
         ofDirectory number: UInt64, _ inode: Inode, _ change: (inout FileAttributes) throws(FileError) -> Void
     ) async throws(FileError) {
+        if let prefix = inode.directory?.prefix { try await moves.wait(for: prefix) }
         guard let directory = inode.directory, let home = inode.home else {
             // The root of a bucket has nothing that stands for it.
             guard let prefix = inode.directory?.prefix, !prefix.isEmpty else { throw .notPermitted }
@@ -168,6 +171,7 @@ extension Filesystem {
         let changed = attributes
         inodes.update(number) { inode in
             inode.attributes = changed
+            inode.markerCheckedAt = .now()
             inode.namesChangedAt = nil
         }
     }

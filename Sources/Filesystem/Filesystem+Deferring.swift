@@ -42,9 +42,15 @@ extension Filesystem {
         await learned(key, version: nil, record)
     }
 
-    /// What an earlier mount has kept.
+    /// What an earlier mount has kept, and when it is to be written, as far as that is known.
     package func resumeDeferred() async throws(MetadataError) {
-        for kept in try await reader.deferredAttributes() { deferred[kept.key] = kept }
+        for kept in try await reader.deferredAttributes() {
+            deferred[kept.key] = kept
+            guard let place = place(of: kept.key),
+                case .object(let known)? = try await reader.rows([place.segment], below: place.directory).first?.kind
+            else { continue }
+            _ = withDeferred(kept.key, known)
+        }
     }
 
     /// What the store says of an object, with the attributes that it is to have.

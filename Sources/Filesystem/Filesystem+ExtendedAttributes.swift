@@ -149,6 +149,8 @@ extension Filesystem {
                     directory.progress.withLock { $0 = Directory.Progress() }
                 }
                 directory.seenVersions.withLock { $0 = nil }
+                inodes.update(number) { $0.markerCheckedAt = .epoch }
+                kernelCache.value?.forgetAttributes(of: number)
                 forgetNames(in: directory)
             } else {
                 try await expire(number, inode)

@@ -12,6 +12,10 @@ extension Filesystem {
 
     /// The entry of this name if the kernel knows its inode and it is fresh. Counts as a lookup.
     package func lookupAtHand(parent: UInt64, name: UnsafeRawBufferPointer) -> Node? {
+        knownNode(parent: parent, name: name).map(markingDue)
+    }
+
+    private func knownNode(parent: UInt64, name: UnsafeRawBufferPointer) -> Node? {
         let now = Timestamp.now()
         var number = InodeNumber(parent: parent)
         number.add(name)
@@ -33,9 +37,8 @@ extension Filesystem {
 
     /// What is known of the inode, if it is fresh.
     package func nodeAtHand(_ number: UInt64) -> Node? {
-        guard let node = inodes.update(number, { node(number, $0) }), node.isDirectory || isFresh(node.checkedAt)
-        else { return nil }
-        return node
+        guard let node = inodes.update(number, { node(number, $0) }) else { return nil }
+        return (node.isDirectory ? !isMarkerDue(number) : isFresh(node.checkedAt)) ? node : nil
     }
 
     package func forget(_ number: UInt64, count: UInt64) { inodes.forget(number, count: count) }
@@ -53,7 +56,7 @@ extension Filesystem {
         }
         let node = inodes.withLock { remember(found, in: directory, &$0) }
         tellPollers(of: node.inode)
-        return node
+        return markingDue(node)
     }
 
     /// What is known of the inode; asks the store when that is stale. Listings that have seen it since count.
@@ -62,6 +65,7 @@ extension Filesystem {
         if inode.directory == nil, inode.staged == nil, !inode.isRemoved, !isFresh(inode.checkedAt) {
             _ = try await refreshed(number, inode)
         }
+        if isMarkerDue(number) { await askMarker(number, inode) }
         guard let current = inodes[number] else { throw .stale }
         return node(number, current)
     }
@@ -163,7 +167,7 @@ extension Filesystem {
     }
 
     /// Where an object stands in the tree, whether or not anybody has looked; nil when it is outside the mount.
-    private func place(of key: ObjectKey) -> (directory: ObjectKey, segment: [UInt8], number: UInt64)? {
+    func place(of key: ObjectKey) -> (directory: ObjectKey, segment: [UInt8], number: UInt64)? {
         guard key.hasPrefix(root.prefix), key != root.prefix else { return nil }
         var prefix = root.prefix.bytes
         var parent = root.inode

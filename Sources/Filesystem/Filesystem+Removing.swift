@@ -11,23 +11,24 @@ extension Filesystem {
     /// Deletes the object. Whoever has the file open still reads it: what the store has of it lies under a hidden key
     /// until they close it.
     package func unlink(parent: UInt64, name: [UInt8]) async throws(FileError) {
-        let directory = try writableDirectory(parent)
+        let directory = try await writableDirectory(parent)
         guard let found = try await find(name, in: directory) else { throw .noSuchEntry }
         guard found.row.kind.isObject else { throw .isDirectory }
         let key = directory.key(of: found.row.segment)
         let number = existingInode(found.row.segment, in: directory)
-        if let number { try await hide(number) }
-        if let file = stagedFiles[key] {
-            try await hold(file, "unlink")
-            do throws(FileError) { if file.mayBeStored { try await deleteObject(key) } } catch {
-                // It is as it was.
-                file.release()
-                throw error
-            }
+        let file = stagedFiles[key]
+        if let file { try await hold(file, of: number, "unlink") }
+        do throws(FileError) {
+            if let number { try await hide(number) }
+            if file?.mayBeStored ?? true { try await deleteObject(key) }
+        } catch {
+            // It is as it was.
+            file?.release()
+            throw error
+        }
+        if let file {
             stagedFiles.remove(file)
             await file.discard()
-        } else {
-            try await deleteObject(key)
         }
         await remember(MetadataRow(segment: found.row.segment, kind: .absent, checkedAt: .now()), in: directory)
         if let number { removeName(number) }
@@ -36,7 +37,7 @@ extension Filesystem {
     }
 
     package func removeDirectory(parent: UInt64, name: [UInt8]) async throws(FileError) {
-        let directory = try writableDirectory(parent)
+        let directory = try await writableDirectory(parent)
         guard let found = try await find(name, in: directory) else { throw .noSuchEntry }
         guard !found.row.kind.isObject else { throw .notDirectory }
         let prefix = directory.key(of: found.row.segment)
@@ -66,9 +67,19 @@ extension Filesystem {
         }
     }
 
-    /// Nothing of the file is sent until it is released or discarded.
-    func hold(_ file: StagedFile, _ operation: String) async throws(FileError) {
-        do throws(UploadError) { try await file.hold() } catch { throw failed(operation, file, error) }
+    /// Nothing of the file is sent until it is released or discarded. Of one that somebody has open, nothing is in an
+    /// upload alone then.
+    func hold(_ file: StagedFile, of number: UInt64?, _ operation: String) async throws(FileError) {
+        do throws(UploadError) {
+            while true {
+                try await file.hold()
+                guard file.isPunched, let number, openFiles.isOpen(number) else { return }
+                file.release()
+                try await file.flush()
+            }
+        } catch {
+            throw failed(operation, file, error)
+        }
     }
 
     func deleteObject(_ key: ObjectKey) async throws(FileError) {
@@ -130,12 +141,11 @@ extension Filesystem {
     // MARK: Hidden copies
 
     /// Before the object of an open file goes, or becomes another: it is copied to where its readers go on reading.
-    /// A file of which all is here already needs none, and neither does a frozen one, which nobody can read.
+    /// A file of which all is here already needs none, and neither does a frozen one, which nobody can read. The caller
+    /// holds one that is being changed.
     func hide(_ number: UInt64) async throws(FileError) {
         guard let inode = inodes[number], openFiles.isOpen(number) else { return }
         if let staged = inode.staged {
-            // What is in an upload alone must be an object first.
-            if staged.isPunched { try await flush(staged) }
             guard staged.needsBase, let base = staged.base else { return }
             let source = CopySource(key: base.key, version: base.version, etag: base.etag)
             if let hidden = try await copyHidden(source, number) { staged.rebase(to: hidden.key, etag: hidden.etag) }
@@ -177,8 +187,7 @@ extension Filesystem {
 
     private func hiddenKey(for key: ObjectKey) -> ObjectKey {
         let name = ".fuse_hidden" + String(UInt64.random(in: .min ... .max), radix: 16)
-        let parent = key.bytes.prefix((key.bytes.lastIndex(of: UInt8(ascii: "/")) ?? -1) + 1)
-        return ObjectKey(Array(parent) + Array(name.utf8))
+        return key.directory + Array(name.utf8)
     }
 
     /// The last who had a removed file open has closed it.

@@ -15,7 +15,7 @@ extension Filesystem {
     package func rename(
         parent: UInt64, name: [UInt8], newParent: UInt64, newName: [UInt8], _ target: RenameTarget
     ) async throws(FileError) {
-        let (from, to) = (try writableDirectory(parent), try writableDirectory(newParent))
+        let (from, to) = (try await writableDirectory(parent), try await writableDirectory(newParent))
         guard let source = try await find(name, in: from) else { throw .noSuchEntry }
         guard source.row.segment != Names.versionsSegment else { throw .readOnly }
         let replaced = try await find(newName, in: to)
@@ -26,13 +26,18 @@ extension Filesystem {
         // Over what is there already, under whatever name that shows.
         let bare: [UInt8]
         if let replaced { bare = Array(replaced.bare) } else { bare = try newSegment(newName, in: to) }
-        if source.row.kind.isObject {
-            if let replaced, !replaced.row.kind.isObject { throw .isDirectory }
-            try await renameFile(source.row.segment, in: from, to: bare, in: to, over: replaced?.row)
+        let isObject = source.row.kind.isObject
+        if let replaced, replaced.row.kind.isObject != isObject { throw isObject ? .isDirectory : .notDirectory }
+        let newSegment = isObject ? bare : bare + [UInt8(ascii: "/")]
+        let names = [from.key(of: source.row.segment), to.key(of: newSegment)]
+        try await moves.begin(names)
+        defer { moves.end(names) }
+        // A directory above may have got another name meanwhile.
+        guard names == [from.key(of: source.row.segment), to.key(of: newSegment)] else { throw .stale }
+        if isObject {
+            try await renameFile(source.row.segment, in: from, to: newSegment, in: to, over: replaced?.row)
         } else {
-            if let replaced, replaced.row.kind.isObject { throw .notDirectory }
-            try await renameDirectory(
-                source.row.segment, in: from, to: bare + [UInt8(ascii: "/")], in: to, over: replaced?.row)
+            try await renameDirectory(source.row.segment, in: from, to: newSegment, in: to, over: replaced?.row)
         }
         await keepDirectory(from)
         namesChanged(in: from)
@@ -47,16 +52,22 @@ extension Filesystem {
         let (key, newKey) = (from.key(of: segment), to.key(of: newSegment))
         let number = existingInode(segment, in: from)
         let oldNumber = existingInode(newSegment, in: to)
+        var held: [StagedFile] = []
+        defer { for file in held { file.release() } }
+        let replacedFile = stagedFiles[newKey]
+        if let replacedFile {
+            try await hold(replacedFile, of: oldNumber, "rename")
+            held.append(replacedFile)
+        }
         if let oldNumber { try await hide(oldNumber) }
         if let file = stagedFiles[key] {
             // What was promised of the target is given up for a promise only.
-            let isPromised = file.isAccepted || !(stagedFiles[newKey]?.isAccepted ?? false)
+            let isPromised = file.isAccepted || !(replacedFile?.isAccepted ?? false)
             if isPromised, try await begin(file, to: newKey, over: replaced) {
-                defer { file.release() }
-                if let replacedFile = stagedFiles[newKey] {
-                    try await hold(replacedFile, "rename")
-                    await drop(replacedFile)
-                }
+                held.append(file)
+                if let replacedFile { await drop(replacedFile) }
+                // Should it be there after all; what cannot be deleted is in the log.
+                if file.wasSentInVain { try? await deleteObject(key) }
                 stagedFiles.move(file, to: newKey)
                 await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
                 if let oldNumber { removeName(oldNumber) }
@@ -64,24 +75,17 @@ extension Filesystem {
                 return
             }
             try await flushAndHold(file)
+            held.append(file)
         }
-        let held = [stagedFiles[key], stagedFiles[newKey]].compactMap { $0 }
-        if let replacedFile = stagedFiles[newKey] {
-            do throws(FileError) { try await hold(replacedFile, "rename") } catch {
-                stagedFiles[key]?.release()
-                throw error
-            }
-        }
-        defer { for file in held { file.release() } }
-        let (record, copy) = try await copyObject(segment, in: from, to: newKey)
-        if let replacedFile = stagedFiles[newKey] { await drop(replacedFile) }
+        let (record, row, copy) = try await copyObject(segment, in: from, to: newKey, replaces: replaced != nil)
+        if let replacedFile { await drop(replacedFile) }
         var copied = copy
         copied.sizeBytes = record.sizeBytes
         copied.attributes = record.attributes
         await remember(MetadataRow(segment: newSegment, kind: .object(copied), checkedAt: .now()), in: to)
-        try await deleteObject(key)
-        await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
         if let oldNumber { removeName(oldNumber) }
+        do throws(TreeCopyError) { try await trees.finishRename(row) } catch { throw failedTree("rename", key, error) }
+        await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
         if let file = stagedFiles[key] {
             stagedFiles.move(file, to: newKey)
             file.rebase(to: newKey, etag: copied.etag)
@@ -112,26 +116,28 @@ extension Filesystem {
         }
     }
 
-    /// Copies what the store has of the file; what was known of it may be out of date once.
+    /// Copies what the store has of the file; what was known of it may be out of date once. The rename ends with the
+    /// journal's row.
     private func copyObject(
-        _ segment: [UInt8], in directory: Directory, to newKey: ObjectKey
-    ) async throws(FileError) -> (record: ObjectRecord, copied: ObjectRecord) {
+        _ segment: [UInt8], in directory: Directory, to newKey: ObjectKey, replaces: Bool
+    ) async throws(FileError) -> (record: ObjectRecord, row: RenameRow, copied: ObjectRecord) {
         let key = directory.key(of: segment)
         var record = try await recordToCopy(segment, in: directory)
         var hasAsked = false
         while true {
-            do throws(StoreError) {
+            do throws(TreeCopyError) {
                 let source = CopySource(key: key, etag: record.etag, record: record)
-                return (record, try await LargeCopy(store).copy(source, to: newKey, nil))
+                let (row, copied) = try await trees.beginRename(of: source, to: newKey, replaces: replaces)
+                return (record, row, copied)
             } catch {
-                if error.kind == .preconditionFailed, !hasAsked {
+                if case .store(_, let cause) = error, cause.kind == .preconditionFailed, !hasAsked {
                     hasAsked = true
                     record = try await head(segment, in: directory)
                     continue
                 }
-                if error.kind == .invalidObjectState { throw frozen("rename", key, record) }
-                report("rename", key, error)
-                throw FileError(error)
+                if case .frozen = error { throw frozen("rename", key, record) }
+                await expire(newKey)
+                throw failedTree("rename", key, error)
             }
         }
     }
@@ -195,6 +201,11 @@ extension Filesystem {
                 await isFrozen(key, record)
             }
         } catch {
+            switch error {
+            case .frozen, .notEmpty: break
+            // Some of it may be in either place, or in both.
+            case .store, .journal, .cancelled: for tree in [prefix, newPrefix] { await expire(tree) }
+            }
             throw failedTree("rename", prefix, error)
         }
         let attributes = existingInode(segment, in: from).flatMap { inodes[$0]?.attributes }
@@ -207,6 +218,22 @@ extension Filesystem {
         move(number, to: newSegment, in: to)
         inodes[number]?.directory?.move(to: newPrefix, in: to)
         await moveContent(from: prefix, to: newPrefix)
+    }
+
+    /// Whether the object, or what is below the prefix, is there, nobody knows: whoever looks asks the store.
+    private func expire(_ key: ObjectKey) async {
+        await trees.forget(key)
+        let known = inodes.withLock { inodes in
+            inodes.filter { _, inode in
+                inode.home?.view == .objects && (key.isPrefix ? inode.key.hasPrefix(key) : inode.key == key)
+            }
+        }
+        for (number, inode) in known {
+            inodes.update(number) { $0.checkedAt = .epoch }
+            if let directory = inode.directory { directory.move(to: directory.prefix, in: nil) }
+            kernelCache.value?.forgetAttributes(of: number)
+            if let home = inode.home { kernelCache.value?.forgetName(inode.name, in: home.inode) }
+        }
     }
 
     /// Everything that is known below a renamed directory lies elsewhere now.
@@ -279,7 +306,7 @@ extension Filesystem {
 
 extension ObjectKey {
     /// A directory's, below nothing else.
-    fileprivate var isTopLevel: Bool { bytes.firstIndex(of: UInt8(ascii: "/")) == bytes.count - 1 }
+    var isTopLevel: Bool { bytes.firstIndex(of: UInt8(ascii: "/")) == bytes.count - 1 }
 }
 
 extension MetadataRow {

@@ -18,6 +18,8 @@ package struct Node: Sendable {
     package var gid: UInt32?
     /// When the store was last asked about it.
     package var checkedAt: Timestamp
+    /// Its attributes are not all known yet: the kernel had better ask when somebody wants them.
+    package var attributesAreDue = false
 
     package var isDirectory: Bool { kind == .directory }
 }
@@ -52,6 +54,8 @@ struct Inode: Sendable {
     var staged: StagedFile?
     /// A directory's, as far as they are known.
     var attributes: FileAttributes?
+    /// When somebody last looked at what a directory's marker says of them.
+    var markerCheckedAt = Timestamp.epoch
     /// When a name of the directory was last made or taken away here.
     var namesChangedAt: Timestamp?
     /// What became of the restore that was asked for through this mount; for those who poll.

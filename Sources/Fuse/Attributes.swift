@@ -66,13 +66,16 @@ package struct Attributes: Sendable, Equatable {
 package struct Entry: Sendable {
     package var attributes: Attributes
     package var generation: UInt64
-    /// How long the name and the attributes may be trusted, in seconds.
+    /// How long the name may be trusted, in seconds.
     package var validSeconds: Double
+    /// How long the attributes may be.
+    package var attributesValidSeconds: Double
 
-    package init(attributes: Attributes, generation: UInt64, validSeconds: Double) {
+    package init(attributes: Attributes, generation: UInt64, validSeconds: Double, attributesValidSeconds: Double) {
         self.attributes = attributes
         self.generation = generation
         self.validSeconds = validSeconds
+        self.attributesValidSeconds = attributesValidSeconds
     }
 
     var parameter: fuse_entry_param {
@@ -80,7 +83,7 @@ package struct Entry: Sendable {
         parameter.ino = attributes.inode
         parameter.generation = generation
         parameter.attr = attributes.stat
-        parameter.attr_timeout = validSeconds
+        parameter.attr_timeout = attributesValidSeconds
         parameter.entry_timeout = validSeconds
         return parameter
     }

@@ -59,13 +59,20 @@ extension MetadataWriter {
         try committing(.full) { connection, _ throws(DatabaseError) in try connection.setApplicationID(0) }
     }
 
-    /// The file was renamed before it was uploaded; what was accepted under the other key is replaced. Answers false
-    /// when the row is gone.
+    /// The file was renamed before it was uploaded: it is to be stored under the other key, on this condition. What was
+    /// accepted under that key is replaced. Answers false when the row is gone.
     @discardableResult
-    package func renameUpload(_ id: Int64, to key: ObjectKey) throws(MetadataError) -> Bool {
+    package func renameUpload(
+        _ id: Int64, to key: ObjectKey, _ condition: WriteCondition
+    ) throws(MetadataError) -> Bool {
         try committing(.full) { connection, _ throws(DatabaseError) in
-            try Self.change(
-                connection, "UPDATE OR REPLACE upload SET key = ?2 WHERE id = ?1", .integer(id), .bytes(key.bytes))
+            let update = try connection.prepare(
+                "UPDATE OR REPLACE upload SET key = ?2, condition = ?18, condition_etag = ?19 WHERE id = ?1")
+            try update.bind(id, at: 1)
+            try update.bind(key.bytes, at: 2)
+            try update.bind(condition)
+            try update.run()
+            return connection.changes > 0
         }
     }
 
@@ -106,7 +113,8 @@ extension MetadataWriter {
 
     // MARK: Renames
 
-    /// A rename begins to copy. Answers its id.
+    /// A rename begins to copy. `replacesMarker`: the target's marker, or the object that is the target, is there
+    /// already. Answers its id.
     package func beginRename(
         _ source: ObjectKey, to target: ObjectKey, replacesMarker: Bool
     ) throws(MetadataError) -> RenameRow {

@@ -51,16 +51,21 @@ extension Statement {
         try bind(upload.attributes, at: 11)
         try bind(HeadersColumn.encode(upload.headers), at: 16)
         try bind(upload.storageClass?.name, at: 17)
-        switch upload.condition {
+        try bind(upload.condition)
+        try bind(upload.acceptedAt.nanoseconds, at: 20)
+        try bind(upload.failure?.text, at: 21)
+        try bind(upload.failure?.at.nanoseconds, at: 22)
+    }
+
+    /// Binds `?18` and `?19`.
+    func bind(_ condition: WriteCondition) throws(DatabaseError) {
+        switch condition {
         case .always: try bind(0, at: 18)
         case .isAbsent: try bind(1, at: 18)
         case .matches(let etag):
             try bind(2, at: 18)
             try bind(etag, at: 19)
         }
-        try bind(upload.acceptedAt.nanoseconds, at: 20)
-        try bind(upload.failure?.text, at: 21)
-        try bind(upload.failure?.at.nanoseconds, at: 22)
     }
 }
 

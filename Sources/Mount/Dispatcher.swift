@@ -210,7 +210,10 @@ package final class Dispatcher: KernelOperations {
     }
 
     func entry(_ node: Node) -> Entry {
-        Entry(attributes: ownership.attributes(node), generation: 0, validSeconds: validSeconds(node))
+        let validSeconds = validSeconds(node)
+        return Entry(
+            attributes: ownership.attributes(node), generation: 0, validSeconds: validSeconds,
+            attributesValidSeconds: node.attributesAreDue ? 0 : validSeconds)
     }
 
     func validSeconds(_ node: Node) -> Double { filesystem.validSeconds(node.checkedAt) }

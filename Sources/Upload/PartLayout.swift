@@ -35,6 +35,11 @@ package struct PartLayout: Sendable {
         return start..<start + part.sizeBytes
     }
 
+    /// It is as large as a part of its number can be.
+    func isWhole(_ part: UploadedPart) -> Bool {
+        self.part(at: start(ofPart: part.number))?.range == range(of: part)
+    }
+
     func start(ofPart number: Int) -> UInt64 {
         var start: UInt64 = 0
         var before = UInt64(number - 1)

@@ -10,14 +10,21 @@ extension StagedFile {
     /// Makes the file as it is now a promise that outlives this process, and stores it when that is possible. With
     /// `cutTo`, as it is once it has that size, which the caller gives it next.
     package func accept(cutTo sizeBytes: UInt64? = nil) async throws(UploadError) {
-        while sizeBytes == nil {
-            let (isDirty, isFlushing) = state.withLock { ($0.isDirty, $0.isFlushing) }
-            if isDirty { break }
-            if !isFlushing { return }
-            // What is being sent is stored, or it is for the journal.
+        while true {
+            let isReady = state.withLock { state -> Bool? in
+                if state.isHeld { return false }
+                // What is being sent is stored, or it is for the journal.
+                if sizeBytes == nil, !state.isDirty { return state.isFlushing ? false : nil }
+                // Nothing of what is promised may be punched out from here on, nor may it get another name.
+                state.acceptances += 1
+                return true
+            }
+            guard let isReady else { return }
+            if isReady { break }
             if Task.isCancelled { throw .store(.interrupted) }
             await waitForChange()
         }
+        defer { change { $0.acceptances -= 1 } }
         // Somebody else's object is there: that will not change by itself.
         if case .conflict(let error) = lastFailure { throw .conflict(error) }
         // What is in an upload only is in no file: then it is for the store to promise.
@@ -33,9 +40,12 @@ extension StagedFile {
 
     /// Keeps the file where `thawfs cache recover` finds it, and gives up storing it. Answers its path.
     package func park() async throws(UploadError) -> String {
-        guard state.withLock({ $0.sent.isEmpty }) else {
-            throw .notRemembered("parts of it are in an upload that was not completed")
+        let isWhole = state.withLock { state in
+            state.acceptances += 1
+            return state.sent.isEmpty
         }
+        defer { change { $0.acceptances -= 1 } }
+        guard isWhole else { throw .notRemembered("parts of it are in an upload that was not completed") }
         let (failure, accepted) = state.withLock { ($0.lastFailure, $0.journalID) }
         _ = try await journal(acceptedAt: .epoch, failure: failure, cutTo: nil)
         if let accepted { _ = try? await context.writer.dropUpload(accepted) }
@@ -54,14 +64,11 @@ extension StagedFile {
         let staging = try context.area.file(named: pending.staging)
         var written = Extents()
         for range in pending.extents { written.insert(range) }
-        let base = pending.base.map {
-            Base(key: $0.key, version: $0.version, etag: $0.etag, sizeBytes: $0.sizeBytes, end: $0.end)
-        }
         var state = State(
             key: pending.key, sizeBytes: pending.sizeBytes, attributes: pending.attributes, headers: pending.headers,
-            base: base, openedAt: pending.acceptedAt, condition: pending.condition,
+            base: pending.base, openedAt: pending.acceptedAt, condition: pending.condition,
             isChanged: !written.isEmpty || pending.base?.sizeBytes != pending.sizeBytes
-                || base?.end != pending.sizeBytes)
+                || pending.base?.end != pending.sizeBytes)
         state.written = written
         state.hasNewAttributes = true
         state.hasOwnTime = true
@@ -79,8 +86,6 @@ extension StagedFile {
     ) async throws(UploadError) -> Int64 {
         var pending = state.withLock { state in
             state.acceptedAt = acceptedAt
-            // Nothing of what is promised may be punched out from here on.
-            state.isAccepting = true
             var written = state.written
             var base = state.base
             if let sizeBytes {
@@ -89,14 +94,10 @@ extension StagedFile {
             }
             return PendingUpload(
                 key: state.key, staging: staging.name, sizeBytes: sizeBytes ?? state.sizeBytes,
-                base: base.map {
-                    PendingUpload.Base(
-                        key: $0.key, version: $0.version, etag: $0.etag, sizeBytes: $0.sizeBytes, end: $0.end)
-                },
-                extents: written.ranges, attributes: state.attributes, headers: state.headers ?? ObjectHeaders(),
+                base: base, extents: written.ranges, attributes: state.attributes,
+                headers: state.headers ?? ObjectHeaders(),
                 storageClass: context.storageClass, condition: state.condition, acceptedAt: acceptedAt)
         }
-        defer { state.withLock { $0.isAccepting = false } }
         if let failure { pending.failure = PendingUpload.Failure(text: failure.description, at: .now()) }
         do throws(ErrnoError) { try await context.area.disk.sync(staging) } catch { throw UploadError(error) }
         do throws(MetadataError) {
@@ -122,6 +123,8 @@ extension StagedFile {
             guard error.kind == .noSuchKey else { throw .store(error) }
         }
         let content = change { state -> FileContent? in
+            // A read and a flush may both have asked, and the flush have stored more by now.
+            guard state.isRestored else { return nil }
             state.isRestored = false
             guard let there, there.headers.metadata[Self.mark] == staging.name else { return nil }
             // Wherever the staging file has no bytes, they were the same in both.
@@ -201,24 +204,29 @@ extension StagedFile {
     // MARK: Renaming
 
     /// To be called before `rename` of a file that the store has nothing of, and ended with `release`: it is stored
-    /// under the new name only, where it replaces the object of this ETag. False when the store has, or is being sent,
-    /// something of it.
+    /// under the new name only, where it replaces the object of this ETag. Waits for what is being sent; false when the
+    /// store has something of it then.
     package func beginRename(to key: ObjectKey, over etag: String?) async throws(UploadError) -> Bool {
-        let accepted: Int64?? = state.withLock { state in
-            guard state.base == nil, !state.isFlushing, !state.isAccepting, !state.isSending, state.multipart == nil
-            else { return nil }
-            // Nothing of it is sent before it has its name.
-            state.isFlushing = true
-            return .some(state.journalID)
+        guard base == nil else { return false }
+        try await hold()
+        let (isOnlyHere, accepted) = state.withLock { state in
+            // What was sent of a promise in vain is sent again; another file's parts are better completed.
+            let isWhole = state.multipart == nil || state.journalID != nil && state.sent.isEmpty
+            return (state.base == nil && isWhole, state.journalID)
         }
-        guard let accepted else { return false }
+        guard isOnlyHere else {
+            release()
+            return false
+        }
+        await abortUpload()
+        let condition: WriteCondition = etag.map { .matches(etag: $0) } ?? .isAbsent
         if let id = accepted {
-            do throws(MetadataError) { try await context.writer.renameUpload(id, to: key) } catch {
+            do throws(MetadataError) { try await context.writer.renameUpload(id, to: key, condition) } catch {
                 release()
                 throw .notRemembered("\(error)")
             }
         }
-        state.withLock { $0.condition = etag.map { .matches(etag: $0) } ?? .isAbsent }
+        state.withLock { $0.condition = condition }
         return true
     }
 

@@ -22,28 +22,7 @@ package import Wire
 /// Locks: one, a leaf but for the staging area's. The staging file is written and read under it: that is a copy to or
 /// from the page cache.
 package final class StagedFile: Sendable {
-    /// The object that the file is a change of.
-    package struct Base: Sendable {
-        package var key: ObjectKey
-        package var version: String?
-        package var etag: String
-        package var sizeBytes: UInt64
-        /// How many of the object's first bytes still count.
-        package var end: UInt64
-
-        /// All of the object counts.
-        package init(key: ObjectKey, version: String? = nil, etag: String, sizeBytes: UInt64) {
-            self.init(key: key, version: version, etag: etag, sizeBytes: sizeBytes, end: sizeBytes)
-        }
-
-        package init(key: ObjectKey, version: String? = nil, etag: String, sizeBytes: UInt64, end: UInt64) {
-            self.key = key
-            self.version = version
-            self.etag = etag
-            self.sizeBytes = sizeBytes
-            self.end = end
-        }
-    }
+    package typealias Base = PendingUpload.Base
 
     /// What all staged files of a mount share.
     package struct Context: Sendable {
@@ -63,7 +42,8 @@ package final class StagedFile: Sendable {
         package var stored: @Sendable (StagedFile, ObjectKey, ObjectRecord) async -> Void
         /// Told when nobody is at an accepted file any more: it is stored, or will not be.
         package var settled: @Sendable (StagedFile) async -> Void
-        let slots = TransferSlots(16)
+        /// Half of the connections (`HTTPClient.Configuration.connectionsMax`), so that reads go on meanwhile.
+        let slots = TransferSlots(32)
 
         package init(
             store: any ObjectStore, area: StagingArea, contents: ContentCache, writer: MetadataWriter,
@@ -112,6 +92,8 @@ package final class StagedFile: Sendable {
         /// Times were set by name, not just by writing.
         var hasOwnTime = false
         var isFlushing = false
+        /// Somebody renames or removes it: nothing is sent, and nothing accepted, until that is over.
+        var isHeld = false
         var flushesDone: UInt64 = 0
         /// Nobody wants it stored any more.
         var isDiscarded = false
@@ -125,8 +107,8 @@ package final class StagedFile: Sendable {
         var failureTold = ""
         /// An earlier mount accepted it: what that has stored of it by then is in no journal.
         var isRestored = false
-        /// The journal is taking it in.
-        var isAccepting = false
+        /// How many times the journal is taking it in.
+        var acceptances = 0
         /// Parts are not sent ahead of the flush any more: one could not be.
         var aheadFailure: StoreError?
         var lastFailure: UploadError?
@@ -202,8 +184,14 @@ package final class StagedFile: Sendable {
         }
     }
 
-    /// There may be an object under the file's key: what it is a change of, or what it is to replace.
-    package var mayBeStored: Bool { state.withLock { $0.base != nil || $0.condition != .isAbsent } }
+    /// There may be an object under the file's key: what it is a change of, or is to replace, or what was sent of it
+    /// though nobody heard that it arrived.
+    package var mayBeStored: Bool {
+        state.withLock { $0.base != nil || $0.condition != .isAbsent || $0.wasSentInVain }
+    }
+
+    /// The store may have something of it that nobody heard of.
+    package var wasSentInVain: Bool { state.withLock { $0.wasSentInVain } }
 
     /// The file counts as written to, though none of its bytes are other ones.
     package func touch() { setAttributes { $0.modified = .now() } }
@@ -420,7 +408,7 @@ package final class StagedFile: Sendable {
     func waitPatiently() async {
         await withCheckedContinuation { continuation in
             let isWaiting = state.withLock { state in
-                guard state.isSending || state.isFlushing else { return false }
+                guard state.isBusy else { return false }
                 state.nextWaiter += 1
                 state.waiters[state.nextWaiter] = continuation
                 return true
@@ -438,7 +426,7 @@ package final class StagedFile: Sendable {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isWaiting = state.withLock { state in
-                    guard state.isSending || state.isFlushing, !Task.isCancelled else { return false }
+                    guard state.isBusy, !Task.isCancelled else { return false }
                     state.waiters[id] = continuation
                     return true
                 }
@@ -467,8 +455,8 @@ package final class StagedFile: Sendable {
     package func hold() async throws(UploadError) {
         while true {
             let isHeld = state.withLock { state in
-                guard !state.isFlushing, !state.isSending else { return false }
-                state.isFlushing = true
+                guard !state.isBusy else { return false }
+                state.isHeld = true
                 return true
             }
             if isHeld { return }
@@ -478,7 +466,7 @@ package final class StagedFile: Sendable {
     }
 
     package func release() {
-        change { $0.isFlushing = false }
+        change { $0.isHeld = false }
     }
 
     /// The file is gone: what was not stored never will be. The caller holds it.
@@ -518,8 +506,13 @@ package final class StagedFile: Sendable {
 
 extension StagedFile.State {
     var isDirty: Bool { (isChanged || hasNewAttributes) && !isDiscarded }
-    var isPending: Bool { isDirty || isFlushing || isSending }
+    var isPending: Bool { isDirty || isBusy }
+    var isBusy: Bool { isFlushing || isHeld || acceptances > 0 || isSending }
     var isAccepted: Bool { journalID != nil || isUploading }
+    /// A flush failed, of ours or perhaps of an earlier mount's, and not because somebody else's object is there.
+    var wasSentInVain: Bool {
+        if case .store = lastFailure { true } else { isRestored }
+    }
     var isSending: Bool { !inTransit.isEmpty || !(multipart?.sending.isEmpty ?? true) }
 
     fileprivate func obstacle(_ range: Range<UInt64>) -> StagedFile.Outcome? {
@@ -541,14 +534,15 @@ extension StagedFile.State {
     /// Ranges of the staging file that need not be kept.
     fileprivate func evictable(_ layout: PartLayout) -> [Range<UInt64>] {
         // Accepted content is kept until the store has it.
-        guard !isAccepted, !isAccepting else { return [] }
+        guard !isAccepted, acceptances == 0 else { return [] }
         if let multipart {
-            let done = multipart.parts.values.map(layout.range)
+            // A last part that is short grows with the file, and is then sent again.
+            let done = multipart.parts.values.filter { layout.isWhole($0) }.map(layout.range)
             return done.flatMap { written.pieces(in: $0) }.filter { range in
                 !inTransit.contains { $0.overlaps(range) }
             }
         }
-        guard !isChanged, !isFlushing, let base, inTransit.isEmpty else { return [] }
+        guard !isChanged, !isFlushing, !isHeld, let base, inTransit.isEmpty else { return [] }
         return written.pieces(in: 0..<base.end)
     }
 }

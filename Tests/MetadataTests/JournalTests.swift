@@ -80,7 +80,7 @@ struct UploadJournalTests {
         }
         let newer = try await fixture.writer.journal(upload("a", staging: "3"))
         let other = try await fixture.writer.journal(upload("b", staging: "4"))
-        #expect(try await fixture.writer.renameUpload(other, to: ObjectKey("a")))
+        #expect(try await fixture.writer.renameUpload(other, to: ObjectKey("a"), .isAbsent))
         #expect(try await fixture.reader.pendingUploads().map(\.staging) == ["1", "2", "4"])
         #expect(try await fixture.writer.dropUpload(newer) == false)
         #expect(try await fixture.writer.dropUpload(other))
@@ -122,11 +122,11 @@ struct UploadJournalTests {
         var kept = upload("a", staging: "1")
         kept.id = try await fixture.writer.journal(kept)
         let lost = try await fixture.writer.journal(upload("b", staging: "2"))
-        #expect(try await fixture.writer.renameUpload(kept.id, to: ObjectKey("b")))
-        kept.key = ObjectKey("b")
+        #expect(try await fixture.writer.renameUpload(kept.id, to: ObjectKey("b"), .matches(etag: "e")))
+        (kept.key, kept.condition) = (ObjectKey("b"), .matches(etag: "e"))
         let after = try fixture.afterCrash()
         #expect(try await after.reader.pendingUploads() == [kept])
-        #expect(try await fixture.writer.renameUpload(lost, to: ObjectKey("c")) == false)
+        #expect(try await fixture.writer.renameUpload(lost, to: ObjectKey("c"), .always) == false)
     }
 }
 

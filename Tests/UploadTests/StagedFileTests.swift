@@ -133,6 +133,22 @@ struct StagedFileTests {
         #expect(fixture.stored == bytes(500))
     }
 
+    @Test("what grows after an upload that was not completed, and made room, keeps all of its bytes")
+    func grownAfterFailure() async throws {
+        let fixture = try StagedFixture()
+        let file = try fixture.make()
+        try await file.write(bytes(500), at: 0)
+        fixture.store.script { call throws(StoreError) in
+            if case .completeUpload = call { throw StoreError(.denied, code: "AccessDenied", message: "") }
+        }
+        await #expect(throws: UploadError.self) { try await file.flush() }
+        #expect(file.evict() > 0)
+        fixture.store.script { _ in }
+        try await file.write([1, 2, 3], at: 500)
+        try await file.flush()
+        #expect(fixture.stored == bytes(500) + [1, 2, 3])
+    }
+
     @Test("a write that has no room fails, and what was written stays")
     func room() async throws {
         let fixture = try StagedFixture(areaBytesMax: 100)
@@ -143,6 +159,26 @@ struct StagedFileTests {
         fixture.store.script { _ in }
         try await file.flush()
         #expect(fixture.stored == bytes(100))
+    }
+
+    @Test("a file that is cut and grows while its attributes are stored has zeros where it was cut")
+    func cutMeanwhile() async throws {
+        let fixture = try StagedFixture()
+        fixture.store.put(StagedFixture.key, bytes(100))
+        let gate = Gate()
+        fixture.store.script { call in if case .copy = call { await gate.pass() } }
+        let file = try fixture.change()
+        file.setAttributes { $0.mode = 0o100600 }
+        let flush = Task { try await file.flush() }
+        #expect(await eventually { gate.waiting > 0 })
+        try await file.truncate(to: 0)
+        try await file.write([9], at: 50)
+        gate.open()
+        try await flush.value
+        let expected = [UInt8](repeating: 0, count: 50) + [9]
+        #expect(try await file.bytes(0..<51) == expected)
+        try await file.flush()
+        #expect(fixture.stored == expected)
     }
 
     // MARK: Accepted
@@ -170,6 +206,66 @@ struct StagedFileTests {
         #expect(await eventually { !restored.isAccepted })
         #expect(fixture.stored == expected)
         #expect(try await next.reader.pendingUploads().isEmpty)
+    }
+
+    @Test("a file that is removed while it is accepted is in no journal", arguments: 0..<40)
+    func removedMeanwhile(round: Int) async throws {
+        let fixture = try StagedFixture()
+        let file = try fixture.make()
+        try await file.write(bytes(30), at: 0)
+        fixture.store.script { _ throws(StoreError) in throw StoreError(.unavailable, code: "Down", message: "") }
+        let accepting = Task { try await file.accept() }
+        for _ in 0..<round { await Task.yield() }
+        try await file.hold()
+        await file.discard()
+        try await accepting.value
+        #expect(try await fixture.reader.pendingUploads().isEmpty)
+    }
+
+    @Test("what was renamed over an object before it was stored is stored there by the next mount")
+    func renamedOver() async throws {
+        let fixture = try StagedFixture()
+        let target = ObjectKey("target")
+        fixture.store.put(target, bytes(50))
+        let etag = try #require(fixture.store.record(target)?.etag)
+        fixture.store.script { _ throws(StoreError) in
+            throw StoreError(.unavailable, code: "Down", message: "")
+        }
+        let file = try fixture.make()
+        try await file.write(bytes(30), at: 0)
+        try await file.accept()
+        #expect(try await file.beginRename(to: target, over: etag))
+        let next = try StagedFixture(in: fixture)
+        let pending = try #require(try await next.reader.pendingUploads().first)
+        fixture.store.script { _ in }
+        try await StagedFile.restore(pending, in: next.context).flush()
+        #expect(fixture.store.content(target) == bytes(30) && fixture.stored == nil)
+        await file.discard()
+    }
+
+    @Test("what is accepted is renamed while the store is in trouble, also when that is being tried")
+    func renamedMeanwhile() async throws {
+        let fixture = try StagedFixture()
+        let file = try fixture.make()
+        try await file.write(bytes(500), at: 0)
+        let gate = Gate()
+        fixture.store.script { call throws(StoreError) in
+            guard case .completeUpload = call else { return }
+            await gate.pass()
+            throw StoreError(.unavailable, code: "Down", message: "")
+        }
+        try await file.accept()
+        #expect(await eventually { gate.waiting > 0 })
+        let target = ObjectKey("target")
+        let renaming = Task { try await file.beginRename(to: target, over: nil) }
+        gate.open()
+        #expect(try await renaming.value)
+        file.rename(to: target)
+        fixture.store.script { _ in }
+        file.release()
+        try await file.flush()
+        #expect(fixture.store.content(target) == bytes(500) && fixture.stored == nil)
+        #expect(fixture.store.openUploads.isEmpty)
     }
 
     @Test("what was stored just before the crash is not taken for somebody else's")

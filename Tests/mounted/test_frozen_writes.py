@@ -178,6 +178,25 @@ def test_attributes_of_a_frozen_file_are_kept_without_a_restore(emulator, archiv
         assert looks(path) == wanted
 
 
+def test_attributes_kept_for_a_frozen_file_are_written_before_its_restored_copy_lapses(emulator, archive, tmp_path):
+    put(emulator, "f", CONTENT, archive.slow)
+    with archive.mount(emulator, tmp_path) as mount:
+        os.chmod(mount.path / "f", 0o604)
+        os.setxattr(mount.path / "f", "user.comment", b"cold")
+        emulator.set_object("bkt", "f", state="restored", **{"for": "10m"})
+        assert count(emulator, "CopyObject") == 0
+        assert set_attribute(mount.path / "f", "refresh") is None
+        assert attribute(mount.path / "f", "storage_class") == archive.slow
+        wait_until(lambda: count(emulator, "CopyObject") == 1, "the attributes to be written", 60)
+        wait_until(lambda: "are written to it" in mount.log(), "their end", 60)
+    metadata = stored(emulator, archive.dialect).metadata("f")
+    assert metadata["mode"] == str(0o100604) and "xattr" in metadata
+    with archive.mount(emulator, tmp_path, state_dir=str(tmp_path / "another")) as mount:
+        assert (mount.path / "f").stat().st_mode == 0o100604
+        assert os.getxattr(mount.path / "f", "user.comment") == b"cold"
+        assert attribute(mount.path / "f", "restore_status") == "frozen"
+
+
 def test_attributes_kept_for_a_frozen_file_go_with_it(emulator, archive, tmp_path):
     put(emulator, "f", CONTENT, archive.slow)
     with archive.mount(emulator, tmp_path) as mount:

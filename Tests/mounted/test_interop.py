@@ -70,6 +70,7 @@ def test_what_s3fs_writes_is_the_same_here(emulator, mounting, tmp_path):
         check_tree(s3fs.path)
         check_directory(s3fs.path / "d")
     with mounting() as mount:
+        check_directory(mount.path / "d")
         check_tree(mount.path)
 
 
@@ -170,3 +171,21 @@ def test_a_look_at_one_name_asks_for_its_attributes(emulator, mounting, source):
         emulator.clear_requests()
         assert run("stat", "-c", "%a", mount.path / "r/f").stdout == "640\n"
         assert emulator.requests()["counts"] == {}
+
+
+def test_a_look_at_a_directory_asks_its_marker_and_a_way_through_it_does_not(emulator, mounting, tmp_path):
+    with mounting() as mount:
+        (mount.path / "d/sub").mkdir(parents=True)
+        (mount.path / "d").chmod(0o2750)
+        (mount.path / "d/sub/f").write_bytes(b"content")
+    with mounting(options={"state_dir": str(tmp_path / "other")}) as mount:
+        emulator.clear_requests()
+        assert read(mount.path / "d/sub/f") == ("ok", sha256(b"content"))
+        assert count(emulator, "HeadObject", "d/") == count(emulator, "HeadObject", "d/sub/") == 0
+        emulator.clear_requests()
+        for _ in range(2):
+            assert stat.filemode(os.stat(mount.path / "d").st_mode) == "drwxr-s---"
+        assert emulator.requests()["counts"] == {"HeadObject": 1}
+        S3Stored(emulator).client.put_object(Bucket="bkt", Key="d/", Body=b"", Metadata={"mode": str(0o040700)})
+        os.setxattr(mount.path / "d", "user.thaw.refresh", b"")
+        assert stat.filemode(os.stat(mount.path / "d").st_mode) == "drwx------"

@@ -286,9 +286,10 @@ def test_a_cancelled_directory_drops_faster_tiers_that_are_queued(emulator, tmp_
     with Mount(emulator, f"{dialect}://bkt", tmp_path) as mount:
         restore(mount.path / "d", "tier=Bulk")
         wait_for_stages(mount, 1, restoring=10)
-        emulator.fault({"status": 503, "retry_after": 3}, op="RestoreObject")
+        emulator.fault({"status": 503, "retry_after": 15}, op="RestoreObject")
         restore(mount.path / "d", "tier=Expedited")
         wait_until(lambda: restores(emulator) == 20 and "slow down" in mount.log(), "all to be refused")
+        # Before any of them is asked for again.
         assert remove_attribute(mount.path / "d", "restore") is None
         emulator.clear_faults()
         emulator.clear_requests()

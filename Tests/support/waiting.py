@@ -2,7 +2,7 @@
 
 import time
 
-WAIT_SECONDS = 15
+WAIT_SECONDS = 60
 
 
 def wait_until(condition, what, seconds=WAIT_SECONDS):
