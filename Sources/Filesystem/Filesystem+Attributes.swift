@@ -46,7 +46,7 @@ extension Filesystem {
         }
         guard let inode = inodes[number] else { throw .stale }
         if inode.staged == nil, sizeBytes > 0 {
-            let record = try await freshRecord(number)
+            let record = try await settledRecord(number)
             if inode.isKnownFrozen || !context.state(of: record, at: .now()).isReadable {
                 let current = try await head(inode.segment, in: try home(inode))
                 guard context.state(of: current, at: .now()).isReadable else {
@@ -73,6 +73,7 @@ extension Filesystem {
     func changeAttributes(
         of number: UInt64, _ change: (inout FileAttributes) throws(FileError) -> Void
     ) async throws(FileError) {
+        if let key = inodes[number]?.key { try await moves.wait(for: key) }
         guard let inode = inodes[number] else { throw .stale }
         if let staged = inode.staged {
             var attributes = staged.attributes
@@ -130,6 +131,7 @@ extension Filesystem {
     func changeAttributes(
         ofDirectory number: UInt64, _ inode: Inode, _ change: (inout FileAttributes) throws(FileError) -> Void
     ) async throws(FileError) {
+        if let prefix = inode.directory?.prefix { try await moves.wait(for: prefix) }
         guard let directory = inode.directory, let home = inode.home else {
             // The root of a bucket has nothing that stands for it.
             guard let prefix = inode.directory?.prefix, !prefix.isEmpty else { throw .notPermitted }

@@ -15,7 +15,7 @@ extension Filesystem {
     package func create(
         parent: UInt64, name: [UInt8], _ new: NewFile, _ mode: OpenMode, isExclusive: Bool, caller: Caller
     ) async throws(FileError) -> (node: Node, file: OpenedFile) {
-        let directory = try writableDirectory(parent)
+        let directory = try await writableDirectory(parent)
         if let found = try await find(name, in: directory) {
             if isExclusive { throw .alreadyExists }
             let node = inodes.withLock { remember(found, in: directory, &$0) }
@@ -30,15 +30,21 @@ extension Filesystem {
         let segment = try newSegment(name, in: directory)
         let key = directory.key(of: segment)
         let attributes = new.attributes(type: 0o100000)
-        let file: StagedFile
+        let made: (file: StagedFile, isNew: Bool)?
         do throws(UploadError) {
-            file = try stagedFiles.use(key) { () throws(UploadError) in
-                try StagedFile(
-                    key, base: nil, sizeBytes: 0, attributes: attributes, headers: nil, condition: .isAbsent,
-                    replacesUnknown: mode.truncates && !isExclusive, isChanged: true, in: staging)
-            }.file
+            made = try moves.unless(moving: key) { () throws(UploadError) in
+                try stagedFiles.use(key) { () throws(UploadError) in
+                    try StagedFile(
+                        key, base: nil, sizeBytes: 0, attributes: attributes, headers: nil, condition: .isAbsent,
+                        replacesUnknown: mode.truncates && !isExclusive, isChanged: true, in: staging)
+                }
+            }
         } catch {
             throw failed("creating", key, error)
+        }
+        guard let file = made?.file else {
+            return try await create(
+                parent: parent, name: name, new, mode, isExclusive: isExclusive, caller: caller)
         }
         let row = MetadataRow(segment: segment, kind: .object(file.record), checkedAt: .now())
         let node = inodes.withLock { remember(Found(row: row, isShadowed: false), in: directory, &$0) }
@@ -53,7 +59,7 @@ extension Filesystem {
 
     /// Counts as a lookup.
     package func makeDirectory(parent: UInt64, name: [UInt8], _ new: NewFile) async throws(FileError) -> Node {
-        let directory = try writableDirectory(parent)
+        let directory = try await writableDirectory(parent)
         if try await find(name, in: directory) != nil { throw .alreadyExists }
         let segment = try newSegment(name, in: directory) + [Self.slash]
         let prefix = directory.key(of: segment)
@@ -76,7 +82,7 @@ extension Filesystem {
     package func makeSymbolicLink(
         parent: UInt64, name: [UInt8], target: [UInt8], _ new: NewFile
     ) async throws(FileError) -> Node {
-        let directory = try writableDirectory(parent)
+        let directory = try await writableDirectory(parent)
         if try await find(name, in: directory) != nil { throw .alreadyExists }
         let segment = try newSegment(name, in: directory)
         let key = directory.key(of: segment)
@@ -112,7 +118,9 @@ extension Filesystem {
 
     // MARK: Parts
 
-    func writableDirectory(_ number: UInt64) throws(FileError) -> Directory {
+    /// The directory, once it is not on its way to another place.
+    func writableDirectory(_ number: UInt64) async throws(FileError) -> Directory {
+        if let prefix = inodes[number]?.directory?.prefix { try await moves.wait(for: prefix) }
         guard let inode = inodes[number] else { throw .stale }
         guard let directory = inode.directory else { throw .notDirectory }
         guard directory.view == .objects else { throw .readOnly }

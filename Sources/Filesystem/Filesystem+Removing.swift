@@ -11,7 +11,7 @@ extension Filesystem {
     /// Deletes the object. Whoever has the file open still reads it: what the store has of it lies under a hidden key
     /// until they close it.
     package func unlink(parent: UInt64, name: [UInt8]) async throws(FileError) {
-        let directory = try writableDirectory(parent)
+        let directory = try await writableDirectory(parent)
         guard let found = try await find(name, in: directory) else { throw .noSuchEntry }
         guard found.row.kind.isObject else { throw .isDirectory }
         let key = directory.key(of: found.row.segment)
@@ -37,7 +37,7 @@ extension Filesystem {
     }
 
     package func removeDirectory(parent: UInt64, name: [UInt8]) async throws(FileError) {
-        let directory = try writableDirectory(parent)
+        let directory = try await writableDirectory(parent)
         guard let found = try await find(name, in: directory) else { throw .noSuchEntry }
         guard !found.row.kind.isObject else { throw .notDirectory }
         let prefix = directory.key(of: found.row.segment)
@@ -141,8 +141,8 @@ extension Filesystem {
     // MARK: Hidden copies
 
     /// Before the object of an open file goes, or becomes another: it is copied to where its readers go on reading.
-    /// A file of which all is here already needs none, and neither does a frozen one, which nobody can read. One
-    /// that is being changed is held by the caller.
+    /// A file of which all is here already needs none, and neither does a frozen one, which nobody can read. The caller
+    /// holds one that is being changed.
     func hide(_ number: UInt64) async throws(FileError) {
         guard let inode = inodes[number], openFiles.isOpen(number) else { return }
         if let staged = inode.staged {
@@ -187,8 +187,7 @@ extension Filesystem {
 
     private func hiddenKey(for key: ObjectKey) -> ObjectKey {
         let name = ".fuse_hidden" + String(UInt64.random(in: .min ... .max), radix: 16)
-        let parent = key.bytes.prefix((key.bytes.lastIndex(of: UInt8(ascii: "/")) ?? -1) + 1)
-        return ObjectKey(Array(parent) + Array(name.utf8))
+        return key.directory + Array(name.utf8)
     }
 
     /// The last who had a removed file open has closed it.

@@ -15,7 +15,7 @@ extension Filesystem {
     package func rename(
         parent: UInt64, name: [UInt8], newParent: UInt64, newName: [UInt8], _ target: RenameTarget
     ) async throws(FileError) {
-        let (from, to) = (try writableDirectory(parent), try writableDirectory(newParent))
+        let (from, to) = (try await writableDirectory(parent), try await writableDirectory(newParent))
         guard let source = try await find(name, in: from) else { throw .noSuchEntry }
         guard source.row.segment != Names.versionsSegment else { throw .readOnly }
         let replaced = try await find(newName, in: to)
@@ -26,13 +26,18 @@ extension Filesystem {
         // Over what is there already, under whatever name that shows.
         let bare: [UInt8]
         if let replaced { bare = Array(replaced.bare) } else { bare = try newSegment(newName, in: to) }
-        if source.row.kind.isObject {
-            if let replaced, !replaced.row.kind.isObject { throw .isDirectory }
-            try await renameFile(source.row.segment, in: from, to: bare, in: to, over: replaced?.row)
+        let isObject = source.row.kind.isObject
+        if let replaced, replaced.row.kind.isObject != isObject { throw isObject ? .isDirectory : .notDirectory }
+        let newSegment = isObject ? bare : bare + [UInt8(ascii: "/")]
+        let names = [from.key(of: source.row.segment), to.key(of: newSegment)]
+        try await moves.begin(names)
+        defer { moves.end(names) }
+        // A directory above may have got another name meanwhile.
+        guard names == [from.key(of: source.row.segment), to.key(of: newSegment)] else { throw .stale }
+        if isObject {
+            try await renameFile(source.row.segment, in: from, to: newSegment, in: to, over: replaced?.row)
         } else {
-            if let replaced, replaced.row.kind.isObject { throw .notDirectory }
-            try await renameDirectory(
-                source.row.segment, in: from, to: bare + [UInt8(ascii: "/")], in: to, over: replaced?.row)
+            try await renameDirectory(source.row.segment, in: from, to: newSegment, in: to, over: replaced?.row)
         }
         await keepDirectory(from)
         namesChanged(in: from)
@@ -72,8 +77,15 @@ extension Filesystem {
             try await flushAndHold(file)
             held.append(file)
         }
-        let copied = try await moveObject(segment, in: from, to: newSegment, in: to)
+        let (record, row, copy) = try await copyObject(segment, in: from, to: newKey, replaces: replaced != nil)
+        if let replacedFile { await drop(replacedFile) }
+        var copied = copy
+        copied.sizeBytes = record.sizeBytes
+        copied.attributes = record.attributes
+        await remember(MetadataRow(segment: newSegment, kind: .object(copied), checkedAt: .now()), in: to)
         if let oldNumber { removeName(oldNumber) }
+        do throws(TreeCopyError) { try await trees.finishRename(row) } catch { throw failedTree("rename", key, error) }
+        await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
         if let file = stagedFiles[key] {
             stagedFiles.move(file, to: newKey)
             file.rebase(to: newKey, etag: copied.etag)
@@ -104,52 +116,28 @@ extension Filesystem {
         }
     }
 
-    /// What the store has of the file is under the new name, and no more under the old one.
-    private func moveObject(
-        _ segment: [UInt8], in from: Directory, to newSegment: [UInt8], in to: Directory
-    ) async throws(FileError) -> ObjectRecord {
-        let (key, newKey) = (from.key(of: segment), to.key(of: newSegment))
-        let row: RenameRow?
-        do throws(TreeCopyError) { row = try await trees.beginFile(key, to: newKey) } catch {
-            throw failedTree("rename", key, error)
-        }
-        do throws(FileError) {
-            let (record, copy) = try await copyObject(segment, in: from, to: newKey)
-            if let replacedFile = stagedFiles[newKey] { await drop(replacedFile) }
-            var copied = copy
-            copied.sizeBytes = record.sizeBytes
-            copied.attributes = record.attributes
-            await remember(MetadataRow(segment: newSegment, kind: .object(copied), checkedAt: .now()), in: to)
-            try await deleteObject(key)
-            await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
-            await trees.endFile(row)
-            return copied
-        } catch {
-            await trees.endFile(row)
-            throw error
-        }
-    }
-
-    /// Copies what the store has of the file; what was known of it may be out of date once.
+    /// Copies what the store has of the file; what was known of it may be out of date once. The rename ends with the
+    /// journal's row.
     private func copyObject(
-        _ segment: [UInt8], in directory: Directory, to newKey: ObjectKey
-    ) async throws(FileError) -> (record: ObjectRecord, copied: ObjectRecord) {
+        _ segment: [UInt8], in directory: Directory, to newKey: ObjectKey, replaces: Bool
+    ) async throws(FileError) -> (record: ObjectRecord, row: RenameRow, copied: ObjectRecord) {
         let key = directory.key(of: segment)
         var record = try await recordToCopy(segment, in: directory)
         var hasAsked = false
         while true {
-            do throws(StoreError) {
+            do throws(TreeCopyError) {
                 let source = CopySource(key: key, etag: record.etag, record: record)
-                return (record, try await LargeCopy(store).copy(source, to: newKey, nil))
+                let (row, copied) = try await trees.beginRename(of: source, to: newKey, replaces: replaces)
+                return (record, row, copied)
             } catch {
-                if error.kind == .preconditionFailed, !hasAsked {
+                if case .store(_, let cause) = error, cause.kind == .preconditionFailed, !hasAsked {
                     hasAsked = true
                     record = try await head(segment, in: directory)
                     continue
                 }
-                if error.kind == .invalidObjectState { throw frozen("rename", key, record) }
-                report("rename", key, error)
-                throw FileError(error)
+                if case .frozen = error { throw frozen("rename", key, record) }
+                await expire(newKey)
+                throw failedTree("rename", key, error)
             }
         }
     }
@@ -175,8 +163,9 @@ extension Filesystem {
         let key = directory.key(of: segment)
         let number = existingInode(segment, in: directory)
         let isKnownFrozen = number.flatMap { inodes[$0]?.isKnownFrozen } ?? false
-        // Of what was stored just now, the row does not tell the class.
-        let isToldWhole = !known.storageClass.name.isEmpty
+        // Of what was stored just now, the row does not tell the class; of what was listed, perhaps not whether it is
+        // archived.
+        let isToldWhole = !known.storageClass.name.isEmpty && !known.mayBeArchivedUnseen
         if !isToldWhole || isKnownFrozen || !context.state(of: known, at: .now()).isReadable {
             // It may have been restored since.
             let record = try await head(segment, in: directory)
@@ -212,6 +201,11 @@ extension Filesystem {
                 await isFrozen(key, record)
             }
         } catch {
+            switch error {
+            case .frozen, .notEmpty: break
+            // Some of it may be in either place, or in both.
+            case .store, .journal, .cancelled: for tree in [prefix, newPrefix] { await expire(tree) }
+            }
             throw failedTree("rename", prefix, error)
         }
         let attributes = existingInode(segment, in: from).flatMap { inodes[$0]?.attributes }
@@ -224,6 +218,22 @@ extension Filesystem {
         move(number, to: newSegment, in: to)
         inodes[number]?.directory?.move(to: newPrefix, in: to)
         await moveContent(from: prefix, to: newPrefix)
+    }
+
+    /// Whether the object, or what is below the prefix, is there, nobody knows: whoever looks asks the store.
+    private func expire(_ key: ObjectKey) async {
+        await trees.forget(key)
+        let known = inodes.withLock { inodes in
+            inodes.filter { _, inode in
+                inode.home?.view == .objects && (key.isPrefix ? inode.key.hasPrefix(key) : inode.key == key)
+            }
+        }
+        for (number, inode) in known {
+            inodes.update(number) { $0.checkedAt = .epoch }
+            if let directory = inode.directory { directory.move(to: directory.prefix, in: nil) }
+            kernelCache.value?.forgetAttributes(of: number)
+            if let home = inode.home { kernelCache.value?.forgetName(inode.name, in: home.inode) }
+        }
     }
 
     /// Everything that is known below a renamed directory lies elsewhere now.
@@ -260,12 +270,7 @@ extension Filesystem {
     /// Whether the object can be copied is asked of the store where listings do not tell.
     func isFrozen(_ key: ObjectKey, _ listed: ObjectRecord) async -> Bool {
         var record = listed
-        if record.archiveStatus == nil, record.storageClass.mayBeArchivedUnseen,
-            let asked = try? await store.head(key, version: nil)
-        {
-            record = asked
-        }
-        record.settleArchiveStatus()
+        if record.mayBeArchivedUnseen, let asked = try? await store.head(key, version: nil) { record = asked }
         return !context.state(of: record, at: .now()).isReadable
     }
 

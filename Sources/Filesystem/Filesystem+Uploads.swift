@@ -7,10 +7,10 @@ package import Upload
 /// What was promised and is not in the store yet.
 extension Filesystem {
     /// Takes up what an earlier mount has left: before the mount is seen, because its names must show what was
-    /// accepted.
+    /// accepted, and because renames of files must not move what is stored under the old name afterwards.
     package func resumeUploads() async throws(MetadataError) {
+        await trees.resumeObjects()
         let pending = writer.left.uploads
-        await trees.resumeFiles()
         try await resumeDeferred()
         try await sweepStaging(keeping: Set(pending.map(\.staging)))
         for upload in pending where upload.acceptedAt > .epoch {
@@ -43,7 +43,8 @@ extension Filesystem {
         try await writer.finishMissedUploads()
     }
 
-    /// Goes on with the renames that an earlier mount has left half done, and cleans up in the bucket after it.
+    /// Goes on with the renames of directories that an earlier mount has left half done, and cleans up in the bucket
+    /// after it.
     package func resumeCleaning() async {
         await trees.resume()
         await deleteHiddenCopies()

@@ -8,51 +8,6 @@ package import ThawCore
 internal import Upload
 internal import Wire
 
-/// What an open asks for.
-package struct OpenMode: Sendable, Equatable {
-    package var reads: Bool
-    package var writes: Bool
-    /// O_TRUNC
-    package var truncates: Bool
-    /// O_APPEND
-    package var appends: Bool
-
-    package init(reads: Bool = true, writes: Bool = false, truncates: Bool = false, appends: Bool = false) {
-        self.reads = reads
-        self.writes = writes
-        self.truncates = truncates
-        self.appends = appends
-    }
-}
-
-/// What `setattr` changes; nil stays as it is.
-package struct AttributeChange: Sendable, Equatable {
-    /// Permission bits.
-    package var permissions: UInt32?
-    package var uid: UInt32?
-    package var gid: UInt32?
-    package var sizeBytes: UInt64?
-    package var modified: Timestamp?
-
-    package init() {}
-}
-
-/// How `rename` treats a target that is there.
-package enum RenameTarget: Sendable { case replaced, mustNotExist }
-
-/// What a new name is made with.
-package struct NewFile: Sendable {
-    package var permissions: UInt32
-    package var uid: UInt32
-    package var gid: UInt32
-
-    package init(permissions: UInt32, uid: UInt32, gid: UInt32) {
-        self.permissions = permissions
-        self.uid = uid
-        self.gid = gid
-    }
-}
-
 extension Filesystem {
     package var isReadOnly: Bool { configuration.isReadOnly }
 
@@ -130,6 +85,10 @@ extension Filesystem {
                 throw error
             }
         }
+        try await moves.wait(for: key)
+        guard inodes[number]?.key == key else {
+            return try await stage(number, truncates: truncates, seenAt: seenAt, caller: caller)
+        }
         // What is there now is what is changed, whatever was known of it; and a file keeps its mode, its owner and what
         // others have noted with it when its content is replaced.
         let description = try await describe(key)
@@ -144,18 +103,23 @@ extension Filesystem {
         let (base, kept) = (record, attributes)
         // It may have got another name, or none, meanwhile.
         guard let current = inodes[number], !current.isRemoved, current.key == key else { throw .stale }
-        let made: (file: StagedFile, isNew: Bool)
+        let taken: (file: StagedFile, isNew: Bool)?
         do throws(UploadError) {
-            made = try stagedFiles.use(key) { () throws(UploadError) in
-                try StagedFile(
-                    key, base: StagedFile.Base(
-                        key: key, etag: base.etag, sizeBytes: base.sizeBytes, end: truncates ? 0 : base.sizeBytes),
-                    sizeBytes: truncates ? 0 : base.sizeBytes, attributes: kept,
-                    headers: description.headers, condition: .matches(etag: base.etag), isChanged: truncates,
-                    in: staging)
+            taken = try moves.unless(moving: key) { () throws(UploadError) in
+                try stagedFiles.use(key) { () throws(UploadError) in
+                    try StagedFile(
+                        key, base: StagedFile.Base(
+                            key: key, etag: base.etag, sizeBytes: base.sizeBytes, end: truncates ? 0 : base.sizeBytes),
+                        sizeBytes: truncates ? 0 : base.sizeBytes, attributes: kept,
+                        headers: description.headers, condition: .matches(etag: base.etag), isChanged: truncates,
+                        in: staging)
+                }
             }
         } catch {
             throw failed("opening", key, error)
+        }
+        guard let made = taken else {
+            return try await stage(number, truncates: truncates, seenAt: seenAt, caller: caller)
         }
         if made.isNew { show(made.file, on: number) }
         return (made.file, isFrozen)
@@ -171,7 +135,7 @@ extension Filesystem {
     /// From now on the inode, and all who have it open, show the file as it is being changed.
     func show(_ file: StagedFile, on number: UInt64) {
         inodes.update(number) { $0.staged = file }
-        stagedFiles.use(file, times: openFiles.stage(number, file))
+        openFiles.stage(number, file) { stagedFiles.use(file, times: $0) }
     }
 
     // MARK: Writing
@@ -222,20 +186,31 @@ extension Filesystem {
         _ change: (StagedFile) async throws(UploadError) -> Void
     ) async throws(FileError) {
         guard let file = openFiles[handle], file.writes, let staged = file.staged else { throw .stale }
+        if file.isFrozen.load(ordering: .acquiring) { try await awaitThaw(file, caller) }
+        try await thawing(file, staged, operation, caller, change)
+    }
+
+    /// Does what may find out that the object is frozen, and does it again once it is not; but not for ever.
+    private func thawing(
+        _ file: FileHandle, _ staged: StagedFile, _ operation: String, _ caller: Caller,
+        _ body: (StagedFile) async throws(UploadError) -> Void
+    ) async throws(FileError) {
         for _ in 0..<3 {
-            if file.isFrozen.load(ordering: .acquiring) {
-                try await thaw(file, caller)
-                file.isFrozen.store(false, ordering: .releasing)
-                inodes.update(file.inode) { $0.isKnownFrozen = false }
-            }
-            do throws(UploadError) { return try await change(staged) } catch {
+            do throws(UploadError) { return try await body(staged) } catch {
                 guard case .store(let cause) = error, cause.kind == .invalidObjectState else {
                     throw failed(operation, staged, error)
                 }
                 markFrozen(file)
             }
+            try await awaitThaw(file, caller)
         }
         throw .timedOut
+    }
+
+    private func awaitThaw(_ file: FileHandle, _ caller: Caller) async throws(FileError) {
+        try await thaw(file, caller)
+        file.isFrozen.store(false, ordering: .releasing)
+        inodes.update(file.inode) { $0.isKnownFrozen = false }
     }
 
     // MARK: Storing
@@ -256,18 +231,7 @@ extension Filesystem {
     /// are waited for as reads wait.
     package func flush(_ handle: UInt64, caller: Caller) async throws(FileError) {
         guard let file = openFiles[handle], let staged = file.staged else { return }
-        for _ in 0..<3 {
-            do throws(UploadError) { return try await store(staged) } catch {
-                guard case .store(let cause) = error, cause.kind == .invalidObjectState else {
-                    throw failed("storing", staged, error)
-                }
-                markFrozen(file)
-            }
-            try await thaw(file, caller)
-            file.isFrozen.store(false, ordering: .releasing)
-            inodes.update(file.inode) { $0.isKnownFrozen = false }
-        }
-        throw .timedOut
+        try await thawing(file, staged, "storing", caller) { staged throws(UploadError) in try await store(staged) }
     }
 
     func flush(_ staged: StagedFile) async throws(FileError) {

@@ -45,6 +45,7 @@ package final class Filesystem: Sendable {
     let inodes: InodeTable
     let openFiles = OpenFiles()
     let stagedFiles = StagedFiles()
+    let moves = Moves()
     let staging: StagedFile.Context
     let deferred = DeferredAttributesTable()
     /// Until when the restored copies last whose objects' attributes are to be written before that.

@@ -155,9 +155,10 @@ final class OpenFiles: Sendable {
         state.withLock { $0.handles.values.contains { $0.inode == inode && $0.writes } }
     }
 
-    /// From now on all who have the file open see it as it is being changed. Answers how many they are.
-    func stage(_ inode: UInt64, _ file: StagedFile) -> Int {
-        let (count, closed) = state.withLock { state in
+    /// From now on all who have the file open see it as it is being changed. `use` is told how many they are before any
+    /// of them can close it.
+    func stage(_ inode: UInt64, _ file: StagedFile, use: (Int) -> Void) {
+        let closed = state.withLock { state in
             var count = 0
             var closed: [FileContent] = []
             for handle in state.handles.values where handle.inode == inode {
@@ -166,10 +167,10 @@ final class OpenFiles: Sendable {
                 count += 1
                 if let last = state.leave(inode, content) { closed.append(last) }
             }
-            return (count, closed)
+            use(count)
+            return closed
         }
         for content in closed { content.close() }
-        return count
     }
 
     /// The file is stored, and nobody changes it: whoever still has it open reads the object.

@@ -5,7 +5,7 @@ package import Wire
 
 /// A file whose content was accepted and is not in the store yet.
 package struct PendingUpload: Sendable, Equatable {
-    /// The object whose bytes count where the staging file has none.
+    /// The object that the file is a change of: its bytes count where the staging file has none.
     package struct Base: Sendable, Equatable {
         package var key: ObjectKey
         package var version: String?
@@ -14,12 +14,13 @@ package struct PendingUpload: Sendable, Equatable {
         /// Its bytes count up to here; what is beyond, and not in the staging file, is zeros.
         package var end: UInt64
 
-        package init(key: ObjectKey, version: String?, etag: String, sizeBytes: UInt64, end: UInt64) {
+        /// - Parameter end: nil: all of the object counts
+        package init(key: ObjectKey, version: String? = nil, etag: String, sizeBytes: UInt64, end: UInt64? = nil) {
             self.key = key
             self.version = version
             self.etag = etag
             self.sizeBytes = sizeBytes
-            self.end = end
+            self.end = end ?? sizeBytes
         }
     }
 
@@ -85,11 +86,8 @@ package struct RenameRow: Sendable, Equatable {
     package var source: ObjectKey
     package var target: ObjectKey
     package var stage: Stage
-    /// The target was an empty directory with a marker before.
+    /// The target was an empty directory with a marker before, or an object.
     package var replacesMarker: Bool
-
-    /// Of all below a prefix, not of one file.
-    package var isTree: Bool { source.bytes.last == UInt8(ascii: "/") }
 
     package init(id: Int64, source: ObjectKey, target: ObjectKey, stage: Stage, replacesMarker: Bool) {
         self.id = id

@@ -113,12 +113,12 @@ extension MetadataWriter {
 
     // MARK: Renames
 
-    /// A rename begins to copy. A power loss may undo the note of a file: then that may be under both names.
+    /// A rename begins to copy. `replacesMarker`: the target's marker, or the object that is the target, is there
+    /// already. Answers its id.
     package func beginRename(
         _ source: ObjectKey, to target: ObjectKey, replacesMarker: Bool
     ) throws(MetadataError) -> RenameRow {
-        let isTree = source.bytes.last == UInt8(ascii: "/")
-        return try committing(isTree ? .full : .normal) { connection, _ throws(DatabaseError) in
+        try committing(.full) { connection, _ throws(DatabaseError) in
             _ = try Self.change(
                 connection, "INSERT INTO rename(source, target, stage, replaces) VALUES(?1, ?2, 0, ?3)",
                 .bytes(source.bytes), .bytes(target.bytes), .integer(replacesMarker ? 1 : 0))

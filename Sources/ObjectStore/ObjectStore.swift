@@ -156,7 +156,7 @@ package struct ObjectRecord: Sendable, Equatable {
     package var storageClass: StorageClass
     package var restore: RestoreHeader?
     /// S3 Intelligent-Tiering: `ARCHIVE_ACCESS` or `DEEP_ARCHIVE_ACCESS` while archived (`x-amz-archive-status`); HEAD
-    /// only.
+    /// only. Empty where a HEAD told that there is none.
     package var archiveStatus: String?
     package var versionID: String?
     /// What a HEAD, a GET or our own write told of the file; nil: unknown, as listings do not tell.
@@ -178,6 +178,23 @@ package struct ObjectRecord: Sendable, Equatable {
     }
 }
 
+extension ObjectRecord {
+    /// The archive status of what was listed by a store whose listings tell nothing of archives.
+    static let unlistedStatus = "UNLISTED"
+
+    /// Only a HEAD can tell whether the object is frozen: a listing told of it, and it is of Intelligent-Tiering, or
+    /// the store is IBM COS.
+    package var mayBeArchivedUnseen: Bool {
+        archiveStatus == Self.unlistedStatus || archiveStatus == nil && storageClass.name == "INTELLIGENT_TIERING"
+    }
+
+    /// A HEAD of an Intelligent-Tiering object that shows no archive status says that there is none; a listing that
+    /// shows none says nothing.
+    package mutating func settleArchiveStatus() {
+        if mayBeArchivedUnseen { archiveStatus = "" }
+    }
+}
+
 package struct RestoreOrder: Sendable, Hashable {
     /// Days that the restored copy is to last; nil where none can be asked for (S3 Intelligent-Tiering).
     package var days: Int?
@@ -195,7 +212,7 @@ package enum RestoreReply: Sendable, Hashable {
     case started
     /// 200: a restored copy was there already; its window was extended.
     case alreadyRestored
-    /// 409 RestoreAlreadyInProgress: somebody, perhaps we, asked before.
+    /// 409: somebody, perhaps we, asked before.
     case alreadyInProgress
 }
 

@@ -23,6 +23,14 @@ package struct ObjectKey: Hashable, Comparable, Sendable {
 
     package func hasPrefix(_ prefix: ObjectKey) -> Bool { bytes.starts(with: prefix.bytes) }
 
+    /// It is empty or ends in a slash, as the prefixes of directories do.
+    package var isPrefix: Bool { bytes.last.map { $0 == UInt8(ascii: "/") } ?? true }
+
+    /// Where it is a name of: all up to its last slash, which may be nothing.
+    package var directory: ObjectKey {
+        ObjectKey(bytes.prefix((bytes.dropLast().lastIndex(of: UInt8(ascii: "/")) ?? -1) + 1))
+    }
+
     /// The first key after all those with this prefix; nil when there is none (nothing but 0xFF).
     package var successorOfPrefix: ObjectKey? {
         var bytes = bytes

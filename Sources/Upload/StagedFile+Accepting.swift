@@ -64,14 +64,11 @@ extension StagedFile {
         let staging = try context.area.file(named: pending.staging)
         var written = Extents()
         for range in pending.extents { written.insert(range) }
-        let base = pending.base.map {
-            Base(key: $0.key, version: $0.version, etag: $0.etag, sizeBytes: $0.sizeBytes, end: $0.end)
-        }
         var state = State(
             key: pending.key, sizeBytes: pending.sizeBytes, attributes: pending.attributes, headers: pending.headers,
-            base: base, openedAt: pending.acceptedAt, condition: pending.condition,
+            base: pending.base, openedAt: pending.acceptedAt, condition: pending.condition,
             isChanged: !written.isEmpty || pending.base?.sizeBytes != pending.sizeBytes
-                || base?.end != pending.sizeBytes)
+                || pending.base?.end != pending.sizeBytes)
         state.written = written
         state.hasNewAttributes = true
         state.hasOwnTime = true
@@ -97,11 +94,8 @@ extension StagedFile {
             }
             return PendingUpload(
                 key: state.key, staging: staging.name, sizeBytes: sizeBytes ?? state.sizeBytes,
-                base: base.map {
-                    PendingUpload.Base(
-                        key: $0.key, version: $0.version, etag: $0.etag, sizeBytes: $0.sizeBytes, end: $0.end)
-                },
-                extents: written.ranges, attributes: state.attributes, headers: state.headers ?? ObjectHeaders(),
+                base: base, extents: written.ranges, attributes: state.attributes,
+                headers: state.headers ?? ObjectHeaders(),
                 storageClass: context.storageClass, condition: state.condition, acceptedAt: acceptedAt)
         }
         if let failure { pending.failure = PendingUpload.Failure(text: failure.description, at: .now()) }
@@ -210,16 +204,21 @@ extension StagedFile {
     // MARK: Renaming
 
     /// To be called before `rename` of a file that the store has nothing of, and ended with `release`: it is stored
-    /// under the new name only, where it replaces the object of this ETag. False when the store has, or is being sent,
-    /// something of it.
+    /// under the new name only, where it replaces the object of this ETag. Waits for what is being sent; false when the
+    /// store has something of it then.
     package func beginRename(to key: ObjectKey, over etag: String?) async throws(UploadError) -> Bool {
-        let accepted: Int64?? = state.withLock { state in
-            guard state.base == nil, !state.isBusy, state.multipart == nil else { return nil }
-            // Nothing of it is sent before it has its name.
-            state.isHeld = true
-            return .some(state.journalID)
+        guard base == nil else { return false }
+        try await hold()
+        let (isOnlyHere, accepted) = state.withLock { state in
+            // What was sent of a promise in vain is sent again; another file's parts are better completed.
+            let isWhole = state.multipart == nil || state.journalID != nil && state.sent.isEmpty
+            return (state.base == nil && isWhole, state.journalID)
         }
-        guard let accepted else { return false }
+        guard isOnlyHere else {
+            release()
+            return false
+        }
+        await abortUpload()
         let condition: WriteCondition = etag.map { .matches(etag: $0) } ?? .isAbsent
         if let id = accepted {
             do throws(MetadataError) { try await context.writer.renameUpload(id, to: key, condition) } catch {

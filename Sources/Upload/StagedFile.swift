@@ -22,28 +22,7 @@ package import Wire
 /// Locks: one, a leaf but for the staging area's. The staging file is written and read under it: that is a copy to or
 /// from the page cache.
 package final class StagedFile: Sendable {
-    /// The object that the file is a change of.
-    package struct Base: Sendable {
-        package var key: ObjectKey
-        package var version: String?
-        package var etag: String
-        package var sizeBytes: UInt64
-        /// How many of the object's first bytes still count.
-        package var end: UInt64
-
-        /// All of the object counts.
-        package init(key: ObjectKey, version: String? = nil, etag: String, sizeBytes: UInt64) {
-            self.init(key: key, version: version, etag: etag, sizeBytes: sizeBytes, end: sizeBytes)
-        }
-
-        package init(key: ObjectKey, version: String? = nil, etag: String, sizeBytes: UInt64, end: UInt64) {
-            self.key = key
-            self.version = version
-            self.etag = etag
-            self.sizeBytes = sizeBytes
-            self.end = end
-        }
-    }
+    package typealias Base = PendingUpload.Base
 
     /// What all staged files of a mount share.
     package struct Context: Sendable {

@@ -28,15 +28,17 @@ extension TreeCopy {
         }
     }
 
-    /// Objects below a prefix in key order, page by page.
+    /// Objects below a prefix in key order, page by page; or the one object of a key that is no prefix.
     struct KeyWalk {
         private let prefix: ObjectKey
-        private var listing: Listing
+        private var listing: Listing?
         private var page: ArraySlice<ListedObject> = []
 
-        init(_ store: any ObjectStore, below prefix: ObjectKey, keysMax: Int = 1000) {
+        init(_ store: any ObjectStore, _ prefix: ObjectKey, keysMax: Int = 1000) {
             self.prefix = prefix
-            listing = Listing(store, ListRequest(prefix: prefix, delimiter: nil, keysMax: keysMax))
+            // Of all keys that begin with a key, it is the first.
+            listing = Listing(
+                store, ListRequest(prefix: prefix, delimiter: nil, keysMax: prefix.isPrefix ? keysMax : 1))
         }
 
         mutating func next() async throws(TreeCopyError) -> ListedObject? {
@@ -48,7 +50,12 @@ extension TreeCopy {
         }
 
         mutating func nextPage() async throws(TreeCopyError) -> [ListedObject]? {
-            do throws(StoreError) { return try await listing.next()?.objects } catch {
+            do throws(StoreError) {
+                let objects = try await listing?.next()?.objects
+                if prefix.isPrefix { return objects }
+                listing = nil
+                return objects?.filter { $0.key == prefix }
+            } catch {
                 throw TreeCopyError(prefix, error)
             }
         }
@@ -58,7 +65,7 @@ extension TreeCopy {
     func items(
         below prefix: ObjectKey, isFrozen: @escaping FrozenTest, where isWanted: (ListedObject) -> Bool
     ) async throws(TreeCopyError) -> [Item] {
-        var walk = KeyWalk(store, below: prefix)
+        var walk = KeyWalk(store, prefix)
         var items: [Item] = []
         while let page = try await walk.nextPage() {
             let wanted = page.filter(isWanted)

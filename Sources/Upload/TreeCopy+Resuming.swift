@@ -2,18 +2,23 @@ internal import Logging
 internal import Metadata
 internal import ObjectStore
 internal import Synchronization
-internal import ThawCore
+package import ThawCore
 
 /// Renames that did not come to their end: given up, or cut short with the mount.
 extension TreeCopy {
-    /// Goes on with the renames that an earlier mount left. One that was copying goes on copying, as nobody was told
-    /// that it failed. What cannot be done is logged and left to the next mount, and so is the rest when the task is
-    /// cancelled.
-    package func resume() async {
-        for row in writer.left.renames where row.isTree {
+    /// Goes on with the renames of directories that an earlier mount left. One that was copying goes on copying, as
+    /// nobody was told that it failed. What cannot be done is logged and left to the next mount, and so is the rest
+    /// when the task is cancelled.
+    package func resume() async { await resume(writer.left.renames.filter(\.source.isPrefix)) }
+
+    /// The same for those of single objects. To be called before the mount is seen: what somebody stores under the old
+    /// name from then on must not go the way of what was there.
+    package func resumeObjects() async { await resume(writer.left.renames.filter { !$0.source.isPrefix }) }
+
+    private func resume(_ rows: [RenameRow]) async {
+        for row in rows {
             do throws(TreeCopyError) {
-                try await resume(row)
-                let end = row.stage == .undoing ? "taken back" : "finished"
+                let end = try await resume(row) ? "finished" : "taken back"
                 log.notice("rename of \(row.source) to \(row.target), which an earlier mount began, is \(end)")
             } catch {
                 if case .cancelled = error { return }
@@ -25,10 +30,16 @@ extension TreeCopy {
         }
     }
 
-    private func resume(_ row: RenameRow) async throws(TreeCopyError) {
+    /// False: it is as if it had not begun.
+    private func resume(_ row: RenameRow) async throws(TreeCopyError) -> Bool {
         switch row.stage {
         case .copying:
             let items = try await remainingItems(row)
+            // A mount must not wait for a copy in parts, of which nothing is there before its end.
+            if !row.source.isPrefix, items.contains(where: { !$0.isCopied && $0.sizeBytes > wholeBytesMax }) {
+                try await finish(row)
+                return false
+            }
             do throws(TreeCopyError) { try await copy(items, for: row) } catch {
                 if case .cancelled = error { throw error }
                 await uncancelled { await giveUp(row, because: error) }
@@ -41,7 +52,9 @@ extension TreeCopy {
         case .undoing:
             try await undo(row)
             try await finish(row)
+            return false
         }
+        return true
     }
 
     /// Copying failed: takes back what was copied, or leaves that to the next mount.
@@ -91,7 +104,7 @@ extension TreeCopy {
     }
 
     /// An object and what may be its copy.
-    struct Pair {
+    private struct Pair {
         let source: ObjectKey
         let target: ObjectKey
     }
@@ -110,14 +123,13 @@ extension TreeCopy {
 
     /// Copies of what was uploaded in parts, or is encrypted, have ETags of their own. Their headers are the same, and
     /// so is the checksum, or where the store tells none, the file's time.
-    func isCopy(_ pair: Pair) async throws(TreeCopyError) -> Bool {
+    private func isCopy(_ pair: Pair) async throws(TreeCopyError) -> Bool {
         do throws(StoreError) {
             let source = try await store.describe(pair.source, version: nil)
             let target = try await store.describe(pair.target, version: nil)
             guard source.record.sizeBytes == target.record.sizeBytes, source.headers == target.headers else {
                 return false
             }
-            if source.record.etag == target.record.etag { return true }
             guard let ours = source.checksum, let theirs = target.checksum else {
                 return source.headers.metadata["mtime"] != nil
             }
@@ -136,7 +148,12 @@ extension TreeCopy {
         while let (source, target) = try await pairs.next() {
             guard let source else { continue }
             var item = Item(source)
-            item.isCopied = target?.record.etag == item.etag && target?.record.sizeBytes == item.sizeBytes
+            if let target, target.record.sizeBytes == item.sizeBytes {
+                item.isCopied = target.record.etag == item.etag
+                if !item.isCopied, item.sizeBytes > wholeBytesMax {
+                    item.isCopied = try await isCopy(Pair(source: source.key, target: target.key))
+                }
+            }
             items.append(item)
         }
         return items
@@ -169,10 +186,14 @@ extension TreeCopy {
         tellLeft(left, row)
     }
 
-    /// What the metadata store knows of the tree may be of before.
-    func forget(_ prefix: ObjectKey) async {
+    /// What the metadata store knows of the tree, or of the object, may be of before.
+    package func forget(_ prefix: ObjectKey) async {
         do throws(MetadataError) {
-            try await writer.expireTree(prefix, at: .now())
+            if prefix.isPrefix {
+                try await writer.expireTree(prefix, at: .now())
+            } else {
+                try await writer.expire(directory: prefix.directory)
+            }
         } catch {
             log.warning("what is known of \(prefix) may be out of date until its TTL is over: \(error)")
         }
@@ -189,8 +210,8 @@ extension TreeCopy {
 
         init(_ store: any ObjectStore, _ row: RenameRow) {
             self.row = row
-            sources = KeyWalk(store, below: row.source)
-            targets = KeyWalk(store, below: row.target)
+            sources = KeyWalk(store, row.source)
+            targets = KeyWalk(store, row.target)
         }
 
         /// The next name's objects, one of them at least.

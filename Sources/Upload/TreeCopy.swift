@@ -37,7 +37,7 @@ extension TreeCopyError: CustomStringConvertible {
     }
 }
 
-/// Work within the store over all objects below a prefix: renames of directories, and changes of class.
+/// Work within the store: renames of objects and of all objects below a prefix, and changes of class.
 ///
 /// A rename copies every object and then deletes the sources, so that each is in one of the two places at any moment.
 /// Its journal says which of the two it is at. Until all is copied, a failure takes back what was copied; from then on
@@ -62,7 +62,7 @@ package struct TreeCopy: Sendable {
     let writer: MetadataWriter
     let log: Logger
     /// Larger ones are copied in parts.
-    private let wholeBytesMax: UInt64
+    let wholeBytesMax: UInt64
 
     /// - Parameter wholeBytesMax: what the store copies by one request; nil for what the dialect allows
     package init(store: any ObjectStore, writer: MetadataWriter, log: Logger, wholeBytesMax: UInt64? = nil) {
@@ -94,6 +94,53 @@ package struct TreeCopy: Sendable {
             throw error
         }
         try await deleteCopied(items, of: row)
+    }
+
+    /// Copies one object to where it goes, over what may be there (`replaces`), by way of the journal: until
+    /// `finishRename` of the row that this answers, a crash leaves the rename to the next mount. After a failure the
+    /// object is where it was, and the row is gone, or left to the next mount as the copy is.
+    package func beginRename(
+        of source: CopySource, to target: ObjectKey, replaces: Bool
+    ) async throws(TreeCopyError) -> (row: RenameRow, copied: ObjectRecord) {
+        let row = try await journalled { () async throws(MetadataError) in
+            try await writer.beginRename(source.key, to: target, replacesMarker: replaces)
+        }
+        do throws(StoreError) {
+            return (row, try await copyToItsEnd(source, to: target))
+        } catch {
+            let failure = TreeCopyError(source.key, error)
+            let mayBeCopied = !error.isRefusal
+            await uncancelled {
+                if mayBeCopied { return await giveUp(row, because: failure) }
+                do throws(TreeCopyError) { try await finish(row) } catch {
+                    log.error("rename of \(row.source) to \(row.target) failed, which the journal does not take in: \(error)")
+                }
+            }
+            throw failure
+        }
+    }
+
+    /// Deletes the object that was copied. What cannot be deleted is left to the next mount. Being cancelled changes
+    /// nothing any more.
+    package func finishRename(_ row: RenameRow) async throws(TreeCopyError) {
+        try await uncancelled { () async -> Result<Void, TreeCopyError> in
+            do throws(TreeCopyError) {
+                try await deleteSource(row)
+                try await finish(row)
+                return .success(())
+            } catch {
+                log.error(
+                    "rename of \(row.source) to \(row.target): it is copied, but not deleted, which the next mount does: \(error)")
+                _ = try? await writer.advanceRename(row.id, to: .deleting)
+                return .failure(error)
+            }
+        }.get()
+    }
+
+    private func deleteSource(_ row: RenameRow) async throws(TreeCopyError) {
+        do throws(StoreError) { try await store.delete(row.source, version: nil, condition: .always) } catch {
+            if error.kind != .noSuchKey { throw TreeCopyError(row.source, error) }
+        }
     }
 
     // MARK: Steps of a rename
@@ -132,7 +179,7 @@ package struct TreeCopy: Sendable {
     /// Whether the target has a marker. It may have nothing else.
     private func requireEmpty(_ target: ObjectKey) async throws(TreeCopyError) -> Bool {
         var hasMarker = false
-        var walk = KeyWalk(store, below: target, keysMax: 2)
+        var walk = KeyWalk(store, target, keysMax: 2)
         while let found = try await walk.next() {
             guard found.key == target else { throw .notEmpty(found.key) }
             hasMarker = true
@@ -160,19 +207,20 @@ package struct TreeCopy: Sendable {
         }
     }
 
+    private func copy(_ key: ObjectKey, _ record: ObjectRecord, to target: ObjectKey) async throws(StoreError) {
+        _ = try await copyToItsEnd(CopySource(key: key, etag: record.etag, record: record), to: target)
+    }
+
     /// A request that is given up may take effect all the same, after its copy was taken back: each is waited for. Not
     /// so a copy in parts, which takes long; given up, it comes to nothing.
-    private func copy(_ key: ObjectKey, _ record: ObjectRecord, to target: ObjectKey) async throws(StoreError) {
-        let source = CopySource(key: key, etag: record.etag, record: record)
-        guard record.sizeBytes <= wholeBytesMax else {
-            _ = try await copyWhole(source, to: target, nil)
-            return
+    private func copyToItsEnd(
+        _ source: CopySource, to target: ObjectKey
+    ) async throws(StoreError) -> ObjectRecord {
+        guard let sizeBytes = source.record?.sizeBytes, sizeBytes <= wholeBytesMax else {
+            return try await copyWhole(source, to: target, nil)
         }
-        try await uncancelled { () async -> Result<Void, StoreError> in
-            do throws(StoreError) {
-                _ = try await store.copy(source, to: target, nil)
-                return .success(())
-            } catch {
+        return try await uncancelled { () async -> Result<ObjectRecord, StoreError> in
+            do throws(StoreError) { return .success(try await store.copy(source, to: target, nil)) } catch {
                 return .failure(error)
             }
         }.get()
@@ -187,7 +235,7 @@ package struct TreeCopy: Sendable {
 
     /// Deletes what was copied. What came below the source meanwhile stays there, and what was replaced is copied anew.
     private func deleteSources(_ row: RenameRow, _ items: [Item]) async throws(TreeCopyError) {
-        var walk = KeyWalk(store, below: row.source)
+        var walk = KeyWalk(store, row.source)
         var items = items[...]
         var doomed: [ObjectKey] = []
         var left = 0
@@ -222,5 +270,15 @@ package struct TreeCopy: Sendable {
         guard count > 0 else { return }
         log.warning(
             "rename of \(row.source) to \(row.target): \(count) objects came or changed below \(row.source) meanwhile and stay there")
+    }
+}
+
+extension StoreError {
+    /// The store said no before it did anything.
+    fileprivate var isRefusal: Bool {
+        switch kind {
+        case .noSuchKey, .preconditionFailed, .invalidObjectState, .denied, .protected, .elsewhere: true
+        default: false
+        }
     }
 }

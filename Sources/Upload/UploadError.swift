@@ -15,6 +15,14 @@ package enum UploadError: Error, Sendable, Equatable {
     /// What was accepted could not be remembered.
     case notRemembered(String)
 
+    /// Of a request for the object that the file is a change of: it may be another by now, or gone.
+    init(ofBase error: StoreError) {
+        switch error.kind {
+        case .preconditionFailed, .noSuchKey: self = .conflict(error)
+        default: self = .store(error)
+        }
+    }
+
     init(_ error: ErrnoError) { self = error.isNoSpace ? .noSpace : .local(error) }
 }
 

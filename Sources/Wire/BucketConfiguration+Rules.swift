@@ -235,6 +235,7 @@ extension Dialect {
     fileprivate var archivesByRule: Bool {
         switch self {
         case .oss, .s3: false
+        case .cos: true
         }
     }
 }

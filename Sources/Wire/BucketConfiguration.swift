@@ -99,6 +99,7 @@ extension BucketConfiguration.Kind {
         return switch dialect {
         case .oss: row.oss
         case .s3: row.s3
+        case .cos: row.cos
         }
     }
 
@@ -176,6 +177,7 @@ extension Dialect {
         switch self {
         case .oss: "Alibaba Cloud OSS"
         case .s3: "Amazon S3"
+        case .cos: "IBM Cloud Object Storage"
         }
     }
 }

@@ -8,7 +8,7 @@ import Testing
 import ThawCore
 import Wire
 
-/// The product's own client against the emulator: every operation that writes, in both dialects.
+/// The product's own client against the emulator: every operation that writes, in every dialect.
 @Suite struct WritingTests {
     @Test("objects are put, described, copied and deleted", arguments: Dialect.allCases)
     func objects(_ dialect: Dialect) async throws {
@@ -19,7 +19,7 @@ import Wire
     func conditions(_ dialect: Dialect) async throws {
         try await withStore(dialect) { store, _ in
             try await Exercise(store: store).absence()
-            if dialect == .s3 { try await Exercise(store: store).matches() }
+            if dialect.speaksS3 { try await Exercise(store: store).matches() }
         }
     }
 
@@ -101,7 +101,7 @@ import Wire
         }
     }
 
-    @Test("a frozen object is deleted and overwritten, and not copied", arguments: Dialect.allCases)
+    @Test("a frozen object is deleted and overwritten, and not copied", arguments: [Dialect.oss, .s3])
     func frozen(_ dialect: Dialect) async throws {
         try await withStore(dialect) { store, _ in
             let cold = ObjectDraft(storageClass: StorageClass(dialect == .oss ? "ColdArchive" : "GLACIER"))

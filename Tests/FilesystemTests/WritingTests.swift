@@ -24,13 +24,64 @@ struct WritingTests {
         #expect(fixture.store.content(ObjectKey("f")) == [1, 2, 3])
         #expect(fixture.store.headers(ObjectKey("f"))?.metadata.values.allSatisfy { $0.count < 100 } ?? false)
     }
+
+    @Test("what is written below a directory while it is renamed is there under its new name")
+    func writtenWhileMoved() async throws {
+        let fixture = try Fixture("a/f")
+        let directory = try #require(try await fixture.lookup("a"))
+        let file = try #require(try await fixture.lookup("f", in: directory.inode))
+        let gate = Gate()
+        fixture.store.script { call in if case .deleteMany = call { await gate.pass() } }
+        let rename = Task {
+            try await fixture.filesystem.rename(
+                parent: Filesystem.rootInode, name: [97], newParent: Filesystem.rootInode, newName: [98], .replaced)
+        }
+        #expect(await eventually { gate.waiting > 0 })
+        let writing = Task {
+            let opened = try await fixture.filesystem.open(
+                file.inode, OpenMode(writes: true, truncates: true), caller: .unknown)
+            try await fixture.filesystem.write(opened.handle, offset: 0, [9], caller: .unknown)
+            try await fixture.filesystem.flush(opened.handle, caller: .unknown)
+            fixture.filesystem.close(opened.handle)
+        }
+        let making = Task { try await fixture.create("g", in: directory.inode) }
+        let removing = Task { try await fixture.filesystem.unlink(parent: directory.inode, name: Array("x".utf8)) }
+        for _ in 0..<2000 { await Task.yield() }
+        gate.open()
+        try await rename.value
+        try await writing.value
+        let made = try await making.value
+        try await fixture.filesystem.flush(made.file.handle, caller: .unknown)
+        await #expect(throws: FileError.noSuchEntry) { try await removing.value }
+        #expect(fixture.store.keys == [ObjectKey("b/f"), ObjectKey("b/g")])
+        #expect(fixture.store.content(ObjectKey("b/f")) == [9])
+    }
+
+    @Test("a rename that fails when all is copied leaves nothing known that is not so")
+    func halfMoved() async throws {
+        let fixture = try Fixture("a/f")
+        let directory = try #require(try await fixture.lookup("a"))
+        _ = try await fixture.lookup("f", in: directory.inode)
+        #expect(try await fixture.lookup("b") == nil)
+        let denied = StoreError(.denied, code: "AccessDenied", message: "")
+        fixture.store.script { call throws(StoreError) in if case .deleteMany = call { throw denied } }
+        await #expect(throws: FileError.denied) {
+            try await fixture.filesystem.rename(
+                parent: Filesystem.rootInode, name: [97], newParent: Filesystem.rootInode, newName: [98], .replaced)
+        }
+        #expect(try await fixture.key("b", "f") == "b/f")
+        fixture.store.remove(ObjectKey("a/f"))
+        #expect(try await fixture.key("a", "f") == nil)
+    }
 }
 
 extension Fixture {
-    /// Makes a file in the mount's root, open for writing.
-    func create(_ name: String) async throws -> (node: Node, file: OpenedFile) {
+    /// Makes a file, open for writing.
+    func create(
+        _ name: String, in parent: UInt64 = Filesystem.rootInode
+    ) async throws -> (node: Node, file: OpenedFile) {
         try await filesystem.create(
-            parent: Filesystem.rootInode, name: Array(name.utf8), NewFile(permissions: 0o644, uid: 0, gid: 0),
+            parent: parent, name: Array(name.utf8), NewFile(permissions: 0o644, uid: 0, gid: 0),
             OpenMode(writes: true), isExclusive: false, caller: .unknown)
     }
 }

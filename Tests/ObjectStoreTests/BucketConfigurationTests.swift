@@ -116,6 +116,50 @@ struct BucketConfigurationRequestTests {
         ])
     }
 
+    @Test("backup policies are at a host of their own, on the network of the endpoint", arguments: [
+        (nil, "https://config.cloud-object-storage.cloud.ibm.com"),
+        ("private", "https://config.private.cloud-object-storage.cloud.ibm.com"),
+        ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+    ])
+    func policies(_ endpoint: String?, _ host: String) async throws {
+        let transport = ScriptedTransport([
+            .reply(201, body: #"{"policy_id": "1"}"#), .reply(204), .failure(.broken("cut")),
+        ])
+        let bucket = store(
+            try StoreConfiguration(dialect: .cos, bucket: "bkt", endpoint: endpoint, region: "us-south"), transport)
+        let policy = Array(
+            #"{"policy_name": "p", "initial_retention": {"delete_after_days": 1}, "backup_type": "continuous", "#.utf8)
+            + Array(#""target_backup_vault_crn": "crn:v1:x"}"#.utf8)
+        let reply = try await bucket.setConfiguration(BucketConfiguration(.backupPolicies), policy)
+        #expect(String(decoding: reply, as: UTF8.self) == #"{"policy_id": "1"}"#)
+        try await bucket.deleteConfiguration(BucketConfiguration(.backupPolicies, id: "1"))
+        #expect(transport.requests.map(\.url) == [
+            "\(host)/buckets/bkt/backup_policies", "\(host)/buckets/bkt/backup_policies/1",
+        ])
+        #expect(transport.requests.map(\.method) == [.post, .delete])
+        #expect(transport.requests[0].header("content-type") == "application/json")
+        // Without a token it is sent once.
+        let retrying = RetryingStore(bucket, logger: quiet, sleep: { _ in })
+        await #expect(throws: StoreError.self) {
+            try await retrying.setConfiguration(BucketConfiguration(.backupPolicies), policy)
+        }
+        #expect(transport.requests.count == 3)
+    }
+
+    @Test("a bucket of IBM COS is created with its class and its key", arguments: ["vault", "us-south-vault"])
+    func ibm(_ storageClass: String) async throws {
+        let transport = ScriptedTransport([.reply(200)])
+        let account = try StoreConfiguration(
+            dialect: .cos, bucket: nil, endpoint: "http://127.0.0.1:9000", region: "us-south")
+        let buckets = Buckets(account, credentials: FixedCredentials(secret), transport: transport, logger: quiet)
+        try await buckets.create("made", BucketDraft(storageClass: storageClass, rootKey: "crn:v1:key"))
+        #expect(transport.requests[0].text.contains("<LocationConstraint>us-south-vault</LocationConstraint>"))
+        #expect(transport.requests[0].header("ibm-sse-kp-encryption-algorithm") == "AES256")
+        #expect(transport.requests[0].header("ibm-sse-kp-customer-root-key-crn") == "crn:v1:key")
+        await #expect(throws: StoreError.self) { try await buckets.create("made", BucketDraft(storageClass: "tepid")) }
+        #expect(transport.requests.count == 1)
+    }
+
     @Test("a bucket is created as it is wished for, where the provider can")
     func creation() async throws {
         let transport = ScriptedTransport([.reply(200)])

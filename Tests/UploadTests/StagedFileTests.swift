@@ -234,14 +234,38 @@ struct StagedFileTests {
         let file = try fixture.make()
         try await file.write(bytes(30), at: 0)
         try await file.accept()
-        // Not while it is being tried.
-        #expect(try await eventually { try await file.beginRename(to: target, over: etag) })
+        #expect(try await file.beginRename(to: target, over: etag))
         let next = try StagedFixture(in: fixture)
         let pending = try #require(try await next.reader.pendingUploads().first)
         fixture.store.script { _ in }
         try await StagedFile.restore(pending, in: next.context).flush()
         #expect(fixture.store.content(target) == bytes(30) && fixture.stored == nil)
         await file.discard()
+    }
+
+    @Test("what is accepted is renamed while the store is in trouble, also when that is being tried")
+    func renamedMeanwhile() async throws {
+        let fixture = try StagedFixture()
+        let file = try fixture.make()
+        try await file.write(bytes(500), at: 0)
+        let gate = Gate()
+        fixture.store.script { call throws(StoreError) in
+            guard case .completeUpload = call else { return }
+            await gate.pass()
+            throw StoreError(.unavailable, code: "Down", message: "")
+        }
+        try await file.accept()
+        #expect(await eventually { gate.waiting > 0 })
+        let target = ObjectKey("target")
+        let renaming = Task { try await file.beginRename(to: target, over: nil) }
+        gate.open()
+        #expect(try await renaming.value)
+        file.rename(to: target)
+        fixture.store.script { _ in }
+        file.release()
+        try await file.flush()
+        #expect(fixture.store.content(target) == bytes(500) && fixture.stored == nil)
+        #expect(fixture.store.openUploads.isEmpty)
     }
 
     @Test("what was stored just before the crash is not taken for somebody else's")

@@ -59,6 +59,39 @@ struct BucketConfigurationTests {
                 == "rule 1: <Expiration> has “0” for <Days>; it must be a number from 1 on")
     }
 
+    @Test("IBM COS archives whole buckets, by one rule")
+    func archiving() {
+        func rules(_ texts: String...) -> String {
+            "<LifecycleConfiguration>\(texts.map { "<Rule>\($0)</Rule>" }.joined())</LifecycleConfiguration>"
+        }
+        func rule(_ prefix: String, _ storageClass: String = "GLACIER", id: String = "archive") -> String {
+            "<ID>\(id)</ID><Filter><Prefix>\(prefix)</Prefix></Filter><Status>Enabled</Status>"
+                + "<Transition><Days>0</Days><StorageClass>\(storageClass)</StorageClass></Transition>"
+        }
+        let expiry = "<ID>old</ID><Filter><Prefix>p</Prefix></Filter><Status>Enabled</Status>"
+            + "<Expiration><Days>60</Days></Expiration>"
+        #expect(problem(rules(rule(""), expiry), .lifecycle, .cos) == nil)
+        #expect(problem(rules(rule("", "ACCELERATED")), .lifecycle, .cos) == nil)
+        #expect(
+            problem(rules(expiry, rule("logs/")), .lifecycle, .cos)
+                == "rule 2: the prefix is “logs/”; IBM COS archives whole buckets only: with a <Transition> it must be empty")
+        #expect(
+            problem(rules(rule("", "DEEP_ARCHIVE")), .lifecycle, .cos)
+                == "rule 1: <StorageClass> is “DEEP_ARCHIVE”; it must be GLACIER or ACCELERATED")
+        #expect(
+            problem(rules(rule(""), rule("")), .lifecycle, .cos)
+                == "several rules have a <Transition>; IBM COS takes one in a bucket")
+        #expect(problem(rules(rule("", id: "a b")), .lifecycle, .cos) != nil)
+        #expect(problem(rules(rule("logs/", "DEEP_ARCHIVE")), .lifecycle, .s3) == nil)
+    }
+
+    @Test("a location of IBM COS is a place and a class")
+    func locations() {
+        #expect(BucketLocation(" us-south-vault\n") == BucketLocation(place: "us-south", storageClass: "vault"))
+        #expect(BucketLocation("us-onerate_active")?.place == "us")
+        for word in ["us-south", "vault", "-vault", "us-south-tepid"] { #expect(BucketLocation(word) == nil) }
+    }
+
     @Test("an object lock has one mode and one span")
     func objectLock() {
         func lock(_ enabled: String, _ retention: String) -> String {

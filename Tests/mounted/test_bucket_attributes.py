@@ -12,6 +12,7 @@ from support.reader import run
 CORS = (b"<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule>"
         b"</CORSConfiguration>")
 NAME = "user.thaw.bucket."
+UNOFFERED = {"oss": "object-lock", "s3": "protection", "cos": "archive-direct-read"}
 
 
 def refusal(call, *arguments):
@@ -40,13 +41,13 @@ def test_what_cannot_be_configured_says_why(emulator, dialect, tmp_path):
     with Mount(emulator, f"{dialect}://bkt", tmp_path) as mount:
         assert refusal(os.getxattr, mount.path / "dir", NAME + "cors") == "ENODATA"
         assert refusal(os.setxattr, mount.path / "dir/file", NAME + "cors", CORS) == "ENOTSUP"
-        assert refusal(os.getxattr, mount.path, NAME + "protection") == "ENOTSUP"
+        assert refusal(os.getxattr, mount.path, NAME + UNOFFERED[dialect]) == "ENOTSUP"
         assert refusal(os.setxattr, mount.path, NAME + "location", b"<LocationConstraint/>") == "ENOTSUP"
         assert refusal(os.setxattr, mount.path, NAME + "cors", b"<CORSConfiguration/>") == "EINVAL"
         emulator.fault({"status": 403, "code": "AccessDenied"}, op="PutBucketConfiguration")
         assert refusal(os.setxattr, mount.path, NAME + "cors", CORS) == "EACCES"
         wait_until(lambda: "AccessDenied" in mount.log(), "the log to say so")
-        assert f"user.thaw.bucket.protection of {dialect}://bkt" in mount.log()
+        assert f"user.thaw.bucket.{UNOFFERED[dialect]} of {dialect}://bkt" in mount.log()
         assert "cors: it has no <CORSRule>" in mount.log()
 
 

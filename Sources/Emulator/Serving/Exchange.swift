@@ -36,11 +36,13 @@ final class Exchange {
 
     private func begin() throws(ProviderError) {
         if let error = effects.error { throw error }
-        try service.authorization.check(
-            request,
-            now: .now() + effects.clockSkew,
-            tokenExpired: effects.tokenExpired
-        )
+        if operation != .issueToken {
+            try service.authorization.check(
+                request,
+                now: .now() + effects.clockSkew,
+                tokenExpired: effects.tokenExpired
+            )
+        }
         if operation == .unsupported {
             throw .notImplemented("\(request.method) of \(request.wirePath)?\(request.query.wire)")
         }
@@ -118,12 +120,17 @@ final class Exchange {
         case .listParts: try listParts()
         case .completeMultipartUpload: try completeMultipartUpload(body.bytes)
         case .abortMultipartUpload: try abortMultipartUpload()
+        case .issueToken: try issueToken(body.bytes)
+        case .changeLegalHold: try changeLegalHold()
+        case .getLegalHold: try legalHold()
+        case .extendRetention: try extendRetention()
         case .unsupported: throw .notImplemented(request.method)
         }
     }
 
     /// The error as the dialect sends it: a document, or for HEAD OSS's header with the document in base64.
     func reply(_ error: ProviderError) -> Reply {
+        if operation == .issueToken { return tokenRefusal(error) }
         var headers = error.headers
         if request.dialect == .oss, let ec = error.ec { headers.append(("x-oss-ec", ec)) }
         let resource = String(decoding: PercentEncoding.decode(request.wirePath) ?? [], as: UTF8.self)
@@ -210,7 +217,7 @@ final class Exchange {
     }
 
     /// The namespace of S3's documents; OSS's have none, and its SDKs find nothing in one.
-    var namespace: String? { request.dialect == .s3 ? "http://s3.amazonaws.com/doc/2006-03-01/" : nil }
+    var namespace: String? { request.dialect.speaksS3 ? "http://s3.amazonaws.com/doc/2006-03-01/" : nil }
 }
 
 /// Runs a reader over a request's document, whatever is wrong with it being `MalformedXML`.

@@ -35,12 +35,19 @@ enum Operation: String, Sendable {
     case listParts = "ListParts"
     case completeMultipartUpload = "CompleteMultipartUpload"
     case abortMultipartUpload = "AbortMultipartUpload"
+    // IBM's own.
+    case issueToken = "IssueToken"
+    case changeLegalHold = "ChangeLegalHold"
+    case getLegalHold = "GetLegalHold"
+    case extendRetention = "ExtendRetention"
     case unsupported = "Unsupported"
 
     var isListing: Bool { self == .listObjects || self == .listObjectsV2 || self == .listObjectVersions }
 
     init(_ request: StoreRequest) {
-        if request.bucketName == nil {
+        if request.method == "POST", request.wirePath == "/identity/token" {
+            self = .issueToken
+        } else if request.bucketName == nil {
             self = request.method == "GET" ? .listBuckets : .unsupported
         } else if request.configuration != nil {
             self = Self.onConfiguration(request)
@@ -98,7 +105,8 @@ enum Operation: String, Sendable {
         switch request.method {
         case "GET":
             return request.has("uploadId")
-                ? .listParts : request.has("objectMeta") ? .getObjectMeta : .getObject
+                ? .listParts
+                : request.has("objectMeta") ? .getObjectMeta : request.has("legalHold") ? .getLegalHold : .getObject
         case "HEAD": return request.has("objectMeta") ? .getObjectMeta : .headObject
         case "PUT":
             if request.has("partNumber") { return copies ? .uploadPartCopy : .uploadPart }
@@ -107,6 +115,8 @@ enum Operation: String, Sendable {
         case "POST":
             if request.has("restore") { return .restoreObject }
             if request.has("cleanRestoredObject") { return .cleanRestoredObject }
+            if request.has("legalHold") { return .changeLegalHold }
+            if request.has("extendRetention") { return .extendRetention }
             if request.has("uploads") { return .createMultipartUpload }
             return request.has("uploadId") ? .completeMultipartUpload : .unsupported
         default: return .unsupported

@@ -74,10 +74,10 @@ package final class AccountStore: ObjectStore {
         }
     }
 
-    /// OSS refuses what goes to the wrong region and does not say in general where to go; S3 does.
+    /// OSS and IBM COS refuse what goes to the wrong region, and do not say in general where to go; S3 does.
     private func region(of bucket: String) async throws(StoreError) -> String? {
         if let region = known.withLock({ $0.regions[bucket] }) { return region }
-        guard dialect == .oss, configuration.followsRegions else { return nil }
+        guard dialect != .s3, configuration.followsRegions else { return nil }
         do throws(StoreError) {
             return try await buckets(Array(bucket.utf8)).first { $0.name == bucket }?.region
         } catch {

@@ -134,12 +134,13 @@ extension BucketStore {
             description.created = text("CreationDate").flatMap { WireDate.parseISO8601($0) }
             description.versioning = text("Versioning")
         } else {
-            let head = try await exchange.send(StoreRequest(method: .head), expecting: [200]).head
-            description.rootKey = head["ibm-sse-kp-crk-id"]
-            // The region that has no name here.
+            // The region that has no name here. Unlike a HEAD, a refusal says why.
             let location = try await document("location").text
             description.location = location.isEmpty ? "us-east-1" : location
+            if dialect == .cos { description.storageClass = BucketLocation(location)?.storageClass }
             description.versioning = try await document("versioning")["Status"]?.text
+            let head = try await exchange.send(StoreRequest(method: .head), expecting: [200]).head
+            description.rootKey = head["ibm-sse-kp-crk-id"]
         }
         return description
     }
@@ -174,7 +175,7 @@ extension Dialect {
     /// Whether a bucket has a storage class, for objects that name none.
     fileprivate var classesBuckets: Bool {
         switch self {
-        case .oss: true
+        case .oss, .cos: true
         case .s3: false
         }
     }

@@ -36,7 +36,7 @@ extension StoreConfiguration {
         let encoded = PercentEncoding.encode(key.bytes, keepingSlash: true)
         guard addressing == .path, !bucket.isEmpty else { return "/\(encoded)" }
         // For the bucket itself OSS's resource ends with a slash; S3's clients send none.
-        return key.isEmpty && dialect == .s3 ? "/\(bucket)" : "/\(bucket)/\(encoded)"
+        return key.isEmpty && dialect.speaksS3 ? "/\(bucket)" : "/\(bucket)/\(encoded)"
     }
 }
 

@@ -11,7 +11,7 @@ struct BucketCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bucket", abstract: "List, create, configure and delete buckets.",
         discussion: """
-            A SOURCE is oss://BUCKET, s3://BUCKET or their like. The options about its endpoint, region and credentials \
+            A SOURCE is oss://BUCKET, s3://BUCKET or cos://BUCKET. The options about its endpoint, region and credentials \
             are those of thawfs mount, as --name value or -o name=value.
             """,
         subcommands: [
@@ -67,9 +67,9 @@ extension Source {
 
 struct BucketListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "list", abstract: "List the buckets of an account.", usage: "thawfs bucket list oss://|s3:// [--json]")
+        commandName: "list", abstract: "List the buckets of an account.", usage: "thawfs bucket list oss://|s3://|cos:// [--json]")
 
-    @Argument(help: "The account: oss://, s3://.")
+    @Argument(help: "The account: oss://, s3:// or cos://.")
     var source: String
 
     @OptionGroup var options: BucketOptions
@@ -93,10 +93,13 @@ struct BucketListCommand: AsyncParsableCommand {
 struct BucketCreateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "create", abstract: "Create a bucket in the region of the options.",
-        usage: "thawfs bucket create SOURCE [--storage-class C] [--object-lock]")
+        usage: "thawfs bucket create SOURCE [--storage-class C] [--kp-crn CRN] [--object-lock]")
 
-    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET.")
+    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET or cos://BUCKET.")
     var source: String
+
+    @Option(help: ArgumentHelp("Encrypt with this root key of IBM's Key Protect (cos://).", valueName: "crn"))
+    var kpCrn: String?
 
     @Flag(help: "Let objects be locked, which cannot be switched on later; switches on versioning.")
     var objectLock = false
@@ -107,7 +110,8 @@ struct BucketCreateCommand: AsyncParsableCommand {
         let source = try Source(bucket: source)
         try await options.run(source) { buckets, options throws(StoreError) in
             try await buckets.create(
-                source.bucketName, BucketDraft(storageClass: options.text(.storageClass), locksObjects: objectLock))
+                source.bucketName,
+                BucketDraft(storageClass: options.text(.storageClass), rootKey: kpCrn, locksObjects: objectLock))
         }
         if options.json { printDocument(["created": .string(source.bucketName)]) }
     }
@@ -116,7 +120,7 @@ struct BucketCreateCommand: AsyncParsableCommand {
 struct BucketDeleteCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "delete", abstract: "Delete a bucket that is empty.")
 
-    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET.")
+    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET or cos://BUCKET.")
     var source: String
 
     @OptionGroup var options: BucketOptions
@@ -132,7 +136,7 @@ struct BucketInfoCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "info", abstract: "Show where a bucket is, and which configurations it has.")
 
-    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET.")
+    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET or cos://BUCKET.")
     var source: String
 
     @OptionGroup var options: BucketOptions

@@ -16,7 +16,7 @@ struct BucketConfigGetCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "get", abstract: "Print a configuration as the provider has it.")
 
-    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET.")
+    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET or cos://BUCKET.")
     var source: String
 
     @Argument(help: "Such as lifecycle, cors or inventory.ID.")
@@ -40,7 +40,7 @@ struct BucketConfigPutCommand: AsyncParsableCommand {
         commandName: "put", abstract: "Put a configuration in the place of the one before.",
         usage: "thawfs bucket config put SOURCE NAME [FILE]")
 
-    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET.")
+    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET or cos://BUCKET.")
     var source: String
 
     @Argument(help: "Such as lifecycle, cors or inventory.")
@@ -81,7 +81,7 @@ struct BucketConfigPutCommand: AsyncParsableCommand {
 struct BucketConfigRemoveCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "rm", abstract: "Remove a configuration.")
 
-    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET.")
+    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET or cos://BUCKET.")
     var source: String
 
     @Argument(help: "Such as lifecycle, cors or inventory.ID.")

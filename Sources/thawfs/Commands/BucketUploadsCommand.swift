@@ -7,7 +7,7 @@ struct BucketUploadsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "uploads", abstract: "List multipart uploads that nobody has ended.")
 
-    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET.")
+    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET or cos://BUCKET.")
     var source: String
 
     @Option(help: "Only of keys that begin so.")
@@ -35,7 +35,7 @@ struct BucketAbortCommand: AsyncParsableCommand {
             """,
         discussion: "What others, or a mount that runs, upload in that time is lost as well: choose it long enough.")
 
-    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET.")
+    @Argument(help: "The bucket: oss://BUCKET, s3://BUCKET or cos://BUCKET.")
     var source: String
 
     @Option(help: "The key of the one upload.")

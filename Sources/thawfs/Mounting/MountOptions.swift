@@ -76,7 +76,8 @@ struct MountOptions {
         let addressing = try isOn(.pathStyle).map { $0 ? StoreConfiguration.Addressing.path : .virtualHost }
         return try StoreConfiguration(
             dialect: source.dialect, bucket: source.bucket, endpoint: text(.endpoint), region: text(.region),
-            addressing: addressing, signature: signature, environment: environment)
+            addressing: addressing, signature: signature, serviceInstanceID: text(.serviceInstanceID),
+            environment: environment)
     }
 
     func httpClient() throws -> HTTPClient {
@@ -105,6 +106,9 @@ struct MountOptions {
 
     private func storageClass(_ dialect: Dialect) throws -> StorageClass? {
         guard let (text, origin) = values[.storageClass] else { return nil }
+        if dialect == .cos {
+            throw UsageError("\(origin)=\(text): IBM COS takes no class for an object; the bucket has one, and lifecycle rules")
+        }
         if let known = StorageClass(spelledLike: text, in: dialect) { return known }
         let classes = StorageClass.known(in: dialect).map(\.name).joined(separator: ", ")
         throw UsageError("\(origin)=\(text): \(dialect.rawValue):// has \(classes)")
