@@ -54,7 +54,7 @@ let package = Package(
         module("Filesystem", [
             "ThawCore", "Wire", "ObjectStore", "Metadata", "Content", "Restore", "Backup", "Upload", logging,
         ]),
-        module("Mount", ["ThawCore", "Fuse", "Filesystem", "Content", logging]),
+        module("Mount", ["ThawCore", "Wire", "Fuse", "Filesystem", "Content", logging]),
         module("Emulator", [
             "ThawCore", "Wire", "Database", crypto,
             .product(name: "NIOCore", package: "swift-nio"),

@@ -16,6 +16,10 @@ package enum ThawAttribute: String, CaseIterable, Sendable {
     case etag
     case key
     case versionID = "version_id"
+    /// Until when the object can neither be deleted nor replaced, and how many legal holds keep it: asked for by name
+    /// only.
+    case retentionExpiry = "retention_expiry"
+    case legalHolds = "legal_holds"
     // Commands: written, never listed, so that nothing copies them by accident.
     case restore
     case transition
@@ -43,11 +47,24 @@ extension Filesystem {
         // Commands ask it of a hundred thousand files, and it is at hand.
         if name == .key, let inode = inodes[number] { return inode.directory?.prefix.bytes ?? inode.key.bytes }
         if let value = try await shownAttributes(number)[name] { return value }
-        // Listings do not tell the version; whoever asks for it by name gets it.
-        guard name == .versionID, let inode = inodes[number], let home = inode.home, inode.directory == nil,
-            let version = try await head(inode.segment, in: home).versionID
-        else { throw .noSuchAttribute }
-        return Array(version.utf8)
+        // Listings do not tell the version, nor what protects an object; whoever asks for it by name gets it.
+        guard let inode = inodes[number], let home = inode.home, inode.directory == nil else { throw .noSuchAttribute }
+        let value: String?
+        switch name {
+        case .versionID: value = try await head(inode.segment, in: home).versionID
+        case .retentionExpiry: value = try await protection(of: inode)?.retention?.description
+        case .legalHolds: value = try await protection(of: inode).map { String($0.legalHolds) }
+        default: value = nil
+        }
+        guard let value else { throw .noSuchAttribute }
+        return Array(value.utf8)
+    }
+
+    private func protection(of inode: Inode) async throws(FileError) -> ObjectProtection? {
+        do throws(StoreError) { return try await store.describe(inode.key, version: inode.version).protection } catch {
+            report("HEAD", inode.key, error)
+            throw FileError(error)
+        }
     }
 
     /// The names of the attributes that the inode has, in a fixed order.
@@ -82,10 +99,7 @@ extension Filesystem {
     private func shownAttributes(_ number: UInt64) async throws(FileError) -> [ThawAttribute: [UInt8]] {
         guard let inode = inodes[number] else { throw .stale }
         if inode.directory != nil { return [.key: inode.directory?.prefix.bytes ?? []] }
-        var record = try await freshRecord(number)
-        if record.archiveStatus == nil, record.storageClass.mayBeArchivedUnseen, let home = inode.home {
-            record = try await head(inode.segment, in: home)
-        }
+        let record = try await settledRecord(number)
         var shown: [ThawAttribute: [UInt8]] = [:]
         func show(_ name: ThawAttribute, _ text: String?) { shown[name] = text.map { Array($0.utf8) } }
         shown[.key] = inode.key.bytes

@@ -164,8 +164,9 @@ extension Filesystem {
         let number = existingInode(segment, in: directory)
         let isKnownFrozen = number.flatMap { inodes[$0]?.isKnownFrozen } ?? false
         if store.copiesFrozen { return known }
-        // Of what was stored just now, the row does not tell the class.
-        let isToldWhole = !known.storageClass.name.isEmpty
+        // Of what was stored just now, the row does not tell the class; of what was listed, perhaps not whether it is
+        // archived.
+        let isToldWhole = !known.storageClass.name.isEmpty && !known.mayBeArchivedUnseen
         if !isToldWhole || isKnownFrozen || !context.state(of: known, at: .now()).isReadable {
             // It may have been restored since.
             let record = try await head(segment, in: directory)
@@ -271,12 +272,7 @@ extension Filesystem {
     func isFrozen(_ key: ObjectKey, _ listed: ObjectRecord) async -> Bool {
         if store.copiesFrozen { return false }
         var record = listed
-        if record.archiveStatus == nil, record.storageClass.mayBeArchivedUnseen,
-            let asked = try? await store.head(key, version: nil)
-        {
-            record = asked
-        }
-        record.settleArchiveStatus()
+        if record.mayBeArchivedUnseen, let asked = try? await store.head(key, version: nil) { record = asked }
         return !context.state(of: record, at: .now()).isReadable
     }
 

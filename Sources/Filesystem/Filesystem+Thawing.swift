@@ -37,7 +37,7 @@ extension Filesystem {
         let (policy, key, seenAt) = (configuration.frozen, file.key, ContinuousClock.now)
         // It may have been restored since the open, by a request that has ended.
         if let inode = inodes[file.inode], !inode.isKnownFrozen,
-            context.state(of: try await freshRecord(file.inode), at: .now()).isReadable
+            context.state(of: try await settledRecord(file.inode), at: .now()).isReadable
         {
             return
         }
@@ -66,7 +66,7 @@ extension Filesystem {
             return try await restoreTree(directory, wish, caller: caller)
         }
         if BackupWish.isMeant(by: wish) { throw .notDirectory }
-        let record = try await freshRecord(number)
+        let record = try await settledRecord(number)
         guard let inode = inodes[number] else { throw .stale }
         guard let rules = context.rules(for: record) else {
             log.notice("restore of \(inode.key) refused: class \(record.storageClass.name) needs none")
@@ -125,7 +125,7 @@ extension Filesystem {
                 throw failedRestore(inode.key, error)
             }
         }
-        let record = try await freshRecord(number)
+        let record = try await settledRecord(number)
         guard case .restored = context.state(of: record, at: .now()), let home = inode.home else {
             throw .noSuchAttribute
         }

@@ -20,6 +20,8 @@ package final class Filesystem: Sendable {
     package struct Configuration: Sendable {
         /// Where the mount's root is; empty, or ends in `/`.
         package var prefix: ObjectKey = .empty
+        /// The bucket's name, for what the log advises; nil for an account.
+        package var bucket: String?
         /// How long metadata is trusted without asking; nil for ever.
         package var metadataTTL: Duration? = .seconds(60)
         /// What the metadata store was loaded from.

@@ -8,7 +8,7 @@ package struct LargeCopy: Sendable {
     package static func wholeBytesMax(_ dialect: Dialect) -> UInt64 {
         switch dialect {
         case .oss: 1 << 30
-        case .s3: 5 << 30
+        case .s3, .cos: 5 << 30
         // A copy is another name in the vault's catalogue.
         case .oas: .max
         }

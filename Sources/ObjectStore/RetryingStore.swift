@@ -93,6 +93,26 @@ package struct RetryingStore: ObjectStore {
         }
     }
 
+    /// A backup policy is created once only: whoever gets no answer looks before he asks again.
+    package func perform(
+        _ operation: ConfigurationOperation, on configuration: BucketConfiguration, of place: ObjectKey
+    ) async throws(StoreError) -> [UInt8] {
+        var isSentOnce = false
+        if case .put = operation { isSentOnce = configuration.kind == .backupPolicies }
+        var mayBeDeleted = false
+        return try await retrying("perform", place) { () async throws(StoreError) in
+            do throws(StoreError) {
+                return try await store.perform(operation, on: configuration, of: place)
+            } catch {
+                if mayBeDeleted, error.kind == .noSuchConfiguration { return [] }
+                if case .delete = operation { mayBeDeleted = mayBeDeleted || error.mayFollowSuccess }
+                throw error
+            }
+        } unless: {
+            isSentOnce
+        }
+    }
+
     /// Goes on from the byte that was reached. Without `ifMatch` or a version nothing ensures that the rest
     /// is of the same object, so a read that has delivered something is then not resumed.
     package func get(

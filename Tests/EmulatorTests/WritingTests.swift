@@ -10,7 +10,7 @@ import Wire
 
 private let bucketDialects = Dialect.allCases.filter { $0 != .oas }
 
-/// The product's own client against the emulator: every operation that writes, in both dialects.
+/// The product's own client against the emulator: every operation that writes, in every dialect.
 @Suite struct WritingTests {
     @Test("objects are put, described, copied and deleted", arguments: bucketDialects)
     func objects(_ dialect: Dialect) async throws {
@@ -21,7 +21,7 @@ private let bucketDialects = Dialect.allCases.filter { $0 != .oas }
     func conditions(_ dialect: Dialect) async throws {
         try await withStore(dialect) { store, _ in
             try await Exercise(store: store).absence()
-            if dialect == .s3 { try await Exercise(store: store).matches() }
+            if dialect.speaksS3 { try await Exercise(store: store).matches() }
         }
     }
 
@@ -103,7 +103,7 @@ private let bucketDialects = Dialect.allCases.filter { $0 != .oas }
         }
     }
 
-    @Test("a frozen object is deleted and overwritten, and not copied", arguments: bucketDialects)
+    @Test("a frozen object is deleted and overwritten, and not copied", arguments: [Dialect.oss, .s3])
     func frozen(_ dialect: Dialect) async throws {
         try await withStore(dialect) { store, _ in
             let cold = ObjectDraft(storageClass: StorageClass(dialect == .oss ? "ColdArchive" : "GLACIER"))

@@ -257,8 +257,7 @@ def test_refuse_sends_nothing_and_an_explicit_restore_still_works(emulator, any_
     with any_archive.mount(emulator, tmp_path, on_frozen="refuse") as mount:
         assert [read(mount.path / "f") for _ in range(3)] == [("open", "EREMOTE")] * 3
         assert restores(emulator) == 0
-        tier = "tier=Expedited" if any_archive.dialect == "s3" else ""
-        assert set_attribute(mount.path / "f", "restore", tier) is None
+        assert set_attribute(mount.path / "f", "restore", any_archive.quick_wish) is None
         assert restores(emulator) == 1
         assert read(mount.path / "f") == ("open", "EREMOTE")
         thaw(emulator, "f", any_archive.quick_span)

@@ -381,6 +381,7 @@ def test_a_file_replaced_at_the_store_is_not_mixed_with_what_is_written(emulated
 # -- Storage classes
 
 
+@pytest.mark.parametrize("dialect", ["oss", "s3"], indirect=True)
 @pytest.mark.parametrize("size", [1000, 20 * MIB])
 def test_new_objects_have_the_class_asked_for(emulated, size):
     wanted = {"oss": "IA", "s3": "STANDARD_IA"}[emulated.dialect]

@@ -14,6 +14,7 @@ import Wire
 ///     POST vault     {"name"}
 ///     POST job       {"vault", "archive", "state", "for"}
 ///     POST backup    {"vault", "name", "snapshots": […]}: see `Backups.seed`
+///     POST tokens    {"life": "5s"} {"revoke": true}
 struct ControlEndpoint {
     static let prefix = "/_emulator/"
 
@@ -43,6 +44,7 @@ struct ControlEndpoint {
         case ("POST", "vault"): return try makeVault(try json(body))
         case ("POST", "job"): return try setJob(try json(body))
         case ("POST", "backup"): try service.backups.seed(try json(body), at: service.now)
+        case ("POST", "tokens"): try setTokens(try json(body))
         default: throw ProviderError(404, "NoSuchControl", "There is no \(method) \(name).")
         }
         return .json([:])
@@ -69,6 +71,16 @@ struct ControlEndpoint {
             try service.setClock { clock, real in clock.setScale(scale, real: real) }
         }
         return .json(service.clockJSON)
+    }
+
+    private func setTokens(_ json: JSON) throws(ProviderError) {
+        if let life = json["life"] {
+            guard let life = life.string.flatMap({ Duration(span: $0) }), life >= .seconds(1) else {
+                throw .invalidArgument("life must be a span like 5s or 1h.")
+            }
+            service.authorization.tokens.setLife(life)
+        }
+        if json["revoke"]?.bool == true { service.authorization.tokens.revoke() }
     }
 
     private func addFaults(_ json: JSON) throws(ProviderError) -> Reply {

@@ -267,8 +267,16 @@ final class ConnectionHandler: ChannelInboundHandler {
         headers.add(name: "Date", value: WireDate.rfc1123(now))
         if let id {
             let dialect = exchange?.request.dialect ?? .s3
-            headers.add(name: "Server", value: dialect == .s3 ? "AmazonS3" : "AliyunO\(dialect == .oss ? "S" : "A")S")
+            let server =
+                switch dialect {
+                case .oss: "AliyunOSS"
+                case .s3: "AmazonS3"
+                case .cos: "Cleversafe"
+                case .oas: "AliyunOAS"
+                }
+            headers.add(name: "Server", value: server)
             headers.add(name: (exchange?.request.vendorPrefix ?? "x-amz-") + "request-id", value: id)
+            if dialect == .cos { headers.add(name: "X-Clv-Request-Id", value: id) }
         }
         if announcesClose { headers.add(name: "Connection", value: "close") }
         return HTTPResponseHead(

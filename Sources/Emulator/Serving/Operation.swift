@@ -13,6 +13,9 @@ enum Operation: String, Sendable {
     case putBucketVersioning = "PutBucketVersioning"
     case getArchiveDirectRead = "GetBucketArchiveDirectRead"
     case putArchiveDirectRead = "PutBucketArchiveDirectRead"
+    case getConfiguration = "GetBucketConfiguration"
+    case putConfiguration = "PutBucketConfiguration"
+    case deleteConfiguration = "DeleteBucketConfiguration"
     case listObjects = "ListObjects"
     case listObjectsV2 = "ListObjectsV2"
     case listObjectVersions = "ListObjectVersions"
@@ -49,6 +52,11 @@ enum Operation: String, Sendable {
     case listJobs = "ListJobs"
     case describeJob = "DescribeJob"
     case getJobOutput = "GetJobOutput"
+    // IBM's own.
+    case issueToken = "IssueToken"
+    case changeLegalHold = "ChangeLegalHold"
+    case getLegalHold = "GetLegalHold"
+    case extendRetention = "ExtendRetention"
     case unsupported = "Unsupported"
     // Cloud Backup's, whose names are its own.
     case describeVaults = "DescribeVaults"
@@ -70,12 +78,16 @@ enum Operation: String, Sendable {
     }
 
     init(_ request: StoreRequest) {
-        if request.dialect == .oas {
+        if request.method == "POST", request.wirePath == "/identity/token" {
+            self = .issueToken
+        } else if request.dialect == .oas {
             self = Self.onVaults(request)
         } else if let action = request.action {
             self = Operation(rawValue: action).flatMap { $0.isBackup ? $0 : nil } ?? .unsupportedBackup
         } else if request.bucketName == nil {
             self = request.method == "GET" ? .listBuckets : .unsupported
+        } else if request.configuration != nil {
+            self = Self.onConfiguration(request)
         } else if request.query.contains(where: { Self.foreign.contains($0.name) }) {
             self = .unsupported
         } else if request.key.isEmpty {
@@ -122,6 +134,15 @@ enum Operation: String, Sendable {
         }
     }
 
+    private static func onConfiguration(_ request: StoreRequest) -> Operation {
+        switch request.method {
+        case "GET": .getConfiguration
+        case "PUT" where request.policyPath == nil, "POST" where request.policyPath != nil: .putConfiguration
+        case "DELETE": .deleteConfiguration
+        default: .unsupported
+        }
+    }
+
     private static func onBucket(_ request: StoreRequest) -> Operation {
         switch request.method {
         case "GET":
@@ -147,7 +168,8 @@ enum Operation: String, Sendable {
         switch request.method {
         case "GET":
             return request.has("uploadId")
-                ? .listParts : request.has("objectMeta") ? .getObjectMeta : .getObject
+                ? .listParts
+                : request.has("objectMeta") ? .getObjectMeta : request.has("legalHold") ? .getLegalHold : .getObject
         case "HEAD": return request.has("objectMeta") ? .getObjectMeta : .headObject
         case "PUT":
             if request.has("partNumber") { return copies ? .uploadPartCopy : .uploadPart }
@@ -156,6 +178,8 @@ enum Operation: String, Sendable {
         case "POST":
             if request.has("restore") { return .restoreObject }
             if request.has("cleanRestoredObject") { return .cleanRestoredObject }
+            if request.has("legalHold") { return .changeLegalHold }
+            if request.has("extendRetention") { return .extendRetention }
             if request.has("uploads") { return .createMultipartUpload }
             return request.has("uploadId") ? .completeMultipartUpload : .unsupported
         default: return .unsupported

@@ -35,10 +35,10 @@ struct ProviderError: Error, Sendable {
         xml.element("Error") { xml in
             xml.element("Code", code)
             xml.element("Message", message)
-            if dialect == .s3 { xml.element("Resource", resource) }
+            if dialect.speaksS3 { xml.element("Resource", resource) }
             for (name, value) in details { xml.element(name, value) }
             xml.element("RequestId", requestID)
-            xml.element("HostId", host)
+            if dialect == .cos { xml.element("httpStatusCode", status) } else { xml.element("HostId", host) }
             if dialect == .oss, let ec {
                 xml.element("EC", ec)
                 xml.element("RecommendDoc", "https://api.aliyun.com/troubleshoot?q=\(ec)")
@@ -119,6 +119,12 @@ extension ProviderError {
                 ec: "0016-00000404",
                 details: [("ObjectName", version.key.description)]
             )
+        case .cos:
+            return ProviderError(
+                403,
+                "InvalidObjectState",
+                "The operation is not valid for the current state of the object."
+            )
         case .s3 where isCopySource:
             return ProviderError(
                 403,
@@ -151,6 +157,12 @@ extension RestoreRefusal {
                 "The operation is not supported for this resource",
                 ec: "0016-00000702",
                 details: [("Detail", "RestoreObject operation does not support this object storage class")]
+            )
+        case (.notArchived, .cos):
+            ProviderError(
+                403,
+                "InvalidObjectState",
+                "The operation is not valid for the current state of the object."
             )
         case (.notArchived, _):
             ProviderError(

@@ -58,7 +58,7 @@ struct StoreRequest: Sendable {
     var vendorPrefix: String {
         switch dialect {
         case .oss: "x-oss-"
-        case .s3: "x-amz-"
+        case .s3, .cos: "x-amz-"
         case .oas: "x-oas-"
         }
     }
@@ -106,14 +106,27 @@ struct StoreRequest: Sendable {
     private static func dialect(_ headers: [(name: String, value: String)], _ query: [QueryItem]) -> Dialect {
         if let authorization = headers.first(where: { $0.name == "authorization" })?.value {
             if authorization.hasPrefix("OAS ") { return .oas }
-            return authorization.hasPrefix("OSS") ? .oss : .s3
+            if authorization.hasPrefix("OSS") { return .oss }
+            let isToken = authorization.hasPrefix("Bearer ") || authorization.hasPrefix("Basic ")
+            let claim = S3SignatureV4.claim(authorization: authorization)
+            return isToken || claim.map(isOfIBM) ?? false ? .cos : .s3
         }
         if headers.contains(where: { $0.name.hasPrefix("x-oas-") }) { return .oas }
+        if let claim = S3SignatureV4.claim(query: query), isOfIBM(claim) { return .cos }
         let isOSS =
             query["OSSAccessKeyId"] != nil || query.contains { $0.name.hasPrefix("x-oss-") }
             || headers.contains { $0.name.hasPrefix("x-oss-") }
         return isOSS ? .oss : .s3
     }
+
+    /// IBM COS takes any word for a region; those that sign for it name its places, or `us-standard`. No place of AWS
+    /// is called so. (IBM Cloud docs, "Endpoints and storage locations".)
+    private static let placesOfIBM: Set<String> = [
+        "us-standard", "us-south", "us-east", "eu-gb", "eu-de", "eu-es", "au-syd", "jp-tok", "jp-osa", "ca-tor", "ca-mon",
+        "br-sao", "in-che", "in-mum", "us", "eu", "ap", "ams03", "che01", "mon01", "par01", "sjc04", "sng01",
+    ]
+
+    private static func isOfIBM(_ claim: SignatureClaim) -> Bool { placesOfIBM.contains(claim.scope.region) }
 
     /// The bucket that the host names; nil for path style (an address, the domain itself, any other host).
     private static func virtualHost(_ host: String, domain: String) -> String? {

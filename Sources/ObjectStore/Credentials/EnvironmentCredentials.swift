@@ -33,7 +33,8 @@ package struct EnvironmentCredentials: CredentialsSource {
                         expiration: nil
                     ),
                 ]
-            case .s3:
+            // IBM's SDK reads HMAC keys from AWS's variables.
+            case .s3, .cos:
                 [
                     Names(
                         key: "AWS_ACCESS_KEY_ID",

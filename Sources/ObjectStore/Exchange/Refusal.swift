@@ -23,6 +23,10 @@ extension Refusal {
         let document = body.flatMap(ErrorDocument.init)
         let code = document?.code ?? "HTTP\(response.status)"
         var message = document?.message ?? "the store answered with status \(response.status)"
+        // IBM's host of backup policies has errors of a form of its own.
+        if document == nil, let body, head["content-type"]?.contains("json") ?? false {
+            message += ": " + String(decoding: body.prefix(500), as: UTF8.self).printable
+        }
         // Of a bucket that is elsewhere: OSS's AccessDenied, S3's PermanentRedirect.
         if let endpoint = document?.endpoint { message += " The bucket's endpoint is \(endpoint)." }
         error = StoreError(

@@ -31,9 +31,7 @@ struct StoreConnection {
         self.configuration = configuration
         self.http = http
         self.log = log
-        if configuration.endpoint.scheme == .http, !configuration.endpoint.isNumericOrLocal {
-            log.warning("endpoint \(configuration.endpoint.authority) is asked over http: anybody on the way can read what is read")
-        }
+        if let warning = configuration.warning { log.warning("\(warning)") }
         credentials = CredentialsChain.standard(
             source.dialect, profile: options.text(.profile), environment: environment, transport: http)
         let store: any ObjectStore
