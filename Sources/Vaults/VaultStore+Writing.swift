@@ -92,8 +92,9 @@ extension VaultStore {
         let vault = try await opened()
         guard let archive = try await catalogue.beginDeletion(key, condition, in: vault) else { return }
         do throws(StoreError) { try await client.deleteArchive(archive, of: vault) } catch {
-            // One that may have reached the store is gone on with by whoever asks again, or by the next mount.
-            if !error.isTransient, error.kind != .cancelled { try await catalogue.cancelDeletion(archive) }
+            // Whoever is told that it failed finds the file still there; if the store did it all the same, the next
+            // attempt finds that out.
+            if error.kind != .cancelled { try await catalogue.cancelDeletion(archive) }
             throw error
         }
         try await catalogue.endDeletion(archive)

@@ -164,16 +164,32 @@ import Wire
         try await fixture.stop()
     }
 
-    @Test("a deletion that did not come through is gone on with by the next mount")
-    func deletionAfterCrash() async throws {
+    @Test("a deletion that failed leaves the file, and one that a crash cut short is gone on with by the next mount")
+    func failedDeletion() async throws {
+        let fixture = try await VaultFixture()
+        let store = try fixture.store()
+        let file = ObjectKey("file")
+        try await store.write("file", "hello")
+        try await fixture.control(.post, "faults", ["op": "DeleteArchive", "times": 1, "effect": ["status": 503]])
+        #expect(await failure { try await store.delete(file, version: nil, condition: .always) } == .throttled)
+        #expect(try await fixture.store().names() == ["file"])
+        let vault = try await fixture.client.vault(named: "vault").id
+        #expect(try await fixture.catalogue().beginDeletion(file, .always, in: vault) != nil)
+        #expect(try await fixture.store().names() == [])
+        #expect(try await fixture.archives() == [])
+        try await fixture.stop()
+    }
+
+    @Test("an archive that gets another name while it is to be deleted stays")
+    func renamedWhileDeleted() async throws {
         let fixture = try await VaultFixture()
         let store = try fixture.store()
         try await store.write("file", "hello")
-        try await fixture.control(.post, "faults", ["op": "DeleteArchive", "times": 1, "effect": ["status": 503]])
-        #expect(
-            await failure { try await store.delete(ObjectKey("file"), version: nil, condition: .always) } != nil)
-        #expect(try await fixture.store().names() == [])
-        #expect(try await fixture.archives() == [])
+        let vault = try await fixture.client.vault(named: "vault").id
+        _ = try await fixture.catalogue().beginDeletion(ObjectKey("file"), .always, in: vault)
+        _ = try await store.copy(CopySource(key: ObjectKey("file")), to: ObjectKey("new"), nil)
+        #expect(try await fixture.store().names() == ["file", "new"])
+        #expect(try await fixture.archives().count == 1)
         try await fixture.stop()
     }
 
