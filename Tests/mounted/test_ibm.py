@@ -6,10 +6,11 @@ import subprocess
 
 import pytest
 
-from support.archive import attribute, count, set_attribute
+from support.archive import (
+    ARCHIVES, attribute, count, counts, put, restore_header, restored_keys, restores, set_attribute, thaw)
 from support.cos import INSTANCE, cos_client
 from support.mount import Mount, wait_until
-from support.reader import run
+from support.reader import Reader, read, run
 
 
 @pytest.fixture
@@ -78,6 +79,35 @@ def test_looking_at_a_directory_asks_nothing_of_its_files(emulator, tmp_path):
         assert caught.value.errno == errno.EAGAIN
         asked = {line["key"] for line in emulator.requests()["requests"] if line["op"] in ("HeadObject", "GetObject")}
         assert asked <= set(names[:2])
+
+
+def test_a_reader_waits_for_what_no_listing_shows_to_be_frozen(emulator, tmp_path):
+    archive = ARCHIVES["cos"]
+    put(emulator, "f", b"content", archive.quick)
+    with archive.mount(emulator, tmp_path) as mount:
+        assert run("ls", "-l", str(mount.path)).returncode == 0
+        with Reader(mount.path / "f") as reader:
+            reader.wait_until_blocked()
+            thaw(emulator, "f", archive.quick_span, mount.path / "f")
+            assert reader.result()[0] == "ok"
+        assert attribute(mount.path / "f", "restore_status") == "restored"
+        assert read(mount.path / "f")[0] == "ok"
+        assert restores(emulator) == 1
+
+
+def test_a_directory_is_restored_with_the_tier_of_each_class(emulator, tmp_path):
+    for storage_class in ("GLACIER", "ACCELERATED", "STANDARD"):
+        for number in range(3):
+            put(emulator, f"d/{storage_class}{number}", b"content", storage_class)
+    with Mount(emulator, "cos://bkt", tmp_path) as mount:
+        assert set_attribute(mount.path / "d/GLACIER0", "restore", "tier=Standard") == os.strerror(errno.EINVAL)
+        assert set_attribute(mount.path / "d/STANDARD0", "restore") == os.strerror(errno.EOPNOTSUPP)
+        assert counts(mount.path / "d")["frozen"] == 6
+        assert set_attribute(mount.path / "d", "restore", "days=2,tier=Bulk") is None
+        wait_until(lambda: counts(mount.path / "d")["restoring"] == 6, "six to be restoring", 60)
+        assert restored_keys(emulator) == sorted(f"d/{name}{i}" for name in ("GLACIER", "ACCELERATED") for i in range(3))
+        emulator.advance("2h")
+        assert "false" in restore_header(emulator, "d/ACCELERATED0") and "true" in restore_header(emulator, "d/GLACIER0")
 
 
 def test_what_retention_keeps_cannot_be_removed_and_the_log_says_why(emulator, tmp_path):

@@ -145,7 +145,8 @@ def test_a_directory_of_five_hundred_objects_is_renamed_with_one_copy_each(emula
         requests = emulator.requests()["counts"]
         assert requests["CopyObject"] == 500
         assert requests["DeleteObjects"] <= 2
-        assert total(emulator) <= 530
+        # At IBM a HEAD tells of each whether it is frozen.
+        assert total(emulator) <= 530 + (500 if emulated.dialect == "cos" else 0)
         assert sorted(emulated.stored.keys()) == sorted(f"new/{number % 7}/{number:03}" for number in range(500))
         assert (mount.path / "new/3/010").read_bytes() == b"10"
         assert not (mount.path / "old").exists()

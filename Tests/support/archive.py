@@ -33,6 +33,10 @@ class Archive:
         """The wish by name that takes `quick_span`."""
         return f"tier={self.quick_options['restore_tier']}" if "restore_tier" in self.quick_options else ""
 
+    def told(self, path):
+        """The path, for `thaw`, where the quick restore takes hours: those are looked at every few minutes only."""
+        return path if self.dialect == "cos" else None
+
     def mount(self, emulator, directory, **options):
         """A mount whose reads wait for objects of the quick class."""
         mount = Mount(emulator, self.source, directory, self.quick_options | options)

@@ -55,11 +55,9 @@ package struct ObjectVersion: Sendable {
     /// The dialect's word for the class: online classes have a name in each.
     func storageClassName(_ dialect: Dialect) -> String {
         switch (dialect, archive.storageClass.name) {
-        // IBM COS names a class where it is one of an archive, and none else.
-        case (.cos, _) where archive.storageClass.archiveRules(.cos) == nil: "STANDARD"
         case (.oss, "STANDARD"): "Standard"
         case (.oss, "STANDARD_IA"): "IA"
-        case (.s3, "Standard"): "STANDARD"
+        case (.s3, "Standard"), (.cos, "Standard"), (.cos, "IA"), (.cos, "STANDARD_IA"): "STANDARD"
         case (.s3, "IA"): "STANDARD_IA"
         case (_, let name): name
         }
