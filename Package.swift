@@ -103,8 +103,8 @@ let package = Package(
             logging,
         ]),
         tests("ThawfsTests", [
-            "thawfs", "Control", "Restore", "Upload", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting",
-            logging,
+            "thawfs", "Control", "Restore", "Backup", "Upload", "Metadata", "ObjectStore", "Wire", "ThawCore",
+            "ThawTesting", logging,
         ]),
         tests("EmulatorTests", [
             "Emulator", "ObjectStore", "HTTP", "Wire", "ThawCore", logging,
