@@ -1,4 +1,3 @@
-import Glibc
 import HTTP
 import Logging
 import ObjectStore
@@ -10,8 +9,8 @@ struct StoreConnection {
     let source: Source
     /// Of the source's bucket, or of the account.
     let store: RetryingStore
+    let credentials: any CredentialsProvider
     private let configuration: StoreConfiguration
-    private let credentials: any CredentialsProvider
     private let http: HTTPClient
     private let log: Logger
 
@@ -40,19 +39,5 @@ struct StoreConnection {
         guard let bucket, bucket != source.bucket else { return store }
         let other = try configuration.of(bucket, region: nil)
         return RetryingStore(BucketStore(other, credentials: credentials, transport: http, logger: log), logger: log)
-    }
-}
-
-extension MountOptions {
-    func httpClient() throws -> HTTPClient {
-        var configuration = HTTPClient.Configuration()
-        if let file = text(.caFile) {
-            guard access(file, R_OK) == 0, let path = realpath(file, nil) else {
-                throw UsageError("ca_file=\(file): \(errorText(errno))")
-            }
-            configuration.caFile = String(cString: path)
-            free(path)
-        }
-        return try HTTPClient(configuration: configuration)
     }
 }
