@@ -10,8 +10,8 @@ struct StoreConnection {
     let source: Source
     /// Of the source's bucket, or of the account.
     let store: RetryingStore
-    private let configuration: StoreConfiguration
     let credentials: any CredentialsProvider
+    private let configuration: StoreConfiguration
     private let http: HTTPClient
     private let log: Logger
 
