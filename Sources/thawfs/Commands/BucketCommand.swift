@@ -32,6 +32,9 @@ struct BucketOptions: ParsableArguments {
     func run<Value>(
         _ source: Source, _ body: (Buckets, MountOptions) async throws(StoreError) -> Value
     ) async throws -> Value {
+        guard source.dialect != .oas else {
+            throw UsageError("\(source.text): vaults are no buckets; see thawfs vault")
+        }
         let environment = currentEnvironment()
         let options = try MountOptions(optionLists: options, environment: environment)
         let log = Logger(label: "thawfs") { LogLine(label: $0, level: .warning, descriptor: STDERR_FILENO) }
