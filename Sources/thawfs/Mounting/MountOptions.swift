@@ -94,18 +94,6 @@ struct MountOptions {
         return try HTTPClient(configuration: configuration)
     }
 
-    func httpClient() throws -> HTTPClient {
-        var configuration = HTTPClient.Configuration()
-        if let file = text(.caFile) {
-            guard access(file, R_OK) == 0, let path = realpath(file, nil) else {
-                throw UsageError("ca_file=\(file): \(errorText(errno))")
-            }
-            configuration.caFile = String(cString: path)
-            free(path)
-        }
-        return try HTTPClient(configuration: configuration)
-    }
-
     func filesystemConfiguration(_ source: Source) throws -> Filesystem.Configuration {
         var configuration = Filesystem.Configuration()
         configuration.prefix = source.prefix
