@@ -44,15 +44,17 @@ let package = Package(
         module("HTTP", ["ThawCore", "CCurl", "CThaw"]),
         module("Fuse", ["ThawCore", "CFuse3"]),
         module("ObjectStore", ["ThawCore", "Wire", "HTTP", logging]),
+        module("Vaults", ["ThawCore", "Wire", "Database", "HTTP", "ObjectStore", logging]),
         module("Metadata", ["ThawCore", "Wire", "ObjectStore", "Database", logging]),
         module("Inventory", ["ThawCore", "Wire", "ObjectStore", "Metadata", "CZlib", logging]),
         module("Content", ["ThawCore", "ObjectStore"]),
         module("Restore", ["ThawCore", "Wire", "ObjectStore", "Metadata", logging]),
+        module("Backup", ["ThawCore", "Wire", "HTTP", "ObjectStore", "Metadata", logging]),
         module("Upload", ["ThawCore", "Wire", "ObjectStore", "Metadata", "Content", logging]),
         module("Filesystem", [
-            "ThawCore", "Wire", "ObjectStore", "Metadata", "Content", "Restore", "Upload", logging,
+            "ThawCore", "Wire", "ObjectStore", "Metadata", "Content", "Restore", "Backup", "Upload", logging,
         ]),
-        module("Mount", ["ThawCore", "Fuse", "Filesystem", "Content", logging]),
+        module("Mount", ["ThawCore", "Wire", "Fuse", "Filesystem", "Content", logging]),
         module("Emulator", [
             "ThawCore", "Wire", "Database", crypto,
             .product(name: "NIOCore", package: "swift-nio"),
@@ -63,7 +65,8 @@ let package = Package(
         .executableTarget(
             name: "thawfs",
             dependencies: [
-                "ThawCore", "Wire", "HTTP", "ObjectStore", "Metadata", "Inventory", "Content", "Restore", "Upload",
+                "ThawCore", "Wire", "HTTP", "ObjectStore", "Vaults", "Metadata", "Inventory", "Content", "Restore", "Backup",
+                "Upload",
                 "Filesystem", "Mount", "Control", "Emulator", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -80,6 +83,9 @@ let package = Package(
         tests("ControlTests", ["Control", "ThawCore", "ThawTesting", logging]),
         tests("HTTPTests", ["HTTP", "ThawCore"]),
         tests("ObjectStoreTests", ["ObjectStore", "Wire", "HTTP", "ThawCore", logging]),
+        tests("VaultsTests", [
+            "Vaults", "Emulator", "ObjectStore", "HTTP", "Wire", "ThawCore", "ThawTesting", logging,
+        ]),
         tests("MetadataTests", ["Metadata", "Database", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging]),
         tests("InventoryTests", [
             "Inventory", "Metadata", "Database", "ObjectStore", "Wire", "ThawCore", "ThawTesting", "CZlib", logging,
@@ -88,6 +94,7 @@ let package = Package(
         tests("RestoreTests", [
             "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
         ]),
+        tests("BackupTests", ["Backup", "Metadata", "ObjectStore", "HTTP", "Wire", "ThawCore", "ThawTesting", logging]),
         tests("UploadTests", [
             "Upload", "Content", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
         ]),
@@ -96,8 +103,8 @@ let package = Package(
             logging,
         ]),
         tests("ThawfsTests", [
-            "thawfs", "Control", "Restore", "Upload", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting",
-            logging,
+            "thawfs", "Control", "Restore", "Backup", "Upload", "Metadata", "ObjectStore", "Wire", "ThawCore",
+            "ThawTesting", logging,
         ]),
         tests("EmulatorTests", [
             "Emulator", "ObjectStore", "HTTP", "Wire", "ThawCore", logging,

@@ -43,6 +43,8 @@ package enum FileError: Error, Sendable, Equatable {
     case notPermitted
     /// The staging area, or the disk under it, is full.
     case noSpace
+    /// An attribute's value is longer than the kernel passes on.
+    case tooLongForAttribute
     /// Larger than a file, or an object, can be.
     case tooLarge
     /// Not on this filesystem: a rename out of what one store can copy.
@@ -59,8 +61,10 @@ package enum FileError: Error, Sendable, Equatable {
         case .invalidObjectState: self = .timedOut
         case .notArchived: self = .notArchived
         case .unsupported: self = .unsupported
+        case .keyTooLong: self = .nameTooLong
         case .protected: self = .notPermitted
         case .notEmpty: self = .notEmpty
+        case .noSuchConfiguration: self = .noSuchAttribute
         case .elsewhere: self = .crossesStores
         case .invalidRange, .tierUnavailable, .invalidRequest, .throttled, .unavailable, .nonsense, .corrupted,
             .noSuchUpload, .unreadable:

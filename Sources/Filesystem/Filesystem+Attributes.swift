@@ -46,7 +46,7 @@ extension Filesystem {
         }
         guard let inode = inodes[number] else { throw .stale }
         if inode.staged == nil, sizeBytes > 0 {
-            let record = try await freshRecord(number)
+            let record = try await settledRecord(number)
             if inode.isKnownFrozen || !context.state(of: record, at: .now()).isReadable {
                 let current = try await head(inode.segment, in: try home(inode))
                 guard context.state(of: current, at: .now()).isReadable else {
@@ -97,7 +97,7 @@ extension Filesystem {
         try change(&attributes)
         guard attributes != before else { return }
         try requireFitting(attributes, inode.key)
-        guard canTakeAttributes(record), !inode.isKnownFrozen else {
+        guard store.copiesFrozen || canTakeAttributes(record) && !inode.isKnownFrozen else {
             return try await deferAttributes(inode.key, record, attributes)
         }
         var source = CopySource(key: inode.key, etag: record.etag, record: record)

@@ -16,6 +16,10 @@ package enum ThawAttribute: String, CaseIterable, Sendable {
     case etag
     case key
     case versionID = "version_id"
+    /// Until when the object can neither be deleted nor replaced, and how many legal holds keep it: asked for by name
+    /// only.
+    case retentionExpiry = "retention_expiry"
+    case legalHolds = "legal_holds"
     // Commands: written, never listed, so that nothing copies them by accident.
     case restore
     case transition
@@ -43,11 +47,24 @@ extension Filesystem {
         // Commands ask it of a hundred thousand files, and it is at hand.
         if name == .key, let inode = inodes[number] { return inode.directory?.prefix.bytes ?? inode.key.bytes }
         if let value = try await shownAttributes(number)[name] { return value }
-        // Listings do not tell the version; whoever asks for it by name gets it.
-        guard name == .versionID, let inode = inodes[number], let home = inode.home, inode.directory == nil,
-            let version = try await head(inode.segment, in: home).versionID
-        else { throw .noSuchAttribute }
-        return Array(version.utf8)
+        // Listings do not tell the version, nor what protects an object; whoever asks for it by name gets it.
+        guard let inode = inodes[number], let home = inode.home, inode.directory == nil else { throw .noSuchAttribute }
+        let value: String?
+        switch name {
+        case .versionID: value = try await head(inode.segment, in: home).versionID
+        case .retentionExpiry: value = try await protection(of: inode)?.retention?.description
+        case .legalHolds: value = try await protection(of: inode).map { String($0.legalHolds) }
+        default: value = nil
+        }
+        guard let value else { throw .noSuchAttribute }
+        return Array(value.utf8)
+    }
+
+    private func protection(of inode: Inode) async throws(FileError) -> ObjectProtection? {
+        do throws(StoreError) { return try await store.describe(inode.key, version: inode.version).protection } catch {
+            report("HEAD", inode.key, error)
+            throw FileError(error)
+        }
     }
 
     /// The names of the attributes that the inode has, in a fixed order.
@@ -82,10 +99,7 @@ extension Filesystem {
     private func shownAttributes(_ number: UInt64) async throws(FileError) -> [ThawAttribute: [UInt8]] {
         guard let inode = inodes[number] else { throw .stale }
         if inode.directory != nil { return [.key: inode.directory?.prefix.bytes ?? []] }
-        var record = try await freshRecord(number)
-        if record.archiveStatus == nil, record.storageClass.mayBeArchivedUnseen, let home = inode.home {
-            record = try await head(inode.segment, in: home)
-        }
+        let record = try await settledRecord(number)
         var shown: [ThawAttribute: [UInt8]] = [:]
         func show(_ name: ThawAttribute, _ text: String?) { shown[name] = text.map { Array($0.utf8) } }
         shown[.key] = inode.key.bytes
@@ -108,7 +122,7 @@ extension Filesystem {
     }
 
     /// Makes the kernel, and us, ask again for every name below the directory that is in use.
-    private func forgetNames(in directory: Directory) {
+    func forgetNames(in directory: Directory) {
         let names = inodes.withLock { inodes in
             var names: [[UInt8]] = []
             for (number, inode) in inodes where inode.home?.inode == directory.inode {
@@ -128,6 +142,13 @@ extension Filesystem {
     /// Forgets what is cached of a file, or of a directory's names.
     private func refresh(_ number: UInt64) async throws(FileError) {
         guard let inode = inodes[number] else { throw .stale }
+        let isTop = number == Self.rootInode || store.hasFixedTopLevel && inode.home?.inode == Self.rootInode
+        if isTop, let directory = inode.directory, directory.view == .objects {
+            do throws(StoreError) { try await store.refresh(below: directory.prefix) } catch {
+                report("refresh", directory.prefix, error)
+                throw FileError(error)
+            }
+        }
         do throws(MetadataError) {
             if let directory = inode.directory {
                 if directory.view == .objects {
@@ -146,6 +167,18 @@ extension Filesystem {
             }
         } catch {
             throw failure("refresh", inode.key, error)
+        }
+    }
+
+    /// Forgets every name that is cached: the store has others, and said so.
+    package func forgetNames() async {
+        do throws(MetadataError) { try await writer.expireTree(configuration.prefix, at: .now()) } catch {
+            _ = failure("refresh", configuration.prefix, error)
+        }
+        let directories = inodes.withLock { inodes in inodes.values.compactMap(\.directory) }
+        for directory in directories {
+            directory.progress.withLock { $0 = Directory.Progress() }
+            forgetNames(in: directory)
         }
     }
 }

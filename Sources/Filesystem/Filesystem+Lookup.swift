@@ -85,6 +85,13 @@ extension Filesystem {
         return isFresh(inode.checkedAt) ? record : try await refreshed(number, inode)
     }
 
+    /// The same, with what a listing may have left out: whether the object is frozen.
+    func settledRecord(_ number: UInt64) async throws(FileError) -> ObjectRecord {
+        let record = try await freshRecord(number)
+        guard record.mayBeArchivedUnseen, let inode = inodes[number], let home = inode.home else { return record }
+        return try await head(inode.segment, in: home)
+    }
+
     private func refreshed(_ number: UInt64, _ inode: Inode) async throws(FileError) -> ObjectRecord {
         guard let home = inode.home else { throw .isDirectory }
         if inode.version == nil, let row = try await knownRows([inode.segment], in: home).first, isFresh(row.checkedAt),
@@ -405,19 +412,6 @@ extension Filesystem {
             permissions: attributes?.permissions, uid: attributes?.uid, gid: attributes?.gid,
             checkedAt: inode.checkedAt)
     }
-}
-
-extension ObjectRecord {
-    /// A HEAD of an Intelligent-Tiering object that shows no archive status says that there is none; a listing that
-    /// shows none says nothing.
-    mutating func settleArchiveStatus() {
-        if archiveStatus == nil, storageClass.mayBeArchivedUnseen { archiveStatus = "" }
-    }
-}
-
-extension StorageClass {
-    /// Only a HEAD tells whether an object of this class is frozen.
-    var mayBeArchivedUnseen: Bool { name == "INTELLIGENT_TIERING" }
 }
 
 extension Inode {

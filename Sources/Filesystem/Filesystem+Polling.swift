@@ -35,7 +35,8 @@ extension Filesystem {
         guard let inode = inodes[file.inode], let record = inode.record, record.etag == file.record.etag else {
             return .failed
         }
-        if !inode.isKnownFrozen, context.state(of: record, at: .now()).isReadable { return .ready }
+        let isKnown = !inode.isKnownFrozen && !record.mayBeArchivedUnseen
+        if isKnown, context.state(of: record, at: .now()).isReadable { return .ready }
         return switch inode.restore {
         case .none: .ready
         case .underWay: pollers.hasEnded ? .failed : .waiting

@@ -25,6 +25,7 @@ extension Filesystem {
     package func openAtHand(_ number: UInt64) -> OpenedFile? {
         guard let inode = inodes[number], let record = inode.record, isFresh(inode.checkedAt), !inode.isKnownFrozen,
             inode.staged == nil, !inode.isRemoved, inode.isKnownRegular || !record.mayBeSymbolicLink,
+            !record.mayBeArchivedUnseen,
             context.state(of: record, at: .now()).isReadable
         else { return nil }
         return opened(number, inode, record, isFrozen: false)
@@ -34,11 +35,12 @@ extension Filesystem {
     package func open(_ number: UInt64, caller: Caller) async throws(FileError) -> OpenedFile {
         if let opened = try openStaged(number) { return opened }
         let seenAt = ContinuousClock.now
-        let record = try await freshRecord(number)
+        var record = try await freshRecord(number)
+        if inodes[number]?.isKnownFrozen == false, context.state(of: record, at: .now()).isReadable {
+            record = try await settled(number, record)
+        }
         guard let inode = inodes[number] else { throw .stale }
-        let isReadable = !inode.isKnownFrozen && context.state(of: record, at: .now()).isReadable
-        if isReadable {
-            try await requireRegular(number, record)
+        if !inode.isKnownFrozen, context.state(of: record, at: .now()).isReadable {
             return opened(number, inode, record, isFrozen: false)
         }
         if try await mayOpenFrozen(inode, record, seenAt: seenAt, caller) {
@@ -48,21 +50,28 @@ extension Filesystem {
         return opened(number, inode, try await freshRecord(number), isFrozen: false)
     }
 
-    /// What a listing shows as a small file may be a symbolic link. The kernel looks again then, and follows it. What
-    /// else a HEAD tells is not taken in: to who reads a whole tree, attributes that change by being read would look
-    /// like a file that was changed meanwhile.
-    private func requireRegular(_ number: UInt64, _ record: ObjectRecord) async throws(FileError) {
-        guard record.mayBeSymbolicLink, let inode = inodes[number], !inode.isKnownRegular else { return }
-        let asked: ObjectRecord
+    /// What a listing shows as a small file may be a symbolic link, which the kernel looks at again then, and follows;
+    /// and some listings do not tell that an object is frozen. What else a HEAD tells is not taken in: to who reads a
+    /// whole tree, attributes that change by being read would look like a file that was changed meanwhile.
+    private func settled(_ number: UInt64, _ record: ObjectRecord) async throws(FileError) -> ObjectRecord {
+        guard let inode = inodes[number],
+            record.mayBeArchivedUnseen || record.mayBeSymbolicLink && !inode.isKnownRegular
+        else { return record }
+        var asked: ObjectRecord
         do throws(StoreError) { asked = try await store.head(inode.key, version: inode.version) } catch {
             report("HEAD", inode.key, error)
             throw FileError(error)
         }
-        guard asked.attributes?.isSymbolicLink ?? false else {
-            return inodes.update(number) { $0.isKnownRegular = true } ?? ()
+        if asked.attributes?.isSymbolicLink ?? false {
+            await learned(inode.key, version: inode.version, asked)
+            throw .stale
         }
-        await learned(inode.key, version: inode.version, asked)
-        throw .stale
+        if record.mayBeArchivedUnseen {
+            asked.attributes = record.attributes
+            await learned(inode.key, version: inode.version, asked)
+        }
+        inodes.update(number) { $0.isKnownRegular = true }
+        return record.mayBeArchivedUnseen ? asked : record
     }
 
     package func close(_ handle: UInt64) {

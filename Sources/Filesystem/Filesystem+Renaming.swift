@@ -163,8 +163,10 @@ extension Filesystem {
         let key = directory.key(of: segment)
         let number = existingInode(segment, in: directory)
         let isKnownFrozen = number.flatMap { inodes[$0]?.isKnownFrozen } ?? false
-        // Of what was stored just now, the row does not tell the class.
-        let isToldWhole = !known.storageClass.name.isEmpty
+        if store.copiesFrozen { return known }
+        // Of what was stored just now, the row does not tell the class; of what was listed, perhaps not whether it is
+        // archived.
+        let isToldWhole = !known.storageClass.name.isEmpty && !known.mayBeArchivedUnseen
         if !isToldWhole || isKnownFrozen || !context.state(of: known, at: .now()).isReadable {
             // It may have been restored since.
             let record = try await head(segment, in: directory)
@@ -268,13 +270,9 @@ extension Filesystem {
 
     /// Whether the object can be copied is asked of the store where listings do not tell.
     func isFrozen(_ key: ObjectKey, _ listed: ObjectRecord) async -> Bool {
+        if store.copiesFrozen { return false }
         var record = listed
-        if record.archiveStatus == nil, record.storageClass.mayBeArchivedUnseen,
-            let asked = try? await store.head(key, version: nil)
-        {
-            record = asked
-        }
-        record.settleArchiveStatus()
+        if record.mayBeArchivedUnseen, let asked = try? await store.head(key, version: nil) { record = asked }
         return !context.state(of: record, at: .now()).isReadable
     }
 

@@ -1,3 +1,4 @@
+internal import Backup
 internal import Content
 internal import Logging
 internal import Metadata
@@ -36,7 +37,7 @@ extension Filesystem {
         let (policy, key, seenAt) = (configuration.frozen, file.key, ContinuousClock.now)
         // It may have been restored since the open, by a request that has ended.
         if let inode = inodes[file.inode], !inode.isKnownFrozen,
-            context.state(of: try await freshRecord(file.inode), at: .now()).isReadable
+            context.state(of: try await settledRecord(file.inode), at: .now()).isReadable
         {
             return
         }
@@ -60,8 +61,12 @@ extension Filesystem {
 
     /// Restores an object because somebody asked for it by name. Answers once the provider has taken the request.
     package func restore(_ number: UInt64, _ wish: String, caller: Caller) async throws(FileError) {
-        if let directory = inodes[number]?.directory { return try await restoreTree(directory, wish, caller: caller) }
-        let record = try await freshRecord(number)
+        if let directory = inodes[number]?.directory {
+            if BackupWish.isMeant(by: wish) { return try await restoreBackup(directory, wish) }
+            return try await restoreTree(directory, wish, caller: caller)
+        }
+        if BackupWish.isMeant(by: wish) { throw .notDirectory }
+        let record = try await settledRecord(number)
         guard let inode = inodes[number] else { throw .stale }
         guard let rules = context.rules(for: record) else {
             log.notice("restore of \(inode.key) refused: class \(record.storageClass.name) needs none")
@@ -104,6 +109,8 @@ extension Filesystem {
     func cancelRestore(_ number: UInt64) async throws(FileError) {
         guard let inode = inodes[number] else { throw .stale }
         if let directory = inode.directory, directory.view != .objects { throw .unsupported }
+        var isBackup = false
+        if let directory = inode.directory { isBackup = try await cancelBackup(directory) }
         do throws(RestoreError) {
             if let directory = inode.directory {
                 try await restores.cancelQueued(below: directory.prefix)
@@ -114,10 +121,11 @@ extension Filesystem {
             return forgetCounts(from: inode.home)
         } catch {
             guard case .nothingToCancel = error, inode.directory == nil else {
+                if case .nothingToCancel = error, isBackup { return forgetCounts(from: inode.directory) }
                 throw failedRestore(inode.key, error)
             }
         }
-        let record = try await freshRecord(number)
+        let record = try await settledRecord(number)
         guard case .restored = context.state(of: record, at: .now()), let home = inode.home else {
             throw .noSuchAttribute
         }
@@ -135,7 +143,7 @@ extension Filesystem {
     }
 
     /// What somebody just did shows in the counts at once.
-    private func forgetCounts(from directory: Directory?) {
+    func forgetCounts(from directory: Directory?) {
         var next = directory
         while let directory = next {
             directory.progress.withLock { $0.counts = nil }
@@ -151,7 +159,9 @@ extension Filesystem {
             return known.text
         }
         do throws(RestoreError) {
-            let text = Array("\(try await restores.counts(below: directory.prefix))".utf8)
+            let counts = try await restores.counts(below: directory.prefix)
+            let backup = await backupStanding(directory).map { " \($0)" } ?? ""
+            let text = Array("\(counts)\(backup)".utf8)
             directory.progress.withLock { $0.counts = (text, .now()) }
             return text
         } catch {

@@ -11,6 +11,10 @@ extension Filesystem {
     func transition(_ number: UInt64, to text: String) async throws(FileError) {
         guard let inode = inodes[number] else { throw .stale }
         guard (inode.directory?.view ?? inode.home?.view) == .objects, inode.version == nil else { throw .unsupported }
+        guard store.dialect != .cos else {
+            log.notice("\(inode.key): IBM COS changes classes by the bucket's lifecycle rules only, which archive new objects")
+            throw .unsupported
+        }
         guard let storageClass = StorageClass(spelledLike: text, in: store.dialect) else {
             let known = StorageClass.known(in: store.dialect).map(\.name).joined(separator: ", ")
             log.notice("\(inode.key): there is no storage class “\(text)”; there are \(known)")

@@ -1,3 +1,4 @@
+internal import Backup
 package import Content
 package import Logging
 package import Metadata
@@ -19,6 +20,8 @@ package final class Filesystem: Sendable {
     package struct Configuration: Sendable {
         /// Where the mount's root is; empty, or ends in `/`.
         package var prefix: ObjectKey = .empty
+        /// The bucket's name, for what the log advises; nil for an account.
+        package var bucket: String?
         /// How long metadata is trusted without asking; nil for ever.
         package var metadataTTL: Duration? = .seconds(60)
         /// What the metadata store was loaded from.
@@ -58,6 +61,8 @@ package final class Filesystem: Sendable {
     let mountedAt: Timestamp
     let root: Directory
     package let restores: RestoreEngine
+    /// Nil where there is no Cloud Backup.
+    let backups = Mutex<BackupRestores?>(nil)
     /// When each name of `restore_deny` was last told of in the log.
     let denials = Mutex<[String: Timestamp]>([:])
     private let lastReport = Mutex(Report(operation: "", key: .empty, code: "", time: .epoch))

@@ -132,6 +132,7 @@ extension Easy {
         set(CURLOPT_CONNECTTIMEOUT_MS, milliseconds(configuration.connectTimeout))
         set(CURLOPT_LOW_SPEED_LIMIT, 1 << 10)
         set(CURLOPT_LOW_SPEED_TIME, max(1, Int(request.stallMax.components.seconds)))
+        set(CURLOPT_FRESH_CONNECT, request.isSentOnce)
         // 0 is libcurl's word for none.
         set(CURLOPT_TIMEOUT_MS, request.timeout.map { milliseconds($0) } ?? 0)
     }

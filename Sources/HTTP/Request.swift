@@ -20,6 +20,8 @@ package struct HTTPRequest: Sendable {
     package var timeout: Duration?
     /// How long less than 1 KiB/s may go either way, also while the peer works on its reply.
     package var stallMax: Duration
+    /// Over a connection of its own: on one that was kept alive libcurl may send a request twice without telling.
+    package var isSentOnce: Bool
 
     package init(
         method: Method,
@@ -27,7 +29,8 @@ package struct HTTPRequest: Sendable {
         headers: [(name: String, value: String)] = [],
         body: Payload = .bytes([]),
         timeout: Duration? = .seconds(60),
-        stallMax: Duration = .seconds(20)
+        stallMax: Duration = .seconds(20),
+        isSentOnce: Bool = false
     ) {
         self.method = method
         self.url = url
@@ -35,6 +38,7 @@ package struct HTTPRequest: Sendable {
         self.body = body
         self.timeout = timeout
         self.stallMax = stallMax
+        self.isSentOnce = isSentOnce
     }
 }
 

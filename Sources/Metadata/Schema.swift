@@ -1,10 +1,10 @@
 internal import Database
 
-/// The metadata store's tables. It is a cache of the bucket, rebuildable by asking again, with two exceptions: what
-/// concerns restores and what concerns writing are promises, and their commits reach the disk before anybody acts on
-/// them.
+/// The metadata store's tables. It is a cache of the bucket, rebuildable by asking again, with exceptions: what
+/// concerns restores, restores from backups, and writing are promises, and their commits reach the disk before anybody
+/// acts on them.
 enum Schema {
-    static let version: Int32 = 3
+    static let version: Int32 = 4
 
     /// directory: a key prefix that somebody looked into.
     ///   prefix      ends in `/`, or empty for the bucket's root
@@ -256,6 +256,36 @@ enum Schema {
         ) WITHOUT ROWID;
         """
 
+    /// backup: a restore job of Cloud Backup that was wished for, whose target is a directory of this bucket. A wish
+    /// takes several jobs if it has many paths; all of one directory are of one wish.
+    ///   prefix      the directory's, as the job is to have it
+    ///   include, exclude   JSON: arrays of paths
+    ///   stage       `BackupRow.Stage`: 0 wished for (after a crash: look whether there is a job before making one),
+    ///               1 the job is known, 2 it is to be cancelled, 3 nothing more happens to it
+    ///   job         the service's id, NULL = not known
+    ///   status      the service's word, NULL = none yet
+    ///   error       what went wrong, with the service's code
+    ///   error_file  where the service lists what was not restored
+    ///   ended_at    ns since the epoch, 0 = not yet
+    private static let backups = """
+        CREATE TABLE backup(
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            prefix BLOB NOT NULL,
+            vault TEXT NOT NULL,
+            snapshot TEXT NOT NULL,
+            include TEXT NOT NULL,
+            exclude TEXT NOT NULL,
+            wished_at INTEGER NOT NULL,
+            stage INTEGER NOT NULL,
+            job TEXT,
+            status TEXT,
+            error TEXT,
+            error_file TEXT,
+            ended_at INTEGER NOT NULL DEFAULT 0
+        );
+        CREATE INDEX backup_of_prefix ON backup(prefix);
+        """
+
     /// Version 1 had restores only, one row for each: state 0 about to ask, 1 the provider is at work. Each becomes a
     /// request of its own. Size and ETag are not known; the next look at the object does not need them.
     private static let fromVersion1 = """
@@ -286,7 +316,9 @@ enum Schema {
     /// first.
     static func carryingOver(from old: String) -> [String] {
         // The order matters: a wish for an object that is there counts as pending.
-        let tables = ["upload", "rename", "hidden", "deferred", "multipart", "restore", "spending", "request", "scope"]
+        let tables = [
+            "upload", "rename", "hidden", "deferred", "multipart", "backup", "restore", "spending", "request", "scope",
+        ]
         // Ids go on where they were: news of objects that were dropped may still be on their way.
         return ["INSERT INTO main.sqlite_sequence SELECT name, seq FROM \(old).sqlite_sequence"]
             + tables.map { "INSERT OR IGNORE INTO main.\($0) SELECT * FROM \(old).\($0)" }
@@ -311,8 +343,11 @@ enum Schema {
                 try connection.execute(cache + restores + journal)
                 try connection.setApplicationID(mayMissUploads)
             case 1: try connection.execute(fromVersion1 + fromVersion2)
-            default: try connection.execute(fromVersion2)
+            case 2: try connection.execute(fromVersion2)
+            // Version 3 knew nothing of backups.
+            default: break
             }
+            try connection.execute(backups)
             try connection.setUserVersion(version)
         }
         return version

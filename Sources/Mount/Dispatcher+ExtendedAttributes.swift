@@ -2,6 +2,7 @@ internal import Filesystem
 package import Fuse
 internal import Glibc
 internal import ThawCore
+internal import Wire
 
 extension Dispatcher {
     package func getxattr(
@@ -15,6 +16,7 @@ extension Dispatcher {
             await finish(reply) { () throws(FileError) in
                 let value = switch attribute {
                 case .ours(let name): try await filesystem.attribute(inode, name)
+                case .bucket(let configuration): try await filesystem.bucketAttribute(inode, configuration)
                 case .stored(let name): try await filesystem.extendedAttribute(inode, name)
                 }
                 return try Self.answer(value, sizeBytes: sizeBytes)
@@ -52,6 +54,8 @@ extension Dispatcher {
         changeAttribute(request, name) { [filesystem] attribute, caller throws(FileError) in
             switch attribute {
             case .ours(let name): try await filesystem.setAttribute(inode, name, value: value, caller: caller)
+            case .bucket(let configuration):
+                try await filesystem.setBucketAttribute(inode, configuration, value: value)
             case .stored(let name):
                 try await filesystem.setExtendedAttribute(
                     inode, name, value: value, create: flags.contains(.create), replace: flags.contains(.replace),
@@ -64,6 +68,7 @@ extension Dispatcher {
         changeAttribute(request, name) { [filesystem] attribute, caller throws(FileError) in
             switch attribute {
             case .ours(let name): try await filesystem.removeAttribute(inode, name, caller: caller)
+            case .bucket(let configuration): try await filesystem.removeBucketAttribute(inode, configuration)
             case .stored(let name): try await filesystem.removeExtendedAttribute(inode, name, caller: caller)
             }
         }
@@ -91,12 +96,21 @@ extension Dispatcher {
 /// The extended attributes that can be here.
 private enum AttributeName {
     case ours(ThawAttribute)
+    /// `user.thaw.bucket.NAME`
+    case bucket(BucketConfiguration)
     /// What users keep with their files, by its full name.
     case stored(String)
 
+    private static let bucketPrefix = ThawAttribute.prefix + "bucket."
+
     init?(_ bytes: UnsafeRawBufferPointer) {
         let name = String(decoding: bytes, as: UTF8.self)
-        if name.hasPrefix(ThawAttribute.prefix) {
+        if name.hasPrefix(Self.bucketPrefix) {
+            guard let configuration = BucketConfiguration(name: String(name.dropFirst(Self.bucketPrefix.count))) else {
+                return nil
+            }
+            self = .bucket(configuration)
+        } else if name.hasPrefix(ThawAttribute.prefix) {
             guard let attribute = ThawAttribute(attributeName: name) else { return nil }
             self = .ours(attribute)
         } else if name.hasPrefix("user.") {

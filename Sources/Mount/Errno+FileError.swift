@@ -34,6 +34,7 @@ extension FileError {
         case .notPermitted: EPERM
         case .noSpace: ENOSPC
         case .tooLarge: EFBIG
+        case .tooLongForAttribute: E2BIG
         case .crossesStores: EXDEV
         }
     }

@@ -71,12 +71,17 @@ extension BucketStore {
         let whole = parts.checksum(CRC64.Function(dialect))
         var headers = conditionHeaders(draft.condition)
         if let whole, !isChecksumRefused { headers += spoken.completionChecksumHeaders(whole) }
-        let response = try await exchange.send(
-            StoreRequest(
-                method: .post, key: upload.key, query: [QueryItem("uploadId", upload.id)] + spoken.keyEncodingQuery,
-                headers: headers, body: .document(document(of: parts)), timeout: Self.serverWorkMax,
-                stallMax: Self.serverWorkMax),
-            expecting: [200])
+        let response: HTTPResponse
+        do throws(StoreError) {
+            response = try await exchange.send(
+                StoreRequest(
+                    method: .post, key: upload.key, query: [QueryItem("uploadId", upload.id)] + spoken.keyEncodingQuery,
+                    headers: headers, body: .document(document(of: parts)), timeout: Self.serverWorkMax,
+                    stallMax: Self.serverWorkMax),
+                expecting: [200])
+        } catch {
+            throw await explained(error, upload.key)
+        }
         let reply = try writeReply(response)
         if let whole { try verify(response, reply.crc64 ?? spoken.checksum(response.head), is: whole) }
         return try written(
@@ -105,7 +110,7 @@ extension BucketStore {
                 document.element("Part") { xml in
                     xml.element("PartNumber", part.number)
                     xml.element("ETag", part.etag)
-                    if dialect == .s3, !isChecksumRefused, let checksum = part.checksum {
+                    if dialect.speaksS3, !isChecksumRefused, let checksum = part.checksum {
                         xml.element("ChecksumCRC64NVME", CRC64.base64(checksum))
                     }
                 }

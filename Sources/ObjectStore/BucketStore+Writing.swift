@@ -4,7 +4,7 @@ import Wire
 
 extension BucketStore {
     package func checks(_ condition: WriteCondition) -> Bool {
-        if case .matches = condition { dialect == .s3 } else { true }
+        if case .matches = condition { dialect.speaksS3 } else { true }
     }
 
     package func describe(_ key: ObjectKey, version: String?) async throws(StoreError) -> ObjectDescription {
@@ -15,7 +15,20 @@ extension BucketStore {
         )
         return ObjectDescription(
             record: try record(ofHead: response), headers: ObjectHeaders(response.head, spoken),
-            checksum: spoken.checksum(response.head))
+            checksum: spoken.checksum(response.head), protection: ObjectProtection(response.head))
+    }
+
+    /// IBM COS denies what retention or a legal hold forbids in the same words as anything else; a HEAD tells them
+    /// apart.
+    func explained(_ error: StoreError, _ key: ObjectKey, version: String? = nil) async -> StoreError {
+        guard dialect == .cos, error.code == "AccessDenied",
+            let protection = try? await describe(key, version: version).protection,
+            protection.isInForce(at: exchange.now)
+        else { return error }
+        var explained = error
+        explained.kind = .protected
+        explained.message += " The object is protected: \(protection)."
+        return explained
     }
 
     package func put(
@@ -24,7 +37,10 @@ extension BucketStore {
         let request = StoreRequest(
             method: .put, key: key, headers: try headers(of: draft) + conditionHeaders(draft.condition),
             body: .object(body), timeout: nil)
-        let (response, _) = try await sendSummed(request, body)
+        let response: HTTPResponse
+        do throws(StoreError) { response = try await sendSummed(request, body).0 } catch {
+            throw await explained(error, key)
+        }
         return try written(
             response, etag: response.head["etag"], sizeBytes: body.sizeBytes, storageClass: draft.storageClass,
             draft.headers)
@@ -40,21 +56,27 @@ extension BucketStore {
     func copy(
         _ source: CopySource, of bucket: String, to key: ObjectKey, _ draft: ObjectDraft?
     ) async throws(StoreError) -> ObjectRecord {
-        let storageClass = draft.map(\.storageClass) ?? source.record?.storageClass
+        let storageClass = spoken.namesClass ? draft.map(\.storageClass) ?? source.record?.storageClass : nil
         var headers = copyHeaders(source, of: bucket)
         headers.append((spoken.headerPrefix + "metadata-directive", draft == nil ? "COPY" : "REPLACE"))
         if let draft { headers += try draft.headers.wire(spoken) + conditionHeaders(draft.condition) }
-        if let storageClass { headers.append((spoken.headerPrefix + "storage-class", storageClass.name)) }
-        let response = try await exchange.send(
-            StoreRequest(
-                method: .put, key: key, headers: headers, timeout: Self.serverWorkMax, stallMax: Self.serverWorkMax),
-            expecting: [200])
+        headers += classHeader(storageClass)
+        let response: HTTPResponse
+        do throws(StoreError) {
+            response = try await exchange.send(
+                StoreRequest(
+                    method: .put, key: key, headers: headers, timeout: Self.serverWorkMax,
+                    stallMax: Self.serverWorkMax),
+                expecting: [200])
+        } catch {
+            throw await explained(error, key)
+        }
         let reply = try writeReply(response)
         guard var record = source.record else { return try await head(key, version: nil) }
         guard let etag = reply.etag else { throw nonsense(response, "a copy without an entity tag") }
         record.etag = etag
         record.modified = reply.modified ?? date(response)
-        record.storageClass = storageClass ?? record.storageClass
+        record.storageClass = storageClass ?? (spoken.namesClass ? record.storageClass : spoken.defaultClass)
         (record.restore, record.archiveStatus) = (nil, nil)
         record.versionID = response.head[spoken.headerPrefix + "version-id"]
         if let draft { record.attributes = FileAttributes(metadata: draft.headers.metadata) }
@@ -70,7 +92,7 @@ extension BucketStore {
                     method: .delete, key: key, query: versionQuery(version), headers: conditionHeaders(condition)),
                 expecting: [200, 204])
         } catch {
-            guard error.kind == .noSuchKey else { throw error }
+            guard error.kind == .noSuchKey else { throw await explained(error, key, version: version) }
         }
     }
 
@@ -106,15 +128,17 @@ extension BucketStore {
         } catch {
             throw nonsense(response, error.description)
         }
-        return reply.failures.map { failure in
-            let key = reply.isURLEncoded ? PercentEncoding.decode(failure.key) ?? failure.key : failure.key
-            return DeleteFailure(
-                key: ObjectKey(key),
-                error: StoreError(
-                    StoreError.Kind(code: failure.code, status: 400, message: failure.message),
-                    status: response.status, code: failure.code, message: failure.message,
-                    requestID: requestID(response)))
+        var failures: [DeleteFailure] = []
+        for failure in reply.failures {
+            let key = ObjectKey(
+                reply.isURLEncoded ? PercentEncoding.decode(failure.key) ?? failure.key : failure.key)
+            let error = StoreError(
+                StoreError.Kind(code: failure.code, status: 400, message: failure.message),
+                status: response.status, code: failure.code, message: failure.message,
+                requestID: requestID(response))
+            failures.append(DeleteFailure(key: key, error: await explained(error, key)))
         }
+        return failures
     }
 
     // MARK: - Parts of requests
@@ -124,11 +148,12 @@ extension BucketStore {
 
     /// What an object is stored with, its conditions apart.
     func headers(of draft: ObjectDraft) throws(StoreError) -> [(name: String, value: String)] {
-        var headers = try draft.headers.wire(spoken)
-        if let storageClass = draft.storageClass {
-            headers.append((spoken.headerPrefix + "storage-class", storageClass.name))
-        }
-        return headers
+        try draft.headers.wire(spoken) + classHeader(draft.storageClass)
+    }
+
+    private func classHeader(_ storageClass: StorageClass?) -> [(name: String, value: String)] {
+        guard let storageClass, spoken.namesClass else { return [] }
+        return [(spoken.headerPrefix + "storage-class", storageClass.name)]
     }
 
     /// OSS refuses to overwrite and knows no other condition (its PutObject, CopyObject, CompleteMultipartUpload).
@@ -136,8 +161,9 @@ extension BucketStore {
         switch (condition, dialect) {
         case (.always, _), (.matches, .oss): []
         case (.isAbsent, .oss): [("x-oss-forbid-overwrite", "true")]
-        case (.isAbsent, .s3): [("if-none-match", "*")]
-        case (.matches(let etag), .s3): [("if-match", etag)]
+        case (.isAbsent, .s3), (.isAbsent, .cos): [("if-none-match", "*")]
+        case (.matches(let etag), .s3), (.matches(let etag), .cos): [("if-match", etag)]
+        case (_, .oas): []
         }
     }
 
@@ -165,7 +191,7 @@ extension BucketStore {
         let told = response.head[spoken.headerPrefix + "storage-class"].map { StorageClass($0) }
         return ObjectRecord(
             sizeBytes: sizeBytes, modified: date(response), etag: etag,
-            storageClass: told ?? storageClass ?? spoken.defaultClass,
+            storageClass: told ?? (spoken.namesClass ? storageClass : nil) ?? spoken.defaultClass,
             versionID: response.head[spoken.headerPrefix + "version-id"],
             attributes: FileAttributes(metadata: headers.metadata))
     }
@@ -225,7 +251,7 @@ extension BucketStore {
     /// Whether the store refused a request because it does not know the checksum that came with it. From then on it
     /// gets Content-MD5.
     func refusesChecksum(_ error: StoreError) -> Bool {
-        guard dialect == .s3, [400, 501].contains(error.status),
+        guard dialect.speaksS3, [400, 501].contains(error.status),
             ["InvalidRequest", "InvalidArgument", "NotImplemented", "XNotImplemented"].contains(error.code),
             error.message.lowercased().contains("checksum")
         else { return false }

@@ -14,6 +14,8 @@ package final class BucketStore: ObjectStore {
 
     let spoken: any BucketDialect
     let exchange: Exchange
+    /// With the host that keeps backup policies.
+    let policyExchange: Exchange
     private let logger: Logger
     private let hasRefusedChecksum = Atomic(false)
 
@@ -27,9 +29,17 @@ package final class BucketStore: ObjectStore {
     ) {
         self.configuration = configuration
         self.logger = logger
-        spoken = configuration.dialect == .oss ? OSSDialect() : S3Dialect()
+        spoken = configuration.dialect.speaksS3 ? S3Dialect(configuration.dialect) : OSSDialect()
         exchange = Exchange(
             configuration,
+            spoken,
+            credentials: credentials,
+            transport: transport,
+            logger: logger,
+            clock: clock
+        )
+        policyExchange = Exchange(
+            configuration.ofPolicies,
             spoken,
             credentials: credentials,
             transport: transport,
@@ -161,6 +171,7 @@ package final class BucketStore: ObjectStore {
             }
             return response.status == 202 ? .started : .alreadyRestored
         } catch {
+            if dialect == .cos, error.status == 409 { return try await inProgress(key, version, error) }
             if error.code == "RestoreAlreadyInProgress" { return .alreadyInProgress }
             // S3 and its kin use this code for an object that is not archived as well; there it cannot mean
             // frozen.
@@ -173,10 +184,21 @@ package final class BucketStore: ObjectStore {
         }
     }
 
+    /// IBM COS documents no code for a restore that is under way: every 409 is taken for one, and a HEAD confirms it.
+    /// Otherwise the conflict was with something else, and asking again may help.
+    private func inProgress(
+        _ key: ObjectKey, _ version: String?, _ conflict: StoreError
+    ) async throws(StoreError) -> RestoreReply {
+        if case .ongoing = try await head(key, version: version).restore { return .alreadyInProgress }
+        var error = conflict
+        error.kind = .unavailable
+        throw error
+    }
+
     package func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError) {
         guard dialect == .oss else {
             throw StoreError(
-                .unsupported, code: "Unsupported", message: "S3 keeps a restored copy until it expires")
+                .unsupported, code: "Unsupported", message: "this store keeps a restored copy until it expires")
         }
         let request = StoreRequest(
             method: .post,

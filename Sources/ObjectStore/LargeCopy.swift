@@ -5,7 +5,14 @@ package import Wire
 package struct LargeCopy: Sendable {
     /// CopyObject takes 1 GB on OSS (Alibaba Cloud OSS, "UploadPartCopy": larger ones are copied by parts) and 5 GB on
     /// S3.
-    package static func wholeBytesMax(_ dialect: Dialect) -> UInt64 { dialect == .oss ? 1 << 30 : 5 << 30 }
+    package static func wholeBytesMax(_ dialect: Dialect) -> UInt64 {
+        switch dialect {
+        case .oss: 1 << 30
+        case .s3, .cos: 5 << 30
+        // A copy is another name in the vault's catalogue.
+        case .oas: .max
+        }
+    }
 
     /// What one request copies of a larger object, unless that makes more than 10,000 parts.
     private static let partBytes: UInt64 = 256 << 20

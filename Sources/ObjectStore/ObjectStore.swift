@@ -11,6 +11,9 @@ package protocol ObjectStore: Sendable {
     /// Directories at the top are places of their own (buckets): one cannot become another.
     var hasFixedTopLevel: Bool { get }
 
+    /// A copy moves no content: frozen objects are copied and get other headers like any, and a restored copy stays.
+    var copiesFrozen: Bool { get }
+
     /// One page of a listing, in key order. With a delimiter, keys that share a prefix up to it come as one prefix.
     /// Carries the restore state of each object where the dialect lists it (OSS `RestoreInfo`, S3 `RestoreStatus`).
     func list(_ request: ListRequest) async throws(StoreError) -> ListPage
@@ -79,12 +82,26 @@ package protocol ObjectStore: Sendable {
     /// An upload that is not there is as good as aborted.
     func abortUpload(_ upload: MultipartUpload) async throws(StoreError)
 
+    func refresh(below prefix: ObjectKey) async throws(StoreError)
+    // MARK: Buckets
+
+    /// Gets, puts or deletes a configuration of a bucket, which is a key of this store: empty, or `bucket/` in an
+    /// account. Callers use `configuration`, `setConfiguration` and `deleteConfiguration`.
+    func perform(
+        _ operation: ConfigurationOperation, on configuration: BucketConfiguration, of place: ObjectKey
+    ) async throws(StoreError) -> [UInt8]
+
     /// Whether the store refuses a write whose condition does not hold: `isAbsent` everywhere, `matches` on S3.
     func checks(_ condition: WriteCondition) -> Bool
 }
 
 extension ObjectStore {
     package var hasFixedTopLevel: Bool { false }
+    package var copiesFrozen: Bool { false }
+
+    /// Does what `user.thaw.refresh` asks of a directory besides forgetting what is cached: a vault's catalogue is
+    /// compared with the vault. Answers once that is begun; other stores have nothing to do.
+    package func refresh(below prefix: ObjectKey) async throws(StoreError) {}
 }
 
 /// Receives object bytes in order. Called on the network thread: it must not block. Valid during the call only.
@@ -148,7 +165,7 @@ package struct ObjectRecord: Sendable, Equatable {
     package var storageClass: StorageClass
     package var restore: RestoreHeader?
     /// S3 Intelligent-Tiering: `ARCHIVE_ACCESS` or `DEEP_ARCHIVE_ACCESS` while archived (`x-amz-archive-status`); HEAD
-    /// only.
+    /// only. Empty where a HEAD told that there is none.
     package var archiveStatus: String?
     package var versionID: String?
     /// What a HEAD, a GET or our own write told of the file; nil: unknown, as listings do not tell.
@@ -170,6 +187,23 @@ package struct ObjectRecord: Sendable, Equatable {
     }
 }
 
+extension ObjectRecord {
+    /// The archive status of what was listed by a store whose listings tell nothing of archives.
+    static let unlistedStatus = "UNLISTED"
+
+    /// Only a HEAD can tell whether the object is frozen: a listing told of it, and it is of Intelligent-Tiering, or
+    /// the store is IBM COS.
+    package var mayBeArchivedUnseen: Bool {
+        archiveStatus == Self.unlistedStatus || archiveStatus == nil && storageClass.name == "INTELLIGENT_TIERING"
+    }
+
+    /// A HEAD of an Intelligent-Tiering object that shows no archive status says that there is none; a listing that
+    /// shows none says nothing.
+    package mutating func settleArchiveStatus() {
+        if mayBeArchivedUnseen { archiveStatus = "" }
+    }
+}
+
 package struct RestoreOrder: Sendable, Hashable {
     /// Days that the restored copy is to last; nil where none can be asked for (S3 Intelligent-Tiering).
     package var days: Int?
@@ -187,7 +221,7 @@ package enum RestoreReply: Sendable, Hashable {
     case started
     /// 200: a restored copy was there already; its window was extended.
     case alreadyRestored
-    /// 409 RestoreAlreadyInProgress: somebody, perhaps we, asked before.
+    /// 409: somebody, perhaps we, asked before.
     case alreadyInProgress
 }
 
@@ -228,10 +262,14 @@ package struct StoreError: Error, Sendable, Equatable {
         case noSuchUpload
         /// The bytes to be sent cannot be read on this machine; `message` says why.
         case unreadable
+        /// The key is longer than the store can keep.
+        case keyTooLong
         /// Retention, a legal hold or object lock forbids it.
         case protected
         /// A bucket that is to be deleted has objects.
         case notEmpty
+        /// The bucket has no such configuration.
+        case noSuchConfiguration
         /// A copy from or to where the store copies nothing: another region, a bucket that is not there.
         case elsewhere
         /// The task was cancelled, or the mount is stopping.

@@ -39,6 +39,7 @@ package struct RetryingStore: ObjectStore {
     }
 
     package var hasFixedTopLevel: Bool { store.hasFixedTopLevel }
+    package var copiesFrozen: Bool { store.copiesFrozen }
     package var dialect: Dialect { store.dialect }
 
     package func list(_ request: ListRequest) async throws(StoreError) -> ListPage {
@@ -83,6 +84,32 @@ package struct RetryingStore: ObjectStore {
     package func archiveDirectRead() async throws(StoreError) -> Bool {
         try await retrying("archiveDirectRead", .empty) { () async throws(StoreError) in
             try await store.archiveDirectRead()
+        }
+    }
+
+    package func refresh(below prefix: ObjectKey) async throws(StoreError) {
+        try await retrying("refresh", prefix) { () async throws(StoreError) in
+            try await store.refresh(below: prefix)
+        }
+    }
+
+    /// A backup policy is created once only: whoever gets no answer looks before he asks again.
+    package func perform(
+        _ operation: ConfigurationOperation, on configuration: BucketConfiguration, of place: ObjectKey
+    ) async throws(StoreError) -> [UInt8] {
+        var isSentOnce = false
+        if case .put = operation { isSentOnce = configuration.kind == .backupPolicies }
+        var mayBeDeleted = false
+        return try await retrying("perform", place) { () async throws(StoreError) in
+            do throws(StoreError) {
+                return try await store.perform(operation, on: configuration, of: place)
+            } catch {
+                if mayBeDeleted, error.kind == .noSuchConfiguration { return [] }
+                if case .delete = operation { mayBeDeleted = mayBeDeleted || error.mayFollowSuccess }
+                throw error
+            }
+        } unless: {
+            isSentOnce
         }
     }
 

@@ -20,11 +20,57 @@ package struct ObjectDescription: Sendable {
     package var headers: ObjectHeaders
     /// Of the whole content, in the dialect's own function (`CRC64.Function`); nil where the store tells none.
     package var checksum: UInt64?
+    package var protection: ObjectProtection?
 
-    package init(record: ObjectRecord, headers: ObjectHeaders, checksum: UInt64? = nil) {
+    package init(
+        record: ObjectRecord, headers: ObjectHeaders, checksum: UInt64? = nil, protection: ObjectProtection? = nil
+    ) {
         self.record = record
         self.headers = headers
         self.checksum = checksum
+        self.protection = protection
+    }
+}
+
+/// What keeps an object from being deleted or replaced: retention, and legal holds.
+package struct ObjectProtection: Sendable, Equatable {
+    package enum Retention: Sendable, Equatable {
+        case until(Timestamp)
+        /// It does not end by itself.
+        case unlimited
+    }
+
+    package var retention: Retention?
+    package var legalHolds: Int
+
+    package init(retention: Retention?, legalHolds: Int) {
+        self.retention = retention
+        self.legalHolds = legalHolds
+    }
+
+    package func isInForce(at now: Timestamp) -> Bool {
+        if legalHolds > 0 { return true }
+        return switch retention {
+        case .until(let end)?: end > now
+        case .unlimited?: true
+        case nil: false
+        }
+    }
+}
+
+extension ObjectProtection.Retention: CustomStringConvertible {
+    /// A date, or `unlimited`.
+    package var description: String {
+        switch self {
+        case .until(let end): WireDate.iso8601(end)
+        case .unlimited: "unlimited"
+        }
+    }
+}
+
+extension ObjectProtection: CustomStringConvertible {
+    package var description: String {
+        "retention \(retention?.description ?? "none"), legal holds \(legalHolds)"
     }
 }
 

@@ -20,15 +20,21 @@ final class BulkHead: Sendable {
     }
 
     private let store: any ObjectStore
-    /// Whether listings tell the restore state. OSS's do; of what speaks S3 some do, and show it the first time they
-    /// list an object that has one.
+    /// Whether listings tell the restore state. OSS's do, and IBM COS's never; of what else speaks S3 some do, and show
+    /// it the first time they list an object that has one.
     private let listsRestoreState: Mutex<Bool?>
     private static let headsAtOnce = 16
     private static let notAsked = StoreError(.cancelled, code: "NotAsked", message: "given up before it was asked")
 
     init(_ store: any ObjectStore) {
         self.store = store
-        listsRestoreState = Mutex(store.dialect == .oss ? true : nil)
+        let isKnown: Bool? =
+            switch store.dialect {
+            case .oss, .oas: true
+            case .s3: nil
+            case .cos: false
+            }
+        listsRestoreState = Mutex(isKnown)
     }
 
     /// What the store says of these objects, which are in key order, in the same order. Those in `along` cost no
@@ -105,7 +111,7 @@ final class BulkHead: Sendable {
                 continue
             }
             // Of Intelligent-Tiering only a HEAD tells whether it is archived.
-            if object.record.restore != nil || tellsState && object.record.storageClass.name != "INTELLIGENT_TIERING" {
+            if object.record.restore != nil || tellsState && !object.record.mayBeArchivedUnseen {
                 sightings[index] = .found(object.record)
             } else {
                 unsure.append(index)

@@ -280,11 +280,9 @@ extension RestoreEngine {
         }
     }
 
-    /// Asks for what listings do not tell: whether an object of Intelligent-Tiering is archived.
+    /// Asks for what listings do not tell: whether an object of Intelligent-Tiering, or of IBM COS, is archived.
     func settled(_ found: [(Identity, ObjectRecord)]) async throws(StoreError) -> [(Identity, ObjectRecord)] {
-        let unsure = found.indices.filter {
-            found[$0].1.archiveStatus == nil && found[$0].1.storageClass.name == "INTELLIGENT_TIERING"
-        }
+        let unsure = found.indices.filter { found[$0].1.mayBeArchivedUnseen }
         guard !unsure.isEmpty else { return found }
         var found = found
         let sightings = await bulkHead.heads(of: unsure.map { found[$0].0 })

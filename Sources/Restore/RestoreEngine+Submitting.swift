@@ -52,8 +52,7 @@ extension RestoreEngine {
     }
 
     private func newLane(_ name: String) -> Lane {
-        let known: [RestoreLimits] = [.ossArchive, .ossColdArchive, .ossDeepColdArchive, .s3]
-        let limits = known.first { $0.lane == name }
+        let limits = RestoreLimits.known.first { $0.lane == name }
             ?? RestoreLimits(lane: name, objectsPerSecond: 100, bytesPerDay: nil)
         return Lane(
             limits: limits, pace: SubmissionPace(perSecondMax: limits.objectsPerSecond, at: clock.now()),

@@ -89,11 +89,13 @@ extension RestoreEngine {
             } catch {
                 throw .notRemembered("\(error)")
             }
+            var found = page.map { (Identity(key: $0.key, version: nil), $0.record) }
+            do throws(StoreError) { found = try await self.settled(found) } catch { throw .store(error) }
             var rest = known[...]
-            for object in page {
-                rest = rest.drop { $0.key < object.key }
-                let state = rest.first.flatMap { $0.key == object.key ? $0.state : nil }
-                counts.add(object.record, state, self.context.state(of: object.record, at: self.clock.date()))
+            for (identity, record) in found {
+                rest = rest.drop { $0.key < identity.key }
+                let state = rest.first.flatMap { $0.key == identity.key ? $0.state : nil }
+                counts.add(record, state, self.context.state(of: record, at: self.clock.date()))
             }
         }
         return counts

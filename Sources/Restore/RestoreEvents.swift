@@ -189,7 +189,7 @@ extension RestoreRow {
     }
 
     static func isFaster(_ tier: RestoreTier?, than other: RestoreTier?) -> Bool {
-        let ranks: [RestoreTier: Int] = [.bulk: 0, .standard: 1, .expedited: 2]
+        let ranks: [RestoreTier: Int] = [.bulk: 0, .standard: 1, .expedited: 2, .accelerated: 2]
         guard let tier, let other else { return false }
         return (ranks[tier] ?? 0) > (ranks[other] ?? 0)
     }

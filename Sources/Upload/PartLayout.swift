@@ -1,4 +1,5 @@
 internal import ObjectStore
+package import Wire
 
 /// Where the parts of a large object lie. A part's place depends on nothing but its number, so that parts can be sent
 /// before anybody knows how large the file will be; they grow, so that 10,000 of them reach past 5 TiB.
@@ -12,15 +13,31 @@ package struct PartLayout: Sendable {
     /// Of the first parts; 8 MiB but in tests.
     let partBytesMin: UInt64
 
-    package init(partBytesMin: UInt64 = 8 << 20) { self.partBytesMin = partBytesMin }
+    /// All parts are of one size, and none is copied (OAS).
+    private let isEven: Bool
+
+    package init(partBytesMin: UInt64 = 8 << 20) {
+        self.partBytesMin = partBytesMin
+        isEven = false
+    }
+
+    /// OAS wants parts of one power of two of mebibytes, 64 at the least, and takes 10,000 of them (OAS API manual,
+    /// "Multipart uploads"): so large that they reach as far as nearly any file does.
+    package init(for dialect: Dialect) {
+        isEven = dialect == .oas
+        partBytesMin = isEven ? 512 << 20 : 8 << 20
+    }
 
     /// A smaller object is sent whole: one request.
     var wholeBytesMax: UInt64 { 2 * partBytesMin }
-    /// What S3 copies or takes as a part that is not the last: 5 MiB at the least.
-    var copyBytesMin: UInt64 { partBytesMin / 8 * 5 }
+    /// What S3 copies or takes as a part that is not the last: 5 MiB at the least. Nil where the store copies none.
+    var copyBytesMin: UInt64? { isEven ? nil : partBytesMin / 8 * 5 }
+    /// What a file may have at the most.
+    var bytesMax: UInt64 { min(Self.objectBytesMax, stretches.reduce(0) { $0 + $1.count * $1.partBytes }) }
 
     private var stretches: [(count: UInt64, partBytes: UInt64)] {
-        [(1_000, partBytesMin), (4_000, 8 * partBytesMin), (5_000, 128 * partBytesMin)]
+        if isEven { return [(10_000, partBytesMin)] }
+        return [(1_000, partBytesMin), (4_000, 8 * partBytesMin), (5_000, 128 * partBytesMin)]
     }
 
     package struct Part: Sendable, Equatable {

@@ -37,7 +37,7 @@ package final class StagedFile: Sendable {
         /// attributes of an upload in parts are those of its beginning.
         package var sendsAhead = true
         package var log: Logger
-        package var layout = PartLayout()
+        package var layout: PartLayout
         /// Told of every version that was stored, before anybody is told that it is.
         package var stored: @Sendable (StagedFile, ObjectKey, ObjectRecord) async -> Void
         /// Told when nobody is at an accepted file any more: it is stored, or will not be.
@@ -57,6 +57,7 @@ package final class StagedFile: Sendable {
             self.writer = writer
             self.storageClass = storageClass
             self.log = log
+            layout = PartLayout(for: store.dialect)
             self.stored = stored
             self.settled = settled
         }
@@ -279,7 +280,7 @@ package final class StagedFile: Sendable {
         _ bytes: UnsafeRawBufferPointer, at offset: UInt64, _ state: inout State
     ) throws(UploadError) -> Outcome {
         let (end, isTooFar) = offset.addingReportingOverflow(UInt64(bytes.count))
-        guard !isTooFar, end <= PartLayout.objectBytesMax else { throw .tooLarge }
+        guard !isTooFar, end <= context.layout.bytesMax else { throw .tooLarge }
         let range = offset..<end
         if let outcome = state.obstacle(range) { return outcome }
         let room = state.written.gaps(in: range).reduce(0) { $0 + UInt64($1.count) }
@@ -296,7 +297,7 @@ package final class StagedFile: Sendable {
     }
 
     private func cut(to sizeBytes: UInt64, _ state: inout State) throws(UploadError) -> Outcome {
-        guard sizeBytes <= PartLayout.objectBytesMax else { throw .tooLarge }
+        guard sizeBytes <= context.layout.bytesMax else { throw .tooLarge }
         guard sizeBytes != state.sizeBytes else {
             state.touched(sizeBytes..<sizeBytes, context.layout)
             return .done

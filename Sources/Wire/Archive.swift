@@ -3,6 +3,18 @@ package import ThawCore
 /// The dialect an endpoint speaks.
 package enum Dialect: String, Sendable, CaseIterable {
     case oss, s3
+    /// Alibaba Archive Storage: vaults of archives, read by retrieval jobs.
+    case oas
+    /// IBM Cloud Object Storage.
+    case cos
+
+    /// Whether its requests, documents and errors are S3's, as far as it has them.
+    package var speaksS3: Bool {
+        switch self {
+        case .oss, .oas: false
+        case .s3, .cos: true
+        }
+    }
 }
 
 /// A storage class by the provider's own word (`ColdArchive`, `GLACIER`). Unknown words are kept as they are.
@@ -16,6 +28,8 @@ package enum RestoreTier: String, Sendable, CaseIterable, Hashable {
     case expedited = "Expedited"
     case standard = "Standard"
     case bulk = "Bulk"
+    /// Of IBM COS's class of that name, and of no other.
+    case accelerated = "Accelerated"
 }
 
 /// What a provider documents about restoring one archive class.
@@ -24,7 +38,7 @@ package struct ArchiveRules: Sendable {
     package let days: ClosedRange<Int>
     /// Tiers it takes. Empty for a class without tiers.
     package let tiers: [TierTimes]
-    /// How long a restore takes when no tier can be named (OSS Archive).
+    /// How long a restore takes when no tier is named, and there is no default (OSS Archive, IBM COS).
     package let timesWithoutTier: ClosedRange<Duration>?
     package let defaultTier: RestoreTier?
     package let limits: RestoreLimits
@@ -94,6 +108,13 @@ package struct RestoreLimits: Sendable, Hashable {
     /// S3 documents 1,000 restore requests a second, of all classes together (S3 User Guide, "Restoring an archived
     /// object", quotas).
     package static let s3 = RestoreLimits(lane: "s3", objectsPerSecond: 1000, bytesPerDay: nil)
+    /// No limit is documented: the rate is ours.
+    package static let oas = RestoreLimits(lane: "oas", objectsPerSecond: 100, bytesPerDay: nil)
+    /// IBM documents no limit: the rate is ours, and lower than S3's, because its answers are asked for one by one.
+    package static let cos = RestoreLimits(lane: "cos", objectsPerSecond: 100, bytesPerDay: nil)
+
+    /// Each lane that has limits of its own.
+    package static let known: [RestoreLimits] = [.ossArchive, .ossColdArchive, .ossDeepColdArchive, .s3, .cos, .oas]
 }
 
 extension StorageClass {
@@ -101,7 +122,10 @@ extension StorageClass {
     /// unknown word, which counts as online until a GET says otherwise). `INTELLIGENT_TIERING` is online here: only
     /// `x-amz-archive-status` on a HEAD tells that such an object is archived.
     ///
-    /// Sources: Alibaba Cloud OSS, "RestoreObject" (days, tiers and times); S3 User Guide, "Archive retrieval options".
+    /// Sources: Alibaba Cloud OSS, "RestoreObject" (days, tiers and times); S3 User Guide, "Archive retrieval options";
+    /// OAS API manual, "Jobs": about four hours, and neither days nor tiers can be asked for.
+    /// IBM Cloud docs, "Archiving and accessing cold data" (times; the one tier of each class, which may be left out,
+    /// and then is that of the bucket's policy).
     package func archiveRules(_ dialect: Dialect) -> ArchiveRules? {
         switch (dialect, name) {
         case (.oss, "Archive"):
@@ -127,12 +151,23 @@ extension StorageClass {
         case (.s3, "DEEP_ARCHIVE"):
             ArchiveRules(
                 days: 1...Int(Int32.max), tiers: ArchiveRules.deepArchiveTiers, defaultTier: .standard, limits: .s3)
+        case (.oas, StorageClass.oasArchive.name):
+            ArchiveRules(
+                days: 0...0, tiers: [], timesWithoutTier: .hours(3) ... .hours(4), defaultTier: nil, limits: .oas)
+        case (.cos, "GLACIER"): .cos(.init(.bulk, .zero ... .hours(12)))
+        case (.cos, "ACCELERATED"): .cos(.init(.accelerated, .zero ... .hours(2)))
         default: nil
         }
     }
+
+    /// Of everything in a vault that an archive holds. The product has no word for it.
+    package static let oasArchive = StorageClass("Archive")
 }
 
 extension ArchiveRules {
+    /// How long the output of a retrieval job can be read once it is there (OAS API manual, "Jobs").
+    package static let oasOutputLife = Duration.hours(24)
+
     /// Of `GLACIER`, and of Intelligent-Tiering's Archive Access.
     package static let glacierTiers = [
         TierTimes(.expedited, .seconds(60) ... .seconds(300)), TierTimes(.standard, .hours(3) ... .hours(5)),
@@ -142,6 +177,12 @@ extension ArchiveRules {
     package static let deepArchiveTiers = [
         TierTimes(.standard, .zero ... .hours(12)), TierTimes(.bulk, .zero ... .hours(48)),
     ]
+
+    /// Of a class of IBM COS, which has one tier. IBM names no largest number of days.
+    fileprivate static func cos(_ tier: TierTimes) -> ArchiveRules {
+        ArchiveRules(
+            days: 1...Int(Int32.max), tiers: [tier], timesWithoutTier: tier.times, defaultTier: nil, limits: .cos)
+    }
 }
 
 extension Duration {

@@ -31,12 +31,17 @@ extension FileAttributes {
         return merged
     }
 
-    /// Whether a store takes user metadata of this size: 2 KB on S3, 8 KB on OSS, names and values together. The
-    /// vendor's prefix is counted with the names, which is more than the providers count.
+    /// Whether a store takes user metadata of this size: 2 KB on S3 and IBM COS, 8 KB on OSS, names and values
+    /// together. The vendor's prefix is counted with the names, which is more than the providers count.
     package static func fits(_ metadata: [String: String], _ dialect: Dialect) -> Bool {
         let prefixBytes = "x-amz-meta-".utf8.count
         let bytes = metadata.reduce(0) { $0 + prefixBytes + $1.key.utf8.count + $1.value.utf8.count }
-        return bytes <= (dialect == .s3 ? 2 << 10 : 8 << 10)
+        switch dialect {
+        case .oss: return bytes <= 8 << 10
+        case .s3, .cos: return bytes <= 2 << 10
+        // A vault's catalogue has room for what the kernel takes (`XATTR_SIZE_MAX`).
+        case .oas: return bytes <= 64 << 10
+        }
     }
 
     // MARK: - Single values

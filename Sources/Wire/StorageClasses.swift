@@ -2,16 +2,19 @@ extension StorageClass {
     /// The classes that an object can be given when it is stored.
     ///
     /// Sources: Alibaba Cloud OSS, "PutObject" (`x-oss-storage-class`); S3 API Reference, "PutObject"
-    /// (`x-amz-storage-class`), without those of other products; IBM COS, "Archive cold data" (`ACCELERATED`).
+    /// (`x-amz-storage-class`), without those of other products; IBM COS, "Archive cold data" (`ACCELERATED`). At IBM
+    /// itself the bucket decides, and its lifecycle rules: an object is given none.
     package static func known(in dialect: Dialect) -> [StorageClass] {
-        let names =
+        let names: [String] =
             switch dialect {
             case .oss: ["Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive"]
+            case .oas: ["Archive"]
             case .s3:
                 [
                     "STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "GLACIER",
                     "DEEP_ARCHIVE", "REDUCED_REDUNDANCY", "EXPRESS_ONEZONE", "ACCELERATED",
                 ]
+            case .cos: []
             }
         return names.map { StorageClass($0) }
     }

@@ -1,6 +1,6 @@
 package import ThawCore
 
-/// The three ways in which dates travel, all in UTC.
+/// The ways in which dates travel, all in UTC.
 package enum WireDate {
     private static let weekdays = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
     private static let months = [
@@ -36,6 +36,13 @@ package enum WireDate {
         return
             [pad(civil.year, 4), pad(civil.month, 2), pad(civil.day, 2)].joined(separator: "-")
             + "T\(civil.clock).\(pad(milliseconds, 3))Z"
+    }
+
+    /// `2024-10-23T05:25:24Z` (`x-acs-date`); fractions of a second are dropped.
+    package static func iso8601Seconds(_ time: Timestamp) -> String {
+        let civil = Civil(time)
+        let day = [pad(civil.year, 4), pad(civil.month, 2), pad(civil.day, 2)].joined(separator: "-")
+        return "\(day)T\(civil.clock)Z"
     }
 
     /// With a fraction of one to nine digits or without.

@@ -89,6 +89,23 @@ package struct XMLReader {
         return text
     }
 
+    /// The element that started last, whole; its end tag is consumed.
+    package mutating func element() throws(XMLError) -> XMLElement {
+        var element = XMLElement(name: localName)
+        var text: [UInt8] = []
+        while true {
+            switch try next() {
+            case .text(let range): text += bytes[range]
+            case .entity(let scalar): text += Array(UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter)
+            case .start: element.children.append(try self.element())
+            case .end:
+                guard let text = String(validating: text, as: UTF8.self) else { throw fail("text is not UTF-8") }
+                element.text = text.trimmed
+                return element
+            }
+        }
+    }
+
     /// Passes the rest of the element that started last.
     package mutating func skip() throws(XMLError) {
         let depth = open.count

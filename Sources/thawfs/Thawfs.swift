@@ -8,7 +8,7 @@ struct Thawfs: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             MountCommand.self, UmountCommand.self, RestoreCommand.self, StatusCommand.self, CacheCommand.self,
-            EmulateCommand.self,
+            BucketCommand.self, VaultCommand.self, BackupCommand.self, EmulateCommand.self,
         ]
     )
 }
@@ -22,8 +22,9 @@ enum Main {
         if name.hasSuffix("/mount.thawfs") || name == "mount.thawfs" { arguments.insert("mount", at: 0) }
         // Other commands have options of the same names.
         switch arguments.first {
-        case "mount", "cache": arguments = MountOption.rewritten(arguments)
-        case "restore": arguments = RestoreCommand.rewritten(arguments)
+        case "mount", "cache", "bucket": arguments = MountOption.rewritten(arguments)
+        case "vault": arguments = MountOption.rewritten(RestoreCommand.rewritten(arguments))
+        case "restore", "backup": arguments = RestoreCommand.rewritten(arguments)
         default: break
         }
         await Thawfs.main(arguments)

@@ -8,39 +8,41 @@ import Testing
 import ThawCore
 import Wire
 
-/// The product's own client against the emulator: every operation that writes, in both dialects.
+private let bucketDialects = Dialect.allCases.filter { $0 != .oas }
+
+/// The product's own client against the emulator: every operation that writes, in every dialect.
 @Suite struct WritingTests {
-    @Test("objects are put, described, copied and deleted", arguments: Dialect.allCases)
+    @Test("objects are put, described, copied and deleted", arguments: bucketDialects)
     func objects(_ dialect: Dialect) async throws {
         try await withStore(dialect) { store, _ in try await Exercise(store: store).objects() }
     }
 
-    @Test("conditions hold or refuse", arguments: Dialect.allCases)
+    @Test("conditions hold or refuse", arguments: bucketDialects)
     func conditions(_ dialect: Dialect) async throws {
         try await withStore(dialect) { store, _ in
             try await Exercise(store: store).absence()
-            if dialect == .s3 { try await Exercise(store: store).matches() }
+            if dialect.speaksS3 { try await Exercise(store: store).matches() }
         }
     }
 
-    @Test("an object is made of parts that were sent and parts that were copied", arguments: Dialect.allCases)
+    @Test("an object is made of parts that were sent and parts that were copied", arguments: bucketDialects)
     func parts(_ dialect: Dialect) async throws {
         try await withStore(dialect) { store, _ in try await Exercise(store: store).parts() }
     }
 
-    @Test("many are deleted at once, whatever their keys", arguments: Dialect.allCases)
+    @Test("many are deleted at once, whatever their keys", arguments: bucketDialects)
     func many(_ dialect: Dialect) async throws {
         try await withStore(dialect) { store, _ in
             try await Exercise(store: store).many(["a", "dir/", "<&>\"'", "中 +%", "a\u{1}b", "c\rd", "e\u{FFFE}"])
         }
     }
 
-    @Test("a large object is copied by parts, with its headers", arguments: Dialect.allCases)
+    @Test("a large object is copied by parts, with its headers", arguments: bucketDialects)
     func large(_ dialect: Dialect) async throws {
         try await withStore(dialect) { store, _ in try await Exercise(store: store).large() }
     }
 
-    @Test("bytes that change on the way are noticed, and sent again", arguments: Dialect.allCases)
+    @Test("bytes that change on the way are noticed, and sent again", arguments: bucketDialects)
     func corruption(_ dialect: Dialect) async throws {
         try await withStore(dialect) { store, faults in
             try await faults(#"{"method": "PUT", "times": 1, "effect": {"corrupt": true}}"#)
@@ -53,7 +55,7 @@ import Wire
         }
     }
 
-    @Test("a write whose reply was lost is found to have happened", arguments: Dialect.allCases)
+    @Test("a write whose reply was lost is found to have happened", arguments: bucketDialects)
     func lostReplies(_ dialect: Dialect) async throws {
         try await withStore(dialect) { store, faults in
             let lost = #"{"op": "PutObject", "times": 1, "effect": {"lose_reply": true}}"#
@@ -88,7 +90,7 @@ import Wire
         }
     }
 
-    @Test("a copy that fails after it began with success fails", arguments: Dialect.allCases)
+    @Test("a copy that fails after it began with success fails", arguments: bucketDialects)
     func errorInside(_ dialect: Dialect) async throws {
         try await withStore(dialect) { store, faults in
             try await store.put("k", "content")
@@ -101,7 +103,7 @@ import Wire
         }
     }
 
-    @Test("a frozen object is deleted and overwritten, and not copied", arguments: Dialect.allCases)
+    @Test("a frozen object is deleted and overwritten, and not copied", arguments: [Dialect.oss, .s3])
     func frozen(_ dialect: Dialect) async throws {
         try await withStore(dialect) { store, _ in
             let cold = ObjectDraft(storageClass: StorageClass(dialect == .oss ? "ColdArchive" : "GLACIER"))

@@ -32,10 +32,11 @@ final class RotatingCredentials: CredentialsSource {
     }
 }
 
-private func withHome(
+@discardableResult
+func withHome<Result>(
     _ files: [String: String],
-    _ body: ([String: String]) async throws -> Void
-) async throws {
+    _ body: ([String: String]) async throws -> Result
+) async throws -> Result {
     let home = FileManager.default.temporaryDirectory.appending(path: "thawfs-credentials-\(UUID())")
     defer { try? FileManager.default.removeItem(at: home) }
     for (path, content) in files {
@@ -46,7 +47,7 @@ private func withHome(
         )
         try content.write(to: file, atomically: true, encoding: .utf8)
     }
-    try await body(["HOME": home.path])
+    return try await body(["HOME": home.path])
 }
 
 private func lease(_ source: any CredentialsSource) async throws -> Lease {

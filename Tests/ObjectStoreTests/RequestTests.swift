@@ -151,7 +151,7 @@ struct RequestTests {
 
     @Test("a ranged read says what it wants, and how")
     func read() async throws {
-        for dialect in Dialect.allCases {
+        for dialect in Dialect.allCases where dialect != .oas {
             let transport = ScriptedTransport([.reply(206, headers: partial(5..<10, of: 100), body: "01234")])
             let sink = Bytes()
             _ = try await store(try configuration(dialect), transport)
@@ -190,7 +190,7 @@ struct RequestTests {
     @Test("a listing of versions says what it wants, and where the page before ended")
     func listVersions() async throws {
         let empty = "<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>"
-        for dialect in Dialect.allCases {
+        for dialect in Dialect.allCases where dialect != .oas {
             let transport = ScriptedTransport([.reply(200, body: empty), .reply(200, body: empty)])
             let store = store(try configuration(dialect), transport)
             var ask = VersionListRequest(prefix: ObjectKey("a b/"), versionsMax: 10)

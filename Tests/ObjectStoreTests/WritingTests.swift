@@ -79,9 +79,9 @@ struct WritingTests {
         }
         #expect(delete.header("if-match") == "\"E\"")
         #expect(delete.target.query == "versionId=v")
-        for dialect in Dialect.allCases {
+        for dialect in Dialect.allCases where dialect != .oas {
             let store = store(try configuration(dialect), ScriptedTransport([]))
-            #expect(store.checks(draft.condition) == (dialect == .s3))
+            #expect(store.checks(draft.condition) == dialect.speaksS3)
             #expect(store.checks(.isAbsent))
         }
     }
@@ -169,7 +169,7 @@ struct WritingTests {
 
     @Test("a deletion of many that is answered with anything but its result has deleted nothing that is known")
     func deleteManyFails() async throws {
-        for dialect in Dialect.allCases {
+        for dialect in Dialect.allCases where dialect != .oas {
             for (body, kind) in [
                 (errorBody("InternalError"), StoreError.Kind.unavailable), (errorBody("AccessDenied"), .denied),
                 ("<html></html>", .nonsense),
@@ -330,7 +330,7 @@ struct WritingTests {
 
     @Test("deleting and aborting what is gone is success")
     func gone() async throws {
-        for dialect in Dialect.allCases {
+        for dialect in Dialect.allCases where dialect != .oas {
             _ = try await sent(dialect, .reply(404, body: errorBody("NoSuchKey"))) {
                 try await $0.delete(key, version: nil, condition: .always)
             }

@@ -17,10 +17,12 @@ struct ArchiveStateTests {
 
     private let cold: [(Dialect, String)] = [
         (.oss, "Archive"), (.oss, "ColdArchive"), (.oss, "DeepColdArchive"), (.s3, "GLACIER"), (.s3, "DEEP_ARCHIVE"),
+        (.cos, "GLACIER"), (.cos, "ACCELERATED"),
     ]
     private let warm: [(Dialect, String)] = [
         (.oss, "Standard"), (.oss, "IA"), (.oss, "GLACIER"), (.oss, "archive"), (.s3, "STANDARD"), (.s3, "GLACIER_IR"),
         (.s3, "INTELLIGENT_TIERING"), (.s3, "ColdArchive"), (.s3, ""), (.s3, "SOMETHING_NEW"),
+        (.s3, "ACCELERATED"), (.cos, "STANDARD"), (.cos, "DEEP_ARCHIVE"),
     ]
 
     @Test("without a restore header the class decides")

@@ -254,8 +254,9 @@ package final class FakeStore: ObjectStore {
             if let shared {
                 page.prefixes.append(shared)
             } else if var record = objects[key]?.record {
-                // Listings of objects do not tell the version.
+                // Listings of objects tell neither the version nor Intelligent-Tiering's archive.
                 record.versionID = nil
+                record.archiveStatus = nil
                 record.attributes = nil
                 page.objects.append(ListedObject(key: key, record: record))
             }

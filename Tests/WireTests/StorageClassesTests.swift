@@ -14,7 +14,7 @@ struct StorageClassesTests {
         #expect(StorageClass(spelledLike: name, in: dialect) == nil)
     }
 
-    @Test("every class with rules of restoring is one that objects can be given", arguments: Dialect.allCases)
+    @Test("every class with rules of restoring is one that objects can be given", arguments: [Dialect.oss, .s3])
     func archives(dialect: Dialect) {
         let names = ["Archive", "ColdArchive", "DeepColdArchive", "GLACIER", "DEEP_ARCHIVE"]
         let archives = names.map { StorageClass($0) }.filter { $0.archiveRules(dialect) != nil }

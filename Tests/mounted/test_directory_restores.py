@@ -28,8 +28,9 @@ def wait_for_restores(emulator, keys):
 GRANTED = {
     "oss": {"Archive": (60, 7), "ColdArchive": (12 * HOUR, 10), "DeepColdArchive": (48 * HOUR, 10)},
     "s3": {"GLACIER": (12 * HOUR, 10), "DEEP_ARCHIVE": (48 * HOUR, 10)},
+    "cos": {"ACCELERATED": (2 * HOUR, 10), "GLACIER": (12 * HOUR, 10)},
 }
-ONLINE = {"oss": ["Standard", "IA"], "s3": ["STANDARD", "STANDARD_IA"]}
+ONLINE = {"oss": ["Standard", "IA"], "s3": ["STANDARD", "STANDARD_IA"], "cos": ["STANDARD"]}
 
 
 def test_days_and_tier_are_brought_within_what_each_class_takes(emulator, archive, tmp_path):

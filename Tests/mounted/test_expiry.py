@@ -45,7 +45,7 @@ def test_a_copy_that_lapses_under_a_reader_is_restored_again_and_read_on(emulato
         stepper.start_step(len(CONTENT))
         wait_until(lambda: restores(emulator) == 1, "the restore")
         wait_until(stepper.is_blocked, "the reader to wait for it")
-        thaw(emulator, "f", archive.quick_span)
+        thaw(emulator, "f", archive.quick_span, archive.told(mount.path / "f"))
         assert stepper.end_step() == (len(CONTENT), sha256(CONTENT), None)
         assert restores(emulator) == 1
 

@@ -22,15 +22,6 @@ def remount(mount):
     assert done.returncode == 0, done.stderr
 
 
-def content_after_crash(path):
-    """Of a file of which something may have been stored that nobody could note: its first reader may be told."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        assert error.errno == errno.ESTALE
-        return path.read_bytes()
-
-
 def settled(store, wanted):
     """Waits until the store has these contents and nothing else."""
     def is_settled():
@@ -127,11 +118,20 @@ def test_a_daemon_killed_during_an_upload_leaves_the_old_content_or_the_new(
         emulator.clear_faults()
         remount(mount)
         new = bytes(-(-size // 100_000) * 100_000)
-        found = content_after_crash(mount.path / "f")
-        # A killed program may have written part of it; what was closed is whole.
-        assert found in (b"old", new)
-        assert found == new or status != 0
-        settled(emulated, {"f": found})
+
+        def is_settled():
+            """What the daemon sent before it died may be taken in by the store while we look."""
+            try:
+                os.setxattr(mount.path / "f", "user.thaw.refresh", b"")
+                found = (mount.path / "f").read_bytes()
+            except OSError as error:
+                assert error.errno == errno.ESTALE
+                return False
+            # A killed program may have written part of it; what was closed is whole.
+            assert found in (b"old", new)
+            assert found == new or status != 0
+            return found == emulated.stored.content("f")
+        wait_until(is_settled, "the mount to show what the store has", 60)
         wait_until(lambda: emulated.stored.uploads() == [], "upload fragments to be cleared away", 60)
 
 

@@ -145,7 +145,8 @@ def test_a_directory_of_five_hundred_objects_is_renamed_with_one_copy_each(emula
         requests = emulator.requests()["counts"]
         assert requests["CopyObject"] == 500
         assert requests["DeleteObjects"] <= 2
-        assert total(emulator) <= 530
+        # At IBM a HEAD tells of each whether it is frozen.
+        assert total(emulator) <= 530 + (500 if emulated.dialect == "cos" else 0)
         assert sorted(emulated.stored.keys()) == sorted(f"new/{number % 7}/{number:03}" for number in range(500))
         assert (mount.path / "new/3/010").read_bytes() == b"10"
         assert not (mount.path / "old").exists()
@@ -381,6 +382,7 @@ def test_a_file_replaced_at_the_store_is_not_mixed_with_what_is_written(emulated
 # -- Storage classes
 
 
+@pytest.mark.parametrize("dialect", ["oss", "s3"], indirect=True)
 @pytest.mark.parametrize("size", [1000, 20 * MIB])
 def test_new_objects_have_the_class_asked_for(emulated, size):
     wanted = {"oss": "IA", "s3": "STANDARD_IA"}[emulated.dialect]

@@ -168,7 +168,7 @@ def test_status_follows_the_restore_from_frozen_to_restored(emulator, archive, t
         file = mount.path / "f"
         reader.wait_until_blocked()
         wait_until(lambda: attribute(file, "restore_status") == "restoring", "the restore to be shown")
-        thaw(emulator, "f", archive.quick_span)
+        thaw(emulator, "f", archive.quick_span, archive.told(file))
         assert reader.result()[0] == "ok"
         wait_until(lambda: attribute(file, "restore_status") == "restored", "the new status")
         assert "restore_expiry" in listed(file)

@@ -1,4 +1,4 @@
-"""The two dialects side by side: what a test of frozen objects needs to know of each."""
+"""The dialects side by side: what a test of frozen objects needs to know of each."""
 
 import dataclasses
 import datetime
@@ -10,6 +10,7 @@ from botocore.config import Config
 
 from .mount import Mount, wait_until
 from .reader import run
+from .vaulted import Vault
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,17 +31,35 @@ class Archive:
     @property
     def quick_wish(self):
         """The wish by name that takes `quick_span`."""
-        return f"tier={self.quick_options['restore_tier']}" if self.quick_options else ""
+        return f"tier={self.quick_options['restore_tier']}" if "restore_tier" in self.quick_options else ""
+
+    def told(self, path):
+        """The path, for `thaw`, where the quick restore takes hours: those are looked at every few minutes only."""
+        return path if self.dialect == "cos" else None
 
     def mount(self, emulator, directory, **options):
         """A mount whose reads wait for objects of the quick class."""
-        return Mount(emulator, self.source, directory, self.quick_options | options)
+        mount = Mount(emulator, self.source, directory, self.quick_options | options)
+        if self.dialect == "oas":
+            vault(emulator).mounted = mount
+        return mount
 
 
 ARCHIVES = {
     "oss": Archive("oss", "Archive", {}, "1m", "ColdArchive", "5h"),
     "s3": Archive("s3", "GLACIER", {"restore_tier": "Expedited"}, "5m", "DEEP_ARCHIVE", "12h"),
+    # Every archive of a vault takes four hours, and nothing in it is readable at once.
+    "oas": Archive("oas", "OAS", {"restore_wait": "forever"}, "4h", "OAS", "4h"),
+    # Nothing here is as quick as the default options want it.
+    "cos": Archive("cos", "ACCELERATED", {"restore_wait": "3h"}, "2h", "GLACIER", "12h"),
 }
+
+
+def vault(emulator):
+    """The vault `bkt`, created if there is none."""
+    if not hasattr(emulator, "vault"):
+        emulator.vault = Vault(emulator, None)
+    return emulator.vault
 
 
 def s3_client(emulator):
@@ -51,7 +70,10 @@ def s3_client(emulator):
 
 
 def put(emulator, key, content=b"content", storage_class="Standard", **state):
-    """Puts an object, of any class of either dialect."""
+    """Puts an object, of any class of either dialect; or an archive, which only later mounts see."""
+    if storage_class == "OAS":
+        vault(emulator).put(key, content)
+        return
     s3_client(emulator).put_object(Bucket="bkt", Key=key, Body=content)
     if storage_class != "Standard":
         emulator.set_object("bkt", key, **{"class": storage_class}, **state)
@@ -66,6 +88,9 @@ def count(emulator, operation, key=None):
 
 
 def restores(emulator, key=None):
+    if hasattr(emulator, "vault"):
+        assert key is None or key in emulator.vault.archives
+        return emulator.vault.retrievals(key) if key else count(emulator, "CreateJob")
     return count(emulator, "RestoreObject", key)
 
 
@@ -74,11 +99,21 @@ def thaw(emulator, key, span, path=None):
 
     With the file's path the mount is told to look: by itself it asks about a restore of hours only every few minutes.
     """
+    if hasattr(emulator, "vault"):
+        return thaw_archive(emulator.vault, key, path or emulator.vault.mounted.path / key, span)
     client = s3_client(emulator)
     wait_until(lambda: "true" in client.head_object(Bucket="bkt", Key=key).get("Restore", ""), f"a restore of {key}")
     emulator.advance(span)
     if path:
         assert set_attribute(path, "refresh") is None
+
+
+def thaw_archive(vault, key, path, span="4h"):
+    """As `thaw`; returns when the mount has noticed, which by itself asks about a job every half an hour only."""
+    wait_until(lambda: vault.retrievals(key, "InProgress") > 0, f"a retrieval of {key}", 60)
+    vault.emulator.advance(span)
+    wait_until(lambda: set_attribute(path, "refresh") is None and attribute(path, "restore_status") == "restored",
+               f"{path} to be restored", 60)
 
 
 def attribute(path, name):

@@ -153,6 +153,16 @@ class Emulator:
             "pattern": pattern,
         })
 
+    def set_archive(self, vault, archive=None, **state):
+        """Puts an archive into a `state` (frozen, restoring, restored) `for` a span; without one makes an inventory."""
+        return self.control("POST", "job", {"vault": vault, **({"archive": archive} if archive else {}), **state})
+
+    def backup(self, vault, *snapshots, **more):
+        """Makes a vault of Cloud Backup, or adds to it. A snapshot is a dictionary: `id`, `files` (each with `path`,
+        and `content` or `size`), and how a restore of it goes: `duration`, `ending`, `error`, `failing` (paths).
+        """
+        return self.control("POST", "backup", {"vault": vault, "snapshots": list(snapshots), **more})
+
     def set_object(self, bucket, key, **state):
         """Puts an object into a state: `state` (frozen, restoring, restored), `for`, `class`, `archive_status`."""
         return self.control("POST", "object", {"bucket": bucket, "key": key, **state})

@@ -25,9 +25,11 @@ HANG_SECONDS = 240
 def environment(dialect, **extra):
     """The environment with the emulator's credentials for a dialect, and without anybody else's."""
     kept = {name: value for name, value in os.environ.items()
-            if not name.startswith(("AWS_", "OSS_", "ALIBABA_", "THAWFS_")) or name == "THAWFS_BIN"}
+            if not name.startswith(("AWS_", "OSS_", "ALIBABA_", "IBM_", "COS_", "THAWFS_")) or name == "THAWFS_BIN"}
     names = {"oss": ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET"),
-             "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}[dialect]
+             "oas": ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET"),
+             "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+             "cos": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}[dialect]
     kept.update(dict(zip(names, (Emulator.ACCESS_KEY, Emulator.SECRET_KEY))))
     kept.update(extra)
     return kept
@@ -63,7 +65,7 @@ class Mount:
         self.state = directory / "state"
         self.options = {"state_dir": self.state, "cache_dir": directory / "cache"}
         if emulator:
-            region = "cn-hangzhou" if self.dialect == "oss" else "us-east-1"
+            region = {"oss": "cn-hangzhou", "s3": "us-east-1", "cos": "us-south", "oas": "cn-hangzhou"}[self.dialect]
             self.options |= {"endpoint": emulator.url, "region": region}
         self.options |= options or {}
         self.env = environment(self.dialect) | (env or {})

@@ -3,6 +3,7 @@
 import oss2
 
 from .archive import s3_client
+from .cos import cos_client
 from .model import digest
 
 
@@ -74,5 +75,12 @@ class OSSStored(S3Stored):
         return [upload.key for upload in oss2.MultipartUploadIterator(self.client)]
 
 
+class COSStored(S3Stored):
+    """As IBM's own SDK sees it."""
+
+    def __init__(self, emulator, bucket="bkt"):
+        super().__init__(emulator, bucket, cos_client(emulator))
+
+
 def stored(emulator, dialect, bucket="bkt"):
-    return {"oss": OSSStored, "s3": S3Stored}[dialect](emulator, bucket)
+    return {"oss": OSSStored, "s3": S3Stored, "cos": COSStored}[dialect](emulator, bucket)

@@ -11,6 +11,10 @@ import Wire
 ///     DELETE requests
 ///     POST seed      {"bucket", "prefix", "count", "size", "class", "pattern"}
 ///     POST object    {"bucket", "key", "version", "class", "archive_status", "state", "for"}
+///     POST vault     {"name"}
+///     POST job       {"vault", "archive", "state", "for"}
+///     POST backup    {"vault", "name", "snapshots": […]}: see `Backups.seed`
+///     POST tokens    {"life": "5s"} {"revoke": true}
 struct ControlEndpoint {
     static let prefix = "/_emulator/"
 
@@ -37,6 +41,10 @@ struct ControlEndpoint {
         case ("DELETE", "requests"): service.log.clear()
         case ("POST", "seed"): return try seed(try json(body))
         case ("POST", "object"): return try setObject(try json(body))
+        case ("POST", "vault"): return try makeVault(try json(body))
+        case ("POST", "job"): return try setJob(try json(body))
+        case ("POST", "backup"): try service.backups.seed(try json(body), at: service.now)
+        case ("POST", "tokens"): try setTokens(try json(body))
         default: throw ProviderError(404, "NoSuchControl", "There is no \(method) \(name).")
         }
         return .json([:])
@@ -63,6 +71,16 @@ struct ControlEndpoint {
             try service.setClock { clock, real in clock.setScale(scale, real: real) }
         }
         return .json(service.clockJSON)
+    }
+
+    private func setTokens(_ json: JSON) throws(ProviderError) {
+        if let life = json["life"] {
+            guard let life = life.string.flatMap({ Duration(span: $0) }), life >= .seconds(1) else {
+                throw .invalidArgument("life must be a span like 5s or 1h.")
+            }
+            service.authorization.tokens.setLife(life)
+        }
+        if json["revoke"]?.bool == true { service.authorization.tokens.revoke() }
     }
 
     private func addFaults(_ json: JSON) throws(ProviderError) -> Reply {

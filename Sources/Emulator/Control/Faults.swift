@@ -142,7 +142,8 @@ struct FaultRule: Sendable {
         if let dialect, dialect != request.dialect { return false }
         if let key, fnmatch(key, String(decoding: request.key.bytes, as: UTF8.self), 0) != 0 { return false }
         if effects.listingLoops, !operation.isListing { return false }
-        if effects.expeditedUnavailable || effects.restoreFails, operation != .restoreObject { return false }
+        if effects.expeditedUnavailable, operation != .restoreObject { return false }
+        if effects.restoreFails, operation != .restoreObject, operation != .createJob { return false }
         return true
     }
 }

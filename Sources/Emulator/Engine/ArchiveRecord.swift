@@ -51,7 +51,7 @@ package struct ArchiveRecord: Sendable, Equatable {
     }
 
     package func state(at now: Timestamp) -> State {
-        guard rules != nil else { return .online }
+        guard rules(nil) != nil else { return .online }
         guard let restore else { return .frozen }
         if now < restore.ready { return .restoring }
         if restore.fails { return .frozen }
@@ -73,12 +73,14 @@ package struct ArchiveRecord: Sendable, Equatable {
         state(at: now) == .online ? nil : archiveStatus
     }
 
-    /// The class's rules whatever the dialect that asks: a bucket is served in both.
-    package var rules: ArchiveRules? {
+    /// The class's rules in this dialect, and if that has no such class, in whichever has: a bucket is served in all.
+    package func rules(_ dialect: Dialect?) -> ArchiveRules? {
         switch archiveStatus {
         case "ARCHIVE_ACCESS"?: StorageClass("GLACIER").archiveRules(.s3)
         case "DEEP_ARCHIVE_ACCESS"?: StorageClass("DEEP_ARCHIVE").archiveRules(.s3)
-        default: storageClass.archiveRules(.oss) ?? storageClass.archiveRules(.s3)
+        default:
+            dialect.flatMap { storageClass.archiveRules($0) }
+                ?? Dialect.allCases.lazy.compactMap { storageClass.archiveRules($0) }.first
         }
     }
 }

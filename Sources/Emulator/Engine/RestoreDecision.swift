@@ -1,5 +1,5 @@
 package import ThawCore
-import Wire
+package import Wire
 
 /// What a RestoreObject request asks for, as its body says it.
 package struct RestoreAsk: Sendable, Equatable {
@@ -24,9 +24,13 @@ extension ArchiveRecord {
     }
 
     /// Answers a RestoreObject request at `now`. Changes nothing itself.
-    package func restoring(_ ask: RestoreAsk, at now: Timestamp, fails: Bool = false) -> RestoreOutcome {
+    ///
+    /// - Parameter dialect: whose rules hold, where two have a class of this name
+    package func restoring(
+        _ ask: RestoreAsk, in dialect: Dialect? = nil, at now: Timestamp, fails: Bool = false
+    ) -> RestoreOutcome {
         let state = state(at: now)
-        guard state != .online, let rules else { return .refused(.notArchived) }
+        guard state != .online, let rules = rules(dialect) else { return .refused(.notArchived) }
         let tier: RestoreTier?
         switch Self.tier(ask.tier, rules) {
         case .success(let asked): tier = asked
@@ -108,7 +112,7 @@ extension RestoreTier {
         switch self {
         case .bulk: 0
         case .standard: 1
-        case .expedited: 2
+        case .expedited, .accelerated: 2
         }
     }
 }

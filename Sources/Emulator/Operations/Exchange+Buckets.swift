@@ -3,21 +3,48 @@ import Wire
 
 extension Exchange {
     private var region: String {
-        service.configuration.region ?? (request.dialect == .oss ? "cn-hangzhou" : "us-east-1")
+        if let region = service.configuration.region { return region }
+        return switch request.dialect {
+        case .oss, .oas: "cn-hangzhou"
+        case .s3: "us-east-1"
+        case .cos: "us-south"
+        }
+    }
+
+    /// A token says who asks, and not for which of his instances.
+    private func requireInstance() throws(ProviderError) {
+        guard request.dialect == .cos, request.header("authorization")?.hasPrefix("Bearer ") ?? false,
+            request.header("ibm-service-instance-id") == nil
+        else { return }
+        throw .invalidArgument("ibm-service-instance-id is missing.")
     }
 
     func listBuckets() throws(ProviderError) -> Reply {
+        try requireInstance()
         let prefix = request.parameter("prefix") ?? ""
-        let buckets = try service.catalog.perform { tables throws(ProviderError) in try tables.buckets() }
+        let isExtended = request.dialect == .cos && request.has("extended")
+        let max = try request.number("max-keys", 1...1000, default: 1000)
+        let marker = isExtended ? request.parameter("marker") ?? "" : ""
+        let all = try service.catalog.perform { tables throws(ProviderError) in try tables.buckets() }
+        let found = all.filter { $0.name.hasPrefix(prefix) && (marker.isEmpty || $0.name > marker) }
+        let buckets = isExtended ? Array(found.prefix(max)) : found
         var xml = XMLWriter()
         xml.element("ListAllMyBucketsResult", namespace: namespace) { xml in
             writeOwner(&xml)
+            if isExtended {
+                xml.element("IsTruncated", buckets.count < found.count)
+                xml.element("MaxKeys", max)
+                xml.element("Prefix", prefix)
+                xml.element("Marker", marker)
+                if buckets.count < found.count { xml.element("NextMarker", buckets.last?.name ?? "") }
+            }
             xml.element("Buckets") { xml in
-                for bucket in buckets where bucket.name.hasPrefix(prefix) {
+                for bucket in buckets {
                     xml.element("Bucket") { xml in
                         if request.dialect == .oss { writeEndpoints(&xml, bucket) }
                         xml.element("Name", bucket.name)
                         xml.element("CreationDate", wholeSeconds(bucket.created))
+                        if isExtended { xml.element("LocationConstraint", bucket.location ?? region + "-standard") }
                     }
                 }
             }
@@ -29,18 +56,23 @@ extension Exchange {
         guard let name = request.bucketName, (3...63).contains(name.utf8.count),
             name.utf8.allSatisfy({ "abcdefghijklmnopqrstuvwxyz0123456789-.".utf8.contains($0) })
         else { throw ProviderError(400, "InvalidBucketName", "The specified bucket is not valid.") }
-        var storageClass = "Standard"
-        if !body.isEmpty {
-            storageClass = try readDocument(body) { xml throws(XMLError) in
-                var word = "Standard"
-                while try xml.nextChild() {
-                    if xml.isNamed("StorageClass") { word = try xml.string() } else { try xml.skip() }
-                }
-                return word
-            }
+        try requireInstance()
+        let wish = body.isEmpty ? nil : try readDocument(body) { xml throws(XMLError) in try xml.element() }
+        let storageClass = wish?["StorageClass"]?.text ?? "Standard"
+        let location = wish?["LocationConstraint"]?.text
+        // Any other value is passed over, which makes a bucket without.
+        let locks = request.header("x-amz-bucket-object-lock-enabled")?.lowercased() == "true"
+        let rootKey = try encryptionKey()
+        if request.dialect == .cos, let location, BucketLocation(location) == nil {
+            throw ProviderError(400, "InvalidLocationConstraint", "The specified location constraint is not valid.")
         }
         let created = try service.catalog.perform { tables throws(ProviderError) in
-            try tables.createBucket(name, storageClass: storageClass, created: .now())
+            try tables.createBucket(
+                name, storageClass: storageClass, created: .now(), location: location, rootKey: rootKey,
+                locksObjects: locks && BucketConfiguration.Kind.objectLock.offer(in: request.dialect) != nil)
+        }
+        if !created, request.dialect == .cos {
+            throw ProviderError(409, "BucketAlreadyExists", "The requested bucket name is not available.")
         }
         guard created || request.dialect == .oss else {
             throw ProviderError(
@@ -52,14 +84,31 @@ extension Exchange {
         return Reply(200, headers: [("Location", "/\(name)")])
     }
 
+    /// The CRN of Key Protect's key, if the bucket is to be encrypted with one.
+    private func encryptionKey() throws(ProviderError) -> String? {
+        let algorithm = request.header("ibm-sse-kp-encryption-algorithm")
+        let key = request.header("ibm-sse-kp-customer-root-key-crn")
+        guard request.dialect == .cos, algorithm != nil || key != nil else { return nil }
+        guard algorithm == "AES256", let key, key.hasPrefix("crn:") else {
+            throw .invalidArgument("Key Protect needs the algorithm AES256 and the CRN of a root key.")
+        }
+        return key
+    }
+
     func deleteBucket() throws(ProviderError) -> Reply {
         try withBucket { tables, bucket throws(ProviderError) in try tables.deleteBucket(bucket) }
         return Reply(204)
     }
 
     func headBucket() throws(ProviderError) -> Reply {
-        try withBucket { _, _ in }
-        return Reply(200, headers: request.dialect == .s3 ? [("x-amz-bucket-region", region)] : [])
+        let bucket = try withBucket { _, bucket in bucket }
+        var headers: [(name: String, value: String)] = []
+        if request.dialect == .s3 { headers.append(("x-amz-bucket-region", region)) }
+        if request.dialect == .cos, let rootKey = bucket.rootKey {
+            // IBM's page prints True, which its own SDK takes for false.
+            headers += [("ibm-sse-kp-enabled", "true"), ("ibm-sse-kp-crk-id", rootKey)]
+        }
+        return Reply(200, headers: headers)
     }
 
     func bucketInfo() throws(ProviderError) -> Reply {
@@ -80,14 +129,16 @@ extension Exchange {
     }
 
     func bucketLocation() throws(ProviderError) -> Reply {
-        try withBucket { _, _ in }
+        let bucket = try withBucket { _, bucket in bucket }
         var xml = XMLWriter()
-        if request.dialect == .oss {
-            xml.element("LocationConstraint", "oss-" + region)
-        } else {
+        let location =
+            switch request.dialect {
+            case .oss, .oas: "oss-" + region
             // The one region that has no name here.
-            xml.element("LocationConstraint", region == "us-east-1" ? "" : region)
-        }
+            case .s3: bucket.location ?? (region == "us-east-1" ? "" : region)
+            case .cos: bucket.location ?? region + "-standard"
+            }
+        xml.element("LocationConstraint", location)
         return .xml(xml)
     }
 
@@ -152,8 +203,8 @@ extension Exchange {
         xml.element("StorageClass", bucket.storageClass)
     }
 
-    func writeOwner(_ xml: inout XMLWriter) {
-        xml.element("Owner") { xml in
+    func writeOwner(_ xml: inout XMLWriter, as name: StaticString = "Owner") {
+        xml.element(name) { xml in
             xml.element("ID", "1000000000000001")
             xml.element("DisplayName", "thawfs")
         }

@@ -126,6 +126,8 @@ extension Exchange {
         xml.element("ETag", version.etag(request.dialect))
         if request.dialect == .oss { xml.element("Type", version.isMultipart ? "Multipart" : "Normal") }
         xml.element("Size", version.sizeBytes)
+        // IBM COS lists every object with the class it was stored in, which is this one.
+        if request.dialect == .cos { return xml.element("StorageClass", "STANDARD") }
         xml.element("StorageClass", version.storageClassName(request.dialect))
         guard let restore = version.archive.restoreHeader(at: now) else { return }
         if request.dialect == .oss {
@@ -147,7 +149,7 @@ extension Exchange {
     /// slashes.
     func encoder(_ isEncoded: Bool) -> ([UInt8]) -> [UInt8] {
         guard isEncoded else { return { $0 } }
-        let keepsSlash = request.dialect == .s3
+        let keepsSlash = request.dialect.speaksS3
         return { Array(PercentEncoding.encode($0, keepingSlash: keepsSlash).utf8) }
     }
 

@@ -141,6 +141,7 @@ extension Exchange {
             var version = Self.joined(parts, upload)
             let checksum = try wholeChecksum(parts)
             if let checksum { version.headers.append(("checksum-crc64nvme", checksum)) }
+            version.retention = try sentRetention()
             let isUsed = Set(parts.map(\.number))
             // The parts' references become the object's.
             var freed = try tables.release(all.filter { !isUsed.contains($0.number) }.flatMap(\.content))
@@ -162,7 +163,7 @@ extension Exchange {
             xml.element("Bucket", bucket.name)
             xml.element("Key", bytes: encoder(isEncoded)(request.key.bytes))
             xml.element("ETag", version.etag(request.dialect))
-            if request.dialect == .s3, let checksum {
+            if request.dialect.speaksS3, let checksum {
                 xml.element("ChecksumCRC64NVME", checksum)
                 xml.element("ChecksumType", "FULL_OBJECT")
             }
@@ -312,6 +313,10 @@ extension Exchange {
                 xml.element("Upload") { xml in
                     xml.element("Key", bytes: encode(upload.key.bytes))
                     xml.element("UploadId", upload.id)
+                    if request.dialect != .oss {
+                        writeOwner(&xml, as: "Initiator")
+                        writeOwner(&xml)
+                    }
                     xml.element("StorageClass", upload.storageClass)
                     xml.element("Initiated", wholeSeconds(upload.initiated))
                 }

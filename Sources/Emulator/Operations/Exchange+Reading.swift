@@ -59,7 +59,7 @@ extension Exchange {
         headers.append(
             ("Content-Type", version.headers.first { $0.name == "content-type" }?.value ?? fallback)
         )
-        for (name, value) in version.headers where name != "content-type" && !name.hasPrefix("checksum-") {
+        for (name, value) in version.headers where name != "content-type" && !version.isInternal(name) {
             headers.append((name.hasPrefix("meta-") ? prefix + name : name, value))
         }
         let storageClass = version.storageClassName(request.dialect)
@@ -72,8 +72,22 @@ extension Exchange {
         if request.dialect == .oss {
             headers.append(("x-oss-object-type", version.isMultipart ? "Multipart" : "Normal"))
             if let crc64 = version.crc64 { headers.append(("x-oss-hash-crc64ecma", String(crc64))) }
+        } else if request.dialect == .cos {
+            headers += archiveHeaders(version, now) + (version.retention?.headers(now: now) ?? [])
         } else if let status = version.archive.archiveStatus(at: now) {
             headers.append(("x-amz-archive-status", status))
+        }
+        return headers
+    }
+
+    /// IBM's words beside S3's (IBM Cloud docs, "Object operations", HEAD).
+    private func archiveHeaders(_ version: ObjectVersion, _ now: Timestamp) -> [(name: String, value: String)] {
+        guard version.archive.storageClass.archiveRules(.cos) != nil else { return [] }
+        let tier = version.archive.storageClass.name == "GLACIER" ? "ARCHIVE" : "ACCELERATED"
+        let date = WireDate.rfc1123(version.modified)
+        var headers = [("x-ibm-transition", "transition=\"\(tier)\", date=\"\(date)\"")]
+        if version.archive.restoreHeader(at: now) != nil {
+            headers.append(("x-ibm-restored-copy-storage-class", "Standard"))
         }
         return headers
     }

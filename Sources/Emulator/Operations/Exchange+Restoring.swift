@@ -3,6 +3,7 @@ import Wire
 
 extension Exchange {
     func restoreObject(_ body: [UInt8]) throws(ProviderError) -> Reply {
+        if request.dialect == .cos { try requireIntegrityHeader() }
         let ask = try restoreAsk(body)
         if effects.expeditedUnavailable, ask.tier == RestoreTier.expedited.rawValue {
             throw ProviderError(
@@ -15,7 +16,7 @@ extension Exchange {
         let (status, bucket, version) = try withBucket { tables, bucket throws(ProviderError) in
             var version = try self.version(tables, bucket, request.key, id: request.versionID)
             let status: Int
-            switch version.archive.restoring(ask, at: now, fails: effects.restoreFails) {
+            switch version.archive.restoring(ask, in: request.dialect, at: now, fails: effects.restoreFails) {
             case .refused(let refusal): throw refusal.providerError(request.dialect)
             case .started(let restore): (status, version.archive.restore) = (202, restore)
             case .extended(let restore): (status, version.archive.restore) = (200, restore)

@@ -12,6 +12,9 @@ extension Exchange {
         {
             throw ProviderError(400, "InvalidObjectName", "The specified object is not valid.")
         }
+        if request.dialect == .cos, request.header("x-amz-storage-class") != nil {
+            throw ProviderError(501, "NotImplemented", "A header you provided implies functionality that is not implemented.")
+        }
         try withBucket { tables, bucket throws(ProviderError) in
             if operation == .uploadPart {
                 _ = try tables.upload(bucket, request.key, id: request.parameter("uploadId") ?? "")
@@ -24,6 +27,7 @@ extension Exchange {
     /// The conditions under which an object may be written.
     func checkOverwrite(_ tables: CatalogTables, _ bucket: Bucket) throws(ProviderError) {
         let current = try tables.current(bucket, request.key).flatMap { $0.isDeleteMarker ? nil : $0 }
+        if bucket.versioning != .enabled { try current?.requireUnprotected(at: service.now) }
         if request.header("x-oss-forbid-overwrite") == "true", current != nil {
             throw ProviderError(
                 409,
@@ -51,6 +55,7 @@ extension Exchange {
             crc64: body.crc64,
             content: body.content
         )
+        version.retention = try sentRetention()
         let (bucket, stored) = try put(&version)
         var headers = versionHeader(bucket, stored)
         headers.append(("ETag", stored.etag(request.dialect)))
@@ -133,7 +138,7 @@ extension Exchange {
         let (sourceBucket, source) = try copySource()
         let replaces = request.vendorHeader("metadata-directive") == "REPLACE"
         let isSelf = sourceBucket.name == request.bucketName && source.key == request.key
-        if isSelf, request.dialect == .s3, !replaces, request.vendorHeader("storage-class") == nil {
+        if isSelf, request.dialect.speaksS3, !replaces, request.vendorHeader("storage-class") == nil {
             throw ProviderError(
                 400,
                 "InvalidRequest",
@@ -145,12 +150,13 @@ extension Exchange {
         version.key = request.key
         version.modified = .now()
         // S3 makes one part of many, so that the ETag is the content's MD5. Its bytes are not read here.
-        if request.dialect == .s3, source.isMultipart {
+        if request.dialect.speaksS3, source.isMultipart {
             version.etag = Hex.encode(Digest.md5(Array(source.content.text.utf8)))
         }
         if replaces {
             version.headers = sentHeaders() + source.headers.filter { $0.name.hasPrefix("checksum-") }
         }
+        version.retention = try sentRetention()
         let (bucket, stored) = try put(&version)
         var headers = versionHeader(bucket, stored)
         if sourceBucket.versioning != .never {
@@ -186,11 +192,13 @@ extension Exchange {
             guard let version = try tables.version(bucket, key, id: id) else {
                 return Deletion(versionID: id)
             }
+            try version.requireUnprotected(at: service.now)
             let freed = try tables.remove(version, from: bucket)
             return Deletion(versionID: id, isMarker: version.isDeleteMarker, freed: freed)
         }
         guard bucket.versioning != .never else {
             guard let current = try tables.current(bucket, key) else { return Deletion() }
+            try current.requireUnprotected(at: service.now)
             return Deletion(freed: try tables.remove(current, from: bucket))
         }
         var marker = ObjectVersion(key: key, isDeleteMarker: true, modified: .now())
@@ -214,6 +222,54 @@ extension Exchange {
     }
 
     func deleteObjects(_ body: [UInt8]) throws(ProviderError) -> Reply {
+        try requireIntegrityHeader()
+        let (wanted, isQuiet) = try readDocument(body, Self.deleteDocument)
+        guard (1...1000).contains(wanted.count) else { throw .malformedXML }
+        let deletions = try withBucket { tables, bucket throws(ProviderError) in
+            var deletions: [Result<Deletion, ProviderError>] = []
+            for (key, id) in wanted {
+                do throws(ProviderError) {
+                    deletions.append(.success(try delete(tables, bucket, key, id: id)))
+                } catch {
+                    guard error.status == 403 else { throw error }
+                    deletions.append(.failure(error))
+                }
+            }
+            return deletions
+        }
+        service.blobs.remove(deletions.flatMap { (try? $0.get().freed) ?? [] })
+        if isQuiet && request.dialect == .oss { return Reply(200) }
+        let isEncoded = request.parameter("encoding-type") == "url"
+        let encode = encoder(isEncoded)
+        var xml = XMLWriter()
+        xml.element("DeleteResult", namespace: namespace) { xml in
+            if isEncoded { xml.element("EncodingType", "url") }
+            for ((key, id), result) in zip(wanted, deletions) {
+                switch result {
+                case .success(let deletion) where !isQuiet:
+                    xml.element("Deleted") { xml in
+                        xml.element("Key", bytes: encode(key.bytes))
+                        if let id { xml.element("VersionId", id) }
+                        if deletion.isMarker {
+                            xml.element("DeleteMarker", true)
+                            xml.element("DeleteMarkerVersionId", deletion.versionID ?? "")
+                        }
+                    }
+                case .success: break
+                case .failure(let error):
+                    xml.element("Error") { xml in
+                        xml.element("Key", bytes: encode(key.bytes))
+                        if let id { xml.element("VersionId", id) }
+                        xml.element("Code", error.code)
+                        xml.element("Message", error.message)
+                    }
+                }
+            }
+        }
+        return .xml(xml)
+    }
+
+    func requireIntegrityHeader() throws(ProviderError) {
         guard
             request.header("content-md5") != nil
                 || request.headers.contains(where: { $0.name.hasPrefix("x-amz-checksum-") })
@@ -224,32 +280,6 @@ extension Exchange {
                 "Missing required header for this request: Content-MD5"
             )
         }
-        let (wanted, isQuiet) = try readDocument(body, Self.deleteDocument)
-        guard (1...1000).contains(wanted.count) else { throw .malformedXML }
-        let deletions = try withBucket { tables, bucket throws(ProviderError) in
-            var deletions: [Deletion] = []
-            for (key, id) in wanted { deletions.append(try delete(tables, bucket, key, id: id)) }
-            return deletions
-        }
-        service.blobs.remove(deletions.flatMap(\.freed))
-        if isQuiet && request.dialect == .oss { return Reply(200) }
-        let isEncoded = request.parameter("encoding-type") == "url"
-        let encode = encoder(isEncoded)
-        var xml = XMLWriter()
-        xml.element("DeleteResult", namespace: namespace) { xml in
-            if isEncoded { xml.element("EncodingType", "url") }
-            for ((key, id), deletion) in zip(wanted, deletions) where !isQuiet {
-                xml.element("Deleted") { xml in
-                    xml.element("Key", bytes: encode(key.bytes))
-                    if let id { xml.element("VersionId", id) }
-                    if deletion.isMarker {
-                        xml.element("DeleteMarker", true)
-                        xml.element("DeleteMarkerVersionId", deletion.versionID ?? "")
-                    }
-                }
-            }
-        }
-        return .xml(xml)
     }
 
     private typealias Wanted = (key: ObjectKey, version: String?)

@@ -1,7 +1,7 @@
 import ThawCore
 import Wire
 
-/// Who may ask, and whether they did: verifies every signature there is in the two dialects.
+/// Who may ask, and whether they did: verifies every signature there is in the dialects, and IBM's tokens.
 struct Authorization: Sendable {
     /// Secrets by access key.
     var secrets: [String: String]
@@ -11,8 +11,10 @@ struct Authorization: Sendable {
     var region: String?
     /// Takes everything as it comes, unsigned too.
     var isLenient: Bool
+    /// What IBM's IAM has given out.
+    let tokens: IdentityTokens
 
-    private static let skewMax = Duration.seconds(900)
+    static let skewMax = Duration.seconds(900)
 
     /// - Parameters:
     ///   - now: the server's idea of the real time
@@ -48,7 +50,18 @@ struct Authorization: Sendable {
         _ request: StoreRequest,
         _ now: Timestamp
     ) throws(ProviderError) {
-        if let claim = OSSSignatureV1.claim(authorization: authorization) {
+        if authorization.hasPrefix("Bearer ") {
+            guard tokens.accept(authorization.dropFirst(7), now: now) else { throw .accessDenied }
+        } else if let claim = OASSignature.claim(authorization: authorization) {
+            let date = request.header("date") ?? ""
+            try checkSkew(date, WireDate.parseRFC1123(date), now, .oas)
+            try compare(claim.accessKeyID, claim.signature, request) { secret in
+                (
+                    OASSignature.signature(request.signable, secret: secret),
+                    Array(OASSignature.stringToSign(request.signable).utf8), nil
+                )
+            }
+        } else if let claim = OSSSignatureV1.claim(authorization: authorization) {
             let date = request.header("x-oss-date") ?? request.header("date") ?? ""
             try checkSkew(date, WireDate.parseRFC1123(date), now, .oss)
             try compare(claim.accessKeyID, claim.signature, request) { secret in
@@ -65,7 +78,9 @@ struct Authorization: Sendable {
         } else if let claim = S3SignatureV4.claim(authorization: authorization) {
             let date = request.header("x-amz-date") ?? ""
             try checkSkew(date, WireDate.parseBasic(date), now, .s3)
-            try checkScope(claim, date: date, .s3)
+            try checkScope(claim, date: date, request.dialect)
+            // IBM documents a signature of `host` and `x-amz-date` alone.
+            if request.dialect == .cos { return try compareV4(claim, date: date, request) }
             guard request.header("x-amz-content-sha256") != nil else {
                 throw ProviderError(
                     400,
@@ -236,7 +251,7 @@ struct Authorization: Sendable {
                 "The scope of the signature does not fit the date or the service."
             )
         }
-        guard let region, claim.scope.region != region else { return }
+        guard dialect != .cos, let region, claim.scope.region != region else { return }
         throw ProviderError(
             400,
             dialect == .oss ? "InvalidArgument" : "AuthorizationHeaderMalformed",
@@ -284,13 +299,16 @@ struct Authorization: Sendable {
     )
 
     private static func expiredToken(_ dialect: Dialect) -> ProviderError {
-        dialect == .oss
-            ? ProviderError(
+        switch dialect {
+        case .oss:
+            ProviderError(
                 403,
                 "SecurityTokenExpired",
                 "The security token you provided has expired.",
                 ec: "0002-00000210"
             )
-            : ProviderError(400, "ExpiredToken", "The provided token has expired.")
+        case .s3: ProviderError(400, "ExpiredToken", "The provided token has expired.")
+        case .cos, .oas: .accessDenied
+        }
     }
 }

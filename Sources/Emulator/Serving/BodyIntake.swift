@@ -16,6 +16,8 @@ final class BodyIntake {
     private var digests: BodyDigests
     private var chunks: ChunkDecoder?
     private let checksums: Set<String>
+    /// Of an archive.
+    private var tree: TreeETag?
     private var sizeBytes: UInt64 = 0
 
     /// - Parameter signatures: what the chunks of a signed stream are signed with; nil to take them as they are
@@ -42,6 +44,7 @@ final class BodyIntake {
             named.filter { !isCompletion && $0.hasPrefix("x-amz-checksum-") }.map { String($0.dropFirst(15)) }
         ).intersection(BodyDigests.algorithms)
         digests = BodyDigests(needsSHA256: Self.isDigest(payload), checksums: checksums)
+        if request.dialect == .oas, upload != nil { tree = TreeETag() }
         if let upload { writer = try BlobWriter(upload.blob, in: upload.store) }
     }
 
@@ -57,6 +60,7 @@ final class BodyIntake {
 
     private func store(_ buffer: ByteBuffer) throws(ProviderError) {
         digests.update(buffer)
+        buffer.withUnsafeReadableBytes { tree?.update($0) }
         sizeBytes += UInt64(buffer.readableBytes)
         if upload == nil {
             guard sizeBytes <= Self.collectedMax else {
@@ -100,6 +104,7 @@ final class BodyIntake {
             md5: md5,
             crc64: digests.crc64Value,
             nvme: digests.nvmeValue,
+            leaves: tree?.leaves ?? [],
             checksums: try checkedChecksums()
         )
     }
@@ -152,6 +157,8 @@ struct ReceivedBody {
     let crc64: UInt64
     /// CRC-64/NVME, where the client sent it.
     let nvme: UInt64?
+    /// MD5 of every mebibyte of an archive.
+    let leaves: [String]
     /// As an object's headers keep them: `checksum-crc32` and its value.
     let checksums: [(name: String, value: String)]
 }

@@ -266,9 +266,17 @@ final class ConnectionHandler: ChannelInboundHandler {
         headers.replaceOrAdd(name: "Content-Length", value: String(max(0, length)))
         headers.add(name: "Date", value: WireDate.rfc1123(now))
         if let id {
-            let isOSS = exchange?.request.dialect == .oss
-            headers.add(name: "Server", value: isOSS ? "AliyunOSS" : "AmazonS3")
-            headers.add(name: isOSS ? "x-oss-request-id" : "x-amz-request-id", value: id)
+            let dialect = exchange?.request.dialect ?? .s3
+            let server =
+                switch dialect {
+                case .oss: "AliyunOSS"
+                case .s3: "AmazonS3"
+                case .cos: "Cleversafe"
+                case .oas: "AliyunOAS"
+                }
+            headers.add(name: "Server", value: server)
+            headers.add(name: (exchange?.request.vendorPrefix ?? "x-amz-") + "request-id", value: id)
+            if dialect == .cos { headers.add(name: "X-Clv-Request-Id", value: id) }
         }
         if announcesClose { headers.add(name: "Connection", value: "close") }
         return HTTPResponseHead(

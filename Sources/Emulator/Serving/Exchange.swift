@@ -35,17 +35,29 @@ final class Exchange {
     var isRefused: Bool { refusal != nil }
 
     private func begin() throws(ProviderError) {
+        service.settleBackups()
         if let error = effects.error { throw error }
-        try service.authorization.check(
-            request,
-            now: .now() + effects.clockSkew,
-            tokenExpired: effects.tokenExpired
-        )
+        if operation.isBackup {
+            // What is signed may be in the body.
+            intake = try BodyIntake(request, signatures: nil, upload: nil)
+            return
+        }
+        if operation != .issueToken {
+            try service.authorization.check(
+                request,
+                now: .now() + effects.clockSkew,
+                tokenExpired: effects.tokenExpired
+            )
+        }
         if operation == .unsupported {
             throw .notImplemented("\(request.method) of \(request.wirePath)?\(request.query.wire)")
         }
         let signatures = service.authorization.chunkSignatures(request)
         switch operation {
+        case .uploadArchive, .uploadArchivePart:
+            try checkArchiveUpload()
+            let blob = try service.catalog.perform { tables throws(ProviderError) in try tables.newBlob() }
+            intake = try BodyIntake(request, signatures: nil, upload: (blob, service.blobs))
         case .putObject, .uploadPart:
             try checkUpload()
             let blob = try service.catalog.perform { tables throws(ProviderError) in try tables.newBlob() }
@@ -97,6 +109,9 @@ final class Exchange {
         case .putBucketVersioning: try setBucketVersioning(body.bytes)
         case .getArchiveDirectRead: try archiveDirectRead()
         case .putArchiveDirectRead: try setArchiveDirectRead(body.bytes)
+        case .getConfiguration: try getConfiguration()
+        case .putConfiguration: try putConfiguration(body)
+        case .deleteConfiguration: try deleteConfiguration()
         case .listObjects: try listObjects()
         case .listObjectsV2: try listObjectsV2()
         case .listObjectVersions: try listObjectVersions()
@@ -115,13 +130,28 @@ final class Exchange {
         case .listParts: try listParts()
         case .completeMultipartUpload: try completeMultipartUpload(body.bytes)
         case .abortMultipartUpload: try abortMultipartUpload()
+        case .createVault, .deleteVault, .describeVault, .listVaults: try performOnVault()
+        case .uploadArchive, .deleteArchive, .describeArchive, .createArchiveUpload, .listArchiveUploads,
+            .uploadArchivePart, .listArchiveParts, .completeArchiveUpload, .abortArchiveUpload:
+            try performOnArchive(body)
+        case .createJob, .listJobs, .describeJob, .getJobOutput: try performOnJob(body)
+        case .issueToken: try issueToken(body.bytes)
+        case .changeLegalHold: try changeLegalHold()
+        case .getLegalHold: try legalHold()
+        case .extendRetention: try extendRetention()
         case .unsupported: throw .notImplemented(request.method)
+        case .describeVaults, .searchHistoricalSnapshots, .createRestoreJob, .describeRestoreJobs, .cancelRestoreJob,
+            .unsupportedBackup:
+            try performBackup(body.bytes)
         }
     }
 
     /// The error as the dialect sends it: a document, or for HEAD OSS's header with the document in base64.
     func reply(_ error: ProviderError) -> Reply {
+        if operation.isBackup { return backupReply(error) }
+        if operation == .issueToken { return tokenRefusal(error) }
         var headers = error.headers
+        if request.dialect == .oas { return .json(error.json, status: error.status, headers: headers) }
         if request.dialect == .oss, let ec = error.ec { headers.append(("x-oss-ec", ec)) }
         let resource = String(decoding: PercentEncoding.decode(request.wirePath) ?? [], as: UTF8.self)
         let document = error.document(
@@ -146,7 +176,13 @@ final class Exchange {
         _ body: (CatalogTables, Bucket) throws(ProviderError) -> Result
     ) throws(ProviderError) -> Result {
         guard let name = request.bucketName else { throw .noSuchBucket }
-        return try service.catalog.perform { tables throws(ProviderError) in
+        return try withBucket(named: name, body)
+    }
+
+    func withBucket<Result: Sendable>(
+        named name: String, _ body: (CatalogTables, Bucket) throws(ProviderError) -> Result
+    ) throws(ProviderError) -> Result {
+        try service.catalog.perform { tables throws(ProviderError) in
             try body(tables, try tables.bucket(name))
         }
     }
@@ -201,7 +237,7 @@ final class Exchange {
     }
 
     /// The namespace of S3's documents; OSS's have none, and its SDKs find nothing in one.
-    var namespace: String? { request.dialect == .s3 ? "http://s3.amazonaws.com/doc/2006-03-01/" : nil }
+    var namespace: String? { request.dialect.speaksS3 ? "http://s3.amazonaws.com/doc/2006-03-01/" : nil }
 }
 
 /// Runs a reader over a request's document, whatever is wrong with it being `MalformedXML`.

@@ -13,6 +13,9 @@ enum Operation: String, Sendable {
     case putBucketVersioning = "PutBucketVersioning"
     case getArchiveDirectRead = "GetBucketArchiveDirectRead"
     case putArchiveDirectRead = "PutBucketArchiveDirectRead"
+    case getConfiguration = "GetBucketConfiguration"
+    case putConfiguration = "PutBucketConfiguration"
+    case deleteConfiguration = "DeleteBucketConfiguration"
     case listObjects = "ListObjects"
     case listObjectsV2 = "ListObjectsV2"
     case listObjectVersions = "ListObjectVersions"
@@ -32,13 +35,59 @@ enum Operation: String, Sendable {
     case listParts = "ListParts"
     case completeMultipartUpload = "CompleteMultipartUpload"
     case abortMultipartUpload = "AbortMultipartUpload"
+    case createVault = "CreateVault"
+    case deleteVault = "DeleteVault"
+    case describeVault = "DescribeVault"
+    case listVaults = "ListVaults"
+    case uploadArchive = "UploadArchive"
+    case deleteArchive = "DeleteArchive"
+    case describeArchive = "DescribeArchive"
+    case createArchiveUpload = "CreateArchiveUpload"
+    case listArchiveUploads = "ListArchiveUploads"
+    case uploadArchivePart = "UploadArchivePart"
+    case listArchiveParts = "ListArchiveParts"
+    case completeArchiveUpload = "CompleteArchiveUpload"
+    case abortArchiveUpload = "AbortArchiveUpload"
+    case createJob = "CreateJob"
+    case listJobs = "ListJobs"
+    case describeJob = "DescribeJob"
+    case getJobOutput = "GetJobOutput"
+    // IBM's own.
+    case issueToken = "IssueToken"
+    case changeLegalHold = "ChangeLegalHold"
+    case getLegalHold = "GetLegalHold"
+    case extendRetention = "ExtendRetention"
     case unsupported = "Unsupported"
+    // Cloud Backup's, whose names are its own.
+    case describeVaults = "DescribeVaults"
+    case searchHistoricalSnapshots = "SearchHistoricalSnapshots"
+    case createRestoreJob = "CreateRestoreJob"
+    case describeRestoreJobs = "DescribeRestoreJobs2"
+    case cancelRestoreJob = "CancelRestoreJob"
+    case unsupportedBackup = "UnsupportedBackup"
 
     var isListing: Bool { self == .listObjects || self == .listObjectsV2 || self == .listObjectVersions }
 
+    var isBackup: Bool {
+        switch self {
+        case .describeVaults, .searchHistoricalSnapshots, .createRestoreJob, .describeRestoreJobs, .cancelRestoreJob,
+            .unsupportedBackup:
+            true
+        default: false
+        }
+    }
+
     init(_ request: StoreRequest) {
-        if request.bucketName == nil {
+        if request.method == "POST", request.wirePath == "/identity/token" {
+            self = .issueToken
+        } else if request.dialect == .oas {
+            self = Self.onVaults(request)
+        } else if let action = request.action {
+            self = Operation(rawValue: action).flatMap { $0.isBackup ? $0 : nil } ?? .unsupportedBackup
+        } else if request.bucketName == nil {
             self = request.method == "GET" ? .listBuckets : .unsupported
+        } else if request.configuration != nil {
+            self = Self.onConfiguration(request)
         } else if request.query.contains(where: { Self.foreign.contains($0.name) }) {
             self = .unsupported
         } else if request.key.isEmpty {
@@ -58,6 +107,41 @@ enum Operation: String, Sendable {
         "requestPayment", "retention", "select", "stat", "symlink", "tagging", "torrent", "website", "worm",
         "x-oss-process", "x-oss-async-process", "resourceGroup", "transferAcceleration",
     ]
+
+    private static func onVaults(_ request: StoreRequest) -> Operation {
+        let path = String(decoding: request.key.bytes, as: UTF8.self)
+        let words = path.split(separator: "/", omittingEmptySubsequences: false)
+        guard request.wirePath == "/vaults" || request.wirePath.hasPrefix("/vaults/") else { return .unsupported }
+        guard request.bucketName != nil else { return request.method == "GET" ? .listVaults : .unsupported }
+        switch (request.method, words.first ?? "", words.count) {
+        case ("PUT", "", _): return .createVault
+        case ("DELETE", "", _): return .deleteVault
+        case ("GET", "", _): return .describeVault
+        case ("POST", "archives", 1): return .uploadArchive
+        case ("DELETE", "archives", 2): return .deleteArchive
+        case ("GET", "archives", 3) where words[2] == "meta": return .describeArchive
+        case ("POST", "multipart-uploads", 1): return .createArchiveUpload
+        case ("GET", "multipart-uploads", 1): return .listArchiveUploads
+        case ("PUT", "multipart-uploads", 2): return .uploadArchivePart
+        case ("GET", "multipart-uploads", 2): return .listArchiveParts
+        case ("POST", "multipart-uploads", 2): return .completeArchiveUpload
+        case ("DELETE", "multipart-uploads", 2): return .abortArchiveUpload
+        case ("POST", "jobs", 1): return .createJob
+        case ("GET", "jobs", 1): return .listJobs
+        case ("GET", "jobs", 2): return .describeJob
+        case ("GET", "jobs", 3) where words[2] == "output": return .getJobOutput
+        default: return .unsupported
+        }
+    }
+
+    private static func onConfiguration(_ request: StoreRequest) -> Operation {
+        switch request.method {
+        case "GET": .getConfiguration
+        case "PUT" where request.policyPath == nil, "POST" where request.policyPath != nil: .putConfiguration
+        case "DELETE": .deleteConfiguration
+        default: .unsupported
+        }
+    }
 
     private static func onBucket(_ request: StoreRequest) -> Operation {
         switch request.method {
@@ -84,7 +168,8 @@ enum Operation: String, Sendable {
         switch request.method {
         case "GET":
             return request.has("uploadId")
-                ? .listParts : request.has("objectMeta") ? .getObjectMeta : .getObject
+                ? .listParts
+                : request.has("objectMeta") ? .getObjectMeta : request.has("legalHold") ? .getLegalHold : .getObject
         case "HEAD": return request.has("objectMeta") ? .getObjectMeta : .headObject
         case "PUT":
             if request.has("partNumber") { return copies ? .uploadPartCopy : .uploadPart }
@@ -93,6 +178,8 @@ enum Operation: String, Sendable {
         case "POST":
             if request.has("restore") { return .restoreObject }
             if request.has("cleanRestoredObject") { return .cleanRestoredObject }
+            if request.has("legalHold") { return .changeLegalHold }
+            if request.has("extendRetention") { return .extendRetention }
             if request.has("uploads") { return .createMultipartUpload }
             return request.has("uploadId") ? .completeMultipartUpload : .unsupported
         default: return .unsupported

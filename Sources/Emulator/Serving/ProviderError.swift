@@ -35,10 +35,10 @@ struct ProviderError: Error, Sendable {
         xml.element("Error") { xml in
             xml.element("Code", code)
             xml.element("Message", message)
-            if dialect == .s3 { xml.element("Resource", resource) }
+            if dialect.speaksS3 { xml.element("Resource", resource) }
             for (name, value) in details { xml.element(name, value) }
             xml.element("RequestId", requestID)
-            xml.element("HostId", host)
+            if dialect == .cos { xml.element("httpStatusCode", status) } else { xml.element("HostId", host) }
             if dialect == .oss, let ec {
                 xml.element("EC", ec)
                 xml.element("RecommendDoc", "https://api.aliyun.com/troubleshoot?q=\(ec)")
@@ -49,6 +49,11 @@ struct ProviderError: Error, Sendable {
 }
 
 extension ProviderError {
+    /// As OAS words it.
+    var json: JSON {
+        ["code": .string(code), "message": .string(message), "type": status < 500 ? "client" : "server"]
+    }
+
     static let noSuchKey = ProviderError(
         404,
         "NoSuchKey",
@@ -106,13 +111,19 @@ extension ProviderError {
         -> ProviderError
     {
         switch dialect {
-        case .oss:
+        case .oss, .oas:
             return ProviderError(
                 403,
                 "InvalidObjectState",
                 "The operation is not valid for the object's state",
                 ec: "0016-00000404",
                 details: [("ObjectName", version.key.description)]
+            )
+        case .cos:
+            return ProviderError(
+                403,
+                "InvalidObjectState",
+                "The operation is not valid for the current state of the object."
             )
         case .s3 where isCopySource:
             return ProviderError(
@@ -147,7 +158,13 @@ extension RestoreRefusal {
                 ec: "0016-00000702",
                 details: [("Detail", "RestoreObject operation does not support this object storage class")]
             )
-        case (.notArchived, .s3):
+        case (.notArchived, .cos):
+            ProviderError(
+                403,
+                "InvalidObjectState",
+                "The operation is not valid for the current state of the object."
+            )
+        case (.notArchived, _):
             ProviderError(
                 403,
                 "ObjectAlreadyInActiveTierError",
@@ -162,7 +179,7 @@ extension RestoreRefusal {
             )
         case (.tierLowered, .oss):
             .invalidArgument("The restore priority of the object cannot be lowered.", ec: "0016-00000715")
-        case (.inProgress, .s3), (.tierLowered, .s3):
+        case (.inProgress, _), (.tierLowered, _):
             ProviderError(409, "RestoreAlreadyInProgress", "Object restore is already in progress")
         case (.tierNotAllowed, .oss):
             ProviderError(
@@ -171,7 +188,7 @@ extension RestoreRefusal {
                 "JobParameters cannot be given for an object of class Archive.",
                 ec: "0016-00000714"
             )
-        case (.tierNotAllowed, .s3):
+        case (.tierNotAllowed, _):
             .invalidArgument("The storage class of the object takes no retrieval tier")
         case (.tier(let word), _):
             .invalidArgument("Tier \(word) is not valid for the object's storage class", ec: "0016-00000703")

@@ -26,10 +26,10 @@ struct Reply {
         Reply(200, headers: headers + [("Content-Type", "application/xml")], body: .bytes(writer.bytes))
     }
 
-    static func json(_ value: JSON, status: Int = 200) -> Reply {
+    static func json(_ value: JSON, status: Int = 200, headers: [(name: String, value: String)] = []) -> Reply {
         Reply(
             status,
-            headers: [("Content-Type", "application/json")],
+            headers: headers + [("Content-Type", "application/json")],
             body: .bytes(Array((value.text + "\n").utf8))
         )
     }

@@ -13,9 +13,9 @@ struct StoreRequest: Sendable {
     let headers: [(name: String, value: String)]
     let host: String
     let dialect: Dialect
-    /// Nil for the service itself.
+    /// Nil for the service itself. Of OAS, the vault's id, or its name when it is created.
     let bucketName: String?
-    /// Empty for the bucket itself.
+    /// Empty for the bucket itself. Of OAS, the rest of the path.
     let key: ObjectKey
 
     /// - Parameter domain: the host name whose subdomains are buckets
@@ -34,7 +34,12 @@ struct StoreRequest: Sendable {
         headers = head.headers.map { ($0.name.lowercased(), $0.value) }
         host = headers.first { $0.name == "host" }?.value ?? ""
         dialect = Self.dialect(headers, query)
-        if let bucket = Self.virtualHost(host, domain: domain) {
+        if dialect == .oas {
+            // `/vaults`, `/vaults/{vault}`, `/vaults/{vault}/archives/{archive}/meta`
+            let parts = path.dropFirst().split(separator: UInt8(ascii: "/"), maxSplits: 2)
+            bucketName = parts.count > 1 ? String(decoding: parts[1], as: UTF8.self) : nil
+            key = ObjectKey(parts.count > 2 ? Array(parts[2]) : [])
+        } else if let bucket = Self.virtualHost(host, domain: domain) {
             bucketName = bucket
             key = ObjectKey(path.dropFirst())
         } else {
@@ -50,7 +55,13 @@ struct StoreRequest: Sendable {
     /// The header of the dialect: `x-oss-` or `x-amz-` and the name.
     func vendorHeader(_ name: String) -> String? { header(vendorPrefix + name) }
 
-    var vendorPrefix: String { dialect == .oss ? "x-oss-" : "x-amz-" }
+    var vendorPrefix: String {
+        switch dialect {
+        case .oss: "x-oss-"
+        case .s3, .cos: "x-amz-"
+        case .oas: "x-oas-"
+        }
+    }
 
     func has(_ parameter: String) -> Bool { query[parameter] != nil }
 
@@ -78,6 +89,9 @@ struct StoreRequest: Sendable {
 
     var versionID: String? { parameter("versionId") }
 
+    /// Of a request to an RPC product (Cloud Backup): what it is to do.
+    var action: String? { bucketName == nil ? header("x-acs-action") ?? parameter("Action") : nil }
+
     var signable: SignableRequest {
         SignableRequest(
             method: method,
@@ -91,13 +105,28 @@ struct StoreRequest: Sendable {
 
     private static func dialect(_ headers: [(name: String, value: String)], _ query: [QueryItem]) -> Dialect {
         if let authorization = headers.first(where: { $0.name == "authorization" })?.value {
-            return authorization.hasPrefix("OSS") ? .oss : .s3
+            if authorization.hasPrefix("OAS ") { return .oas }
+            if authorization.hasPrefix("OSS") { return .oss }
+            let isToken = authorization.hasPrefix("Bearer ") || authorization.hasPrefix("Basic ")
+            let claim = S3SignatureV4.claim(authorization: authorization)
+            return isToken || claim.map(isOfIBM) ?? false ? .cos : .s3
         }
+        if headers.contains(where: { $0.name.hasPrefix("x-oas-") }) { return .oas }
+        if let claim = S3SignatureV4.claim(query: query), isOfIBM(claim) { return .cos }
         let isOSS =
             query["OSSAccessKeyId"] != nil || query.contains { $0.name.hasPrefix("x-oss-") }
             || headers.contains { $0.name.hasPrefix("x-oss-") }
         return isOSS ? .oss : .s3
     }
+
+    /// IBM COS takes any word for a region; those that sign for it name its places, or `us-standard`. No place of AWS
+    /// is called so. (IBM Cloud docs, "Endpoints and storage locations".)
+    private static let placesOfIBM: Set<String> = [
+        "us-standard", "us-south", "us-east", "eu-gb", "eu-de", "eu-es", "au-syd", "jp-tok", "jp-osa", "ca-tor", "ca-mon",
+        "br-sao", "in-che", "in-mum", "us", "eu", "ap", "ams03", "che01", "mon01", "par01", "sjc04", "sng01",
+    ]
+
+    private static func isOfIBM(_ claim: SignatureClaim) -> Bool { placesOfIBM.contains(claim.scope.region) }
 
     /// The bucket that the host names; nil for path style (an address, the domain itself, any other host).
     private static func virtualHost(_ host: String, domain: String) -> String? {

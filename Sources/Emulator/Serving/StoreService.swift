@@ -10,6 +10,7 @@ final class StoreService: Sendable {
     let blobs: BlobStore
     let faults = Faults()
     let log = RequestLog()
+    let backups = Backups()
     let authorization: Authorization
     private let clock: Mutex<VirtualClock>
     private let requests = Atomic<UInt64>(0)
@@ -23,7 +24,8 @@ final class StoreService: Sendable {
             ),
             sessionToken: configuration.sessionToken,
             region: configuration.region,
-            isLenient: configuration.isLenient
+            isLenient: configuration.isLenient,
+            tokens: IdentityTokens(apiKeys: Set(configuration.credentials.map(\.secretAccessKey)))
         )
         let directory = configuration.dataDirectory
         if let directory, mkdir(directory, 0o755) != 0, errno != EEXIST {

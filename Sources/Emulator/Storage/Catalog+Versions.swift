@@ -82,6 +82,16 @@ extension CatalogTables {
         )
     }
 
+    func updateHeaders(_ version: ObjectVersion, in bucket: Bucket) throws(ProviderError) {
+        try run(
+            "UPDATE versions SET headers = ?4 WHERE bucket = ?1 AND key = ?2 AND sequence = ?3",
+            [
+                .int(bucket.id), .blob(version.key.bytes), .int(version.sequence),
+                .text(HeaderText.encode(version.headers)),
+            ]
+        )
+    }
+
     /// Forgets a version and answers the blobs that nothing refers to any more.
     func remove(_ version: ObjectVersion, from bucket: Bucket) throws(ProviderError) -> [Int64] {
         try run(

@@ -37,9 +37,11 @@ final class Catalog: Sendable {
 ///
 ///     settings   name, value: the virtual clock
 ///     buckets    one row a bucket
+///     configurations  documents of a bucket, by kind and id
 ///     versions   one row a version or delete marker; the first of a key in order is its current version
 ///     blobs      uploaded bodies and how many segments refer to each
 ///     uploads    multipart uploads that are open, and their parts
+///     vaults, archives, archive_uploads, archive_parts, jobs   of OAS
 ///
 /// Times are nanoseconds since the epoch.
 final class CatalogTables {
@@ -48,17 +50,30 @@ final class CatalogTables {
 
     init(_ connection: Connection) throws(DatabaseError) {
         self.connection = connection
-        try connection.execute(Self.schema)
+        try connection.execute(Self.schema + Self.vaultSchema)
         // Data of an emulator that did not keep it.
         let column = try connection.prepare("SELECT 1 FROM pragma_table_info('parts') WHERE name = 'nvme'")
         if try !column.step() { try connection.execute("ALTER TABLE parts ADD COLUMN nvme INTEGER") }
+        let locks = try connection.prepare("SELECT 1 FROM pragma_table_info('buckets') WHERE name = 'locks'")
+        if try !locks.step() {
+            try connection.execute(
+                """
+                ALTER TABLE buckets ADD COLUMN locks INTEGER NOT NULL DEFAULT 0;
+                ALTER TABLE buckets ADD COLUMN location TEXT;
+                ALTER TABLE buckets ADD COLUMN root_key TEXT;
+                """)
+        }
     }
 
     private static let schema = """
         CREATE TABLE IF NOT EXISTS settings(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS buckets(
             id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, created INTEGER NOT NULL, class TEXT NOT NULL,
-            versioning TEXT NOT NULL, direct_read INTEGER NOT NULL);
+            versioning TEXT NOT NULL, direct_read INTEGER NOT NULL, locks INTEGER NOT NULL DEFAULT 0,
+            location TEXT, root_key TEXT);
+        CREATE TABLE IF NOT EXISTS configurations(
+            bucket INTEGER NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL,
+            PRIMARY KEY(bucket, name, id)) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS versions(
             bucket INTEGER NOT NULL, key BLOB NOT NULL, sequence INTEGER NOT NULL, version TEXT NOT NULL,
             marker INTEGER NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL, modified INTEGER NOT NULL,

@@ -57,7 +57,7 @@ package struct ObjectVersion: Sendable {
         switch (dialect, archive.storageClass.name) {
         case (.oss, "STANDARD"): "Standard"
         case (.oss, "STANDARD_IA"): "IA"
-        case (.s3, "Standard"): "STANDARD"
+        case (.s3, "Standard"), (.cos, "Standard"), (.cos, "IA"), (.cos, "STANDARD_IA"): "STANDARD"
         case (.s3, "IA"): "STANDARD_IA"
         case (_, let name): name
         }

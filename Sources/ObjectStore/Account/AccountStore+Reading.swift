@@ -1,4 +1,5 @@
 package import ThawCore
+package import Wire
 
 extension AccountStore {
     package func list(_ request: ListRequest) async throws(StoreError) -> ListPage {
@@ -113,6 +114,15 @@ extension AccountStore {
     /// Each bucket has a setting of its own: a GET finds out.
     package func archiveDirectRead() async throws(StoreError) -> Bool { false }
 
+    package func perform(
+        _ operation: ConfigurationOperation, on configuration: BucketConfiguration, of place: ObjectKey
+    ) async throws(StoreError) -> [UInt8] {
+        guard case .bucket(let bucket, let inner) = AccountPlace(place) else {
+            throw .unsupported("an account has buckets, and no \(configuration.name) of its own")
+        }
+        return try await store(bucket).perform(operation, on: configuration, of: inner)
+    }
+
     /// The bucket of an object that is there, and its key in it.
     private func object(_ key: ObjectKey) async throws(StoreError) -> (BucketStore, ObjectKey) {
         guard case .bucket(let bucket, let inner) = AccountPlace(key), !inner.isEmpty else {
@@ -134,18 +144,18 @@ extension ListPage {
 }
 
 extension ObjectKey {
-    func dropping(_ prefix: ObjectKey) -> ObjectKey { ObjectKey(bytes.dropFirst(prefix.bytes.count)) }
+    package func dropping(_ prefix: ObjectKey) -> ObjectKey { ObjectKey(bytes.dropFirst(prefix.bytes.count)) }
 
     /// Whether there can be keys with this prefix after `start`.
     fileprivate func isBeforeEnd(of start: ObjectKey) -> Bool { self > start || start.hasPrefix(self) }
 }
 
 extension StoreError {
-    static func elsewhere(_ message: String) -> StoreError {
+    package static func elsewhere(_ message: String) -> StoreError {
         StoreError(.elsewhere, code: "Elsewhere", message: message)
     }
 
-    static func unsupported(_ message: String) -> StoreError {
+    package static func unsupported(_ message: String) -> StoreError {
         StoreError(.unsupported, code: "Unsupported", message: message)
     }
 }

@@ -8,7 +8,11 @@ extension AccountStore {
         _ key: ObjectKey, _ body: Payload, _ draft: ObjectDraft
     ) async throws(StoreError) -> ObjectRecord {
         switch try writable(key) {
-        case .bucket(let bucket) where body.sizeBytes == 0: return try await create(bucket, draft)
+        case .bucket(let bucket) where body.sizeBytes == 0:
+            try await create(bucket, BucketDraft(storageClass: draft.storageClass?.name), condition: draft.condition)
+            return ObjectRecord(
+                sizeBytes: 0, modified: .now(), etag: "\"\"", storageClass: StorageClass(""),
+                attributes: FileAttributes())
         case .bucket(let bucket): throw .unsupported("\(bucket) is a bucket, which has no content of its own")
         case .object(let bucket, let key): return try await store(bucket).put(key, body, draft)
         }

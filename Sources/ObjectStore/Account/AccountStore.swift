@@ -74,10 +74,10 @@ package final class AccountStore: ObjectStore {
         }
     }
 
-    /// OSS refuses what goes to the wrong region and does not say in general where to go; S3 does.
+    /// OSS and IBM COS refuse what goes to the wrong region, and do not say in general where to go; S3 does.
     private func region(of bucket: String) async throws(StoreError) -> String? {
         if let region = known.withLock({ $0.regions[bucket] }) { return region }
-        guard dialect == .oss, configuration.followsRegions else { return nil }
+        guard dialect != .s3, configuration.followsRegions else { return nil }
         do throws(StoreError) {
             return try await buckets(Array(bucket.utf8)).first { $0.name == bucket }?.region
         } catch {
@@ -87,18 +87,16 @@ package final class AccountStore: ObjectStore {
         }
     }
 
-    func create(_ bucket: String, _ draft: ObjectDraft) async throws(StoreError) -> ObjectRecord {
+    func create(_ bucket: String, _ draft: BucketDraft, condition: WriteCondition) async throws(StoreError) {
         let isKnown = known.withLock { $0.regions[bucket] != nil }
-        let marker = ObjectRecord(
-            sizeBytes: 0, modified: .now(), etag: "\"\"", storageClass: StorageClass(""), attributes: FileAttributes())
         // Its marker is put again by whoever wants the directory to stay.
-        if isKnown, draft.condition == .always { return marker }
+        if isKnown, condition == .always { return }
         do throws(StoreError) {
-            try await makeStore(try configuration.of(bucket, region: nil)).createBucket(draft.storageClass)
+            try await makeStore(try configuration.of(bucket, region: nil)).createBucket(draft)
         } catch {
             let isOurs = known.withLock { known in
                 if error.mayFollowSuccess { known.doubtful.insert(bucket) }
-                return draft.condition == .always || known.doubtful.contains(bucket)
+                return condition == .always || known.doubtful.contains(bucket)
             }
             guard error.code == "BucketAlreadyOwnedByYou", isOurs else { throw error }
         }
@@ -107,7 +105,6 @@ package final class AccountStore: ObjectStore {
             known.regions[bucket] = .some(nil)
             known.stores[bucket] = nil
         }
-        return marker
     }
 
     func remove(_ bucket: String) async throws(StoreError) {

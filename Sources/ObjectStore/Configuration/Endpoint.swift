@@ -53,6 +53,12 @@ package struct Endpoint: Hashable, Sendable {
         return parts.count == 4 && parts.allSatisfy { UInt8($0) != nil }
     }
 
+    /// Whether what is sent there in the clear is read by nobody on the way.
+    var keepsSecrets: Bool {
+        let isLoopback = isNumericOrLocal && (host.hasPrefix("127.") || host.hasSuffix("localhost") || host == "[::1]")
+        return scheme == .https || isLoopback
+    }
+
     private static func isAddress6(_ host: Substring) -> Bool {
         host.hasPrefix("[") && host.hasSuffix("]")
             && host.dropFirst().dropLast().utf8.allSatisfy {
@@ -78,6 +84,8 @@ package enum ConfigurationError: Error, Hashable, Sendable, CustomStringConverti
     case malformedBucket(String)
     case malformedRegion(String)
     case missingEndpoint
+    /// IBM COS: neither tells where the bucket is.
+    case missingLocation
     /// Signature V4 signs a region, and the endpoint's name does not tell it.
     case missingRegion(endpoint: String)
 
@@ -86,7 +94,9 @@ package enum ConfigurationError: Error, Hashable, Sendable, CustomStringConverti
         case .malformedEndpoint(let text, let reason): "endpoint \"\(text)\": \(reason)"
         case .malformedBucket(let name): "\"\(name)\" is not a bucket name"
         case .malformedRegion(let name): "\"\(name)\" is not a region"
-        case .missingEndpoint: "an OSS bucket needs an endpoint or a region (for instance region=cn-hangzhou)"
+        case .missingEndpoint: "Alibaba Cloud needs an endpoint or a region (for instance region=cn-hangzhou)"
+        case .missingLocation:
+            "an IBM COS bucket needs a region (for instance region=us-south) or an endpoint with its host name"
         case .missingRegion(let endpoint):
             "the region cannot be told from the endpoint \(endpoint): set region, or signature=v1"
         }

@@ -5,8 +5,6 @@ package import Wire
 /// Asks sources in order; the first that has credentials wins. Keeps them until shortly before they end, and
 /// renews them once, however many requests wait.
 package final class CredentialsChain: CredentialsProvider {
-    /// Renewal starts this long before the end.
-    private static let margin = Duration.seconds(600)
     /// After a renewal failed, the next is tried no sooner than this.
     private static let pause = Duration.seconds(30)
 
@@ -60,7 +58,7 @@ package final class CredentialsChain: CredentialsProvider {
 
     private func next(_ state: inout State, _ now: Timestamp) -> Step {
         if let lease = state.lease {
-            let isFresh = lease.expires.map { $0 - Self.margin > now } ?? true
+            let isFresh = lease.expires.map { $0 - lease.margin > now } ?? true
             let isHeld = lease.expires.map { $0 > now && state.notBefore > now } ?? false
             if isFresh || isHeld { return .ready(lease.credentials) }
         }

@@ -21,10 +21,13 @@ package struct FixedCredentials: CredentialsProvider {
 package struct Lease: Sendable, Equatable {
     package var credentials: Credentials
     package var expires: Timestamp?
+    /// Renewal starts this long before the end.
+    package var margin: Duration
 
-    package init(_ credentials: Credentials, expires: Timestamp? = nil) {
+    package init(_ credentials: Credentials, expires: Timestamp? = nil, margin: Duration = .seconds(600)) {
         self.credentials = credentials
         self.expires = expires
+        self.margin = margin
     }
 }
 

@@ -18,7 +18,7 @@ package struct EnvironmentCredentials: CredentialsSource {
         self.environment = environment.filter { !$0.value.isEmpty }
         sets =
             switch dialect {
-            case .oss:
+            case .oss, .oas:
                 [
                     Names(
                         key: "OSS_ACCESS_KEY_ID",
@@ -33,7 +33,8 @@ package struct EnvironmentCredentials: CredentialsSource {
                         expiration: nil
                     ),
                 ]
-            case .s3:
+            // IBM's SDK reads HMAC keys from AWS's variables.
+            case .s3, .cos:
                 [
                     Names(
                         key: "AWS_ACCESS_KEY_ID",

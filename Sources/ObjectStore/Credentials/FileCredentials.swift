@@ -1,15 +1,23 @@
 import Wire
 
-/// `~/.aws/credentials` and `~/.aws/config`, with profiles and `credential_process`.
+/// `~/.aws/credentials` and `~/.aws/config`, with profiles and `credential_process`; for IBM COS also `ibm_api_key_id`,
+/// `ibm_service_instance_id` and `ibm_auth_endpoint`, as IBM's SDK has them there.
 package struct AWSFileCredentials: CredentialsSource {
     package let name: String
     private let profile: String
     private let isProfileNamed: Bool
     private let credentialsPath: String
     private let configPath: String
+    private let iam: IAM?
 
     /// - Parameter profile: nil for `AWS_PROFILE`, and `default` without that
     package init(profile: String?, _ environment: [String: String]) {
+        self.init(profile: profile, environment, iam: nil)
+    }
+
+    /// - Parameter iam: what exchanges IBM's API keys; nil to pass them over
+    init(profile: String?, _ environment: [String: String], iam: IAM?) {
+        self.iam = iam
         let home = environment["HOME"] ?? "/"
         let named = profile ?? environment["AWS_PROFILE"]
         isProfileNamed = named != nil
@@ -31,7 +39,7 @@ package struct AWSFileCredentials: CredentialsSource {
         }
         for (settings, path) in [(shared, credentialsPath), (config, configPath)] {
             guard let settings else { continue }
-            if let lease = try keys(settings, path) { return .found(lease) }
+            if let lease = try await keys(settings, path) { return .found(lease) }
         }
         if let command = shared?["credential_process"] ?? config?["credential_process"] {
             return .found(try await ProcessCredentials.run(command))
@@ -42,7 +50,11 @@ package struct AWSFileCredentials: CredentialsSource {
         return .absent("holds no keys")
     }
 
-    private func keys(_ settings: [String: String], _ path: String) throws(CredentialsError) -> Lease? {
+    private func keys(_ settings: [String: String], _ path: String) async throws(CredentialsError) -> Lease? {
+        let account = IAM.Account(
+            apiKey: settings["ibm_api_key_id"], serviceInstanceID: settings["ibm_service_instance_id"],
+            endpoint: settings["ibm_auth_endpoint"])
+        if let iam, let account { return try await iam.lease(account) }
         switch (settings["aws_access_key_id"], settings["aws_secret_access_key"]) {
         case (let key?, let secret?):
             return Lease(
@@ -55,6 +67,29 @@ package struct AWSFileCredentials: CredentialsSource {
         case (nil, nil): return nil
         default: throw CredentialsError("\(path): profile \(profile) has one half of a key only")
         }
+    }
+}
+
+/// `~/.oascredentials`, the file of the vendor's command for OAS, and its `OASCredentials` section.
+package struct OASFileCredentials: CredentialsSource {
+    package var name: String { path }
+    private let path: String
+    private let section: String
+
+    /// - Parameter profile: the section that is read; nil for `OASCredentials`
+    package init(profile: String?, _ environment: [String: String]) {
+        path = (environment["HOME"] ?? "/") + "/.oascredentials"
+        section = profile ?? "OASCredentials"
+    }
+
+    package func load() async throws(CredentialsError) -> Finding {
+        guard let settings = try Profiles.read(path)?.sections[section] else {
+            return .absent("no such file, or no section \(section)")
+        }
+        guard let key = settings["accessid"], let secret = settings["accesskey"] else {
+            return .absent("holds no keys")
+        }
+        return .found(Lease(Credentials(accessKeyID: key, secretAccessKey: secret)))
     }
 }
 

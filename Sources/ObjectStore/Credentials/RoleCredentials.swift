@@ -33,7 +33,7 @@ package struct InstanceRoleCredentials: CredentialsSource {
     ) {
         let path = "meta-data/"
         switch dialect {
-        case .oss:
+        case .oss, .oas:
             name = "ECS instance role"
             service = Service(
                 base: base ?? "http://100.100.100.200",
@@ -45,7 +45,7 @@ package struct InstanceRoleCredentials: CredentialsSource {
                 disabledBy: "ALIBABA_CLOUD_ECS_METADATA_DISABLED"
             )
             self.role = role ?? environment["ALIBABA_CLOUD_ECS_METADATA"]
-        case .s3:
+        case .s3, .cos:
             name = "EC2 instance role"
             service = Service(
                 base: base ?? "http://169.254.169.254",
@@ -209,12 +209,22 @@ extension CredentialsChain {
                 InstanceRoleCredentials(.oss, role: name, environment, transport: transport)
             }
             sources = [OSSFileCredentials(profile: profile, environment, role: role), role(nil)]
+        case .oas: sources = [OASFileCredentials(profile: profile, environment)]
         case .s3:
             sources = [
                 AWSFileCredentials(profile: profile, environment),
                 ContainerCredentials(environment, transport: transport),
                 InstanceRoleCredentials(.s3, environment, transport: transport),
             ]
+        case .cos:
+            let iam = IAM(transport: transport, clock: clock)
+            sources = [AWSFileCredentials(profile: profile, environment, iam: iam)]
+            if profile == nil {
+                sources.insert(IBMFileCredentials(environment, iam: iam), at: 0)
+                sources.insert(EnvironmentCredentials(dialect, environment), at: 0)
+                sources.insert(IAMEnvironmentCredentials(environment: environment, iam: iam), at: 0)
+            }
+            return CredentialsChain(sources, clock: clock)
         }
         // An option that names a profile is more deliberate than what the environment happens to hold.
         if profile == nil { sources.insert(EnvironmentCredentials(dialect, environment), at: 0) }

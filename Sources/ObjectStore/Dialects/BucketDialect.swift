@@ -9,6 +9,10 @@ protocol BucketDialect: Sendable {
     var headerPrefix: String { get }
     /// The class of an object whose reply names none.
     var defaultClass: StorageClass { get }
+    /// Whether an object can be given a class when it is stored; else the bucket decides.
+    var namesClass: Bool { get }
+    /// Whether listings, with what they say of class and restore, tell what state an object is in.
+    var listsArchive: Bool { get }
     /// Sent with every listing and every read.
     var listHeaders: [(name: String, value: String)] { get }
     var readHeaders: [(name: String, value: String)] { get }

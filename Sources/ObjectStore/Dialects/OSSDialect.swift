@@ -7,6 +7,8 @@ struct OSSDialect: BucketDialect {
     let dialect = Dialect.oss
     let headerPrefix = "x-oss-"
     let defaultClass = StorageClass("Standard")
+    let namesClass = true
+    let listsArchive = true
     let listHeaders: [(name: String, value: String)] = []
     // Without it OSS answers a range that passes the object's end with the whole object.
     let readHeaders = [(name: "x-oss-range-behavior", value: "standard")]

@@ -2,13 +2,14 @@ import HTTP
 import ThawCore
 import Wire
 
-/// Amazon S3 and what speaks like it.
+/// Amazon S3 and what speaks like it, IBM Cloud Object Storage among them.
 struct S3Dialect: BucketDialect {
-    let dialect = Dialect.s3
+    let dialect: Dialect
     let headerPrefix = "x-amz-"
     let defaultClass = StorageClass("STANDARD")
-    // Restore states are listed only for those who ask.
-    let listHeaders = [(name: "x-amz-optional-object-attributes", value: "RestoreStatus")]
+    let namesClass: Bool
+    let listsArchive: Bool
+    let listHeaders: [(name: String, value: String)]
     let readHeaders: [(name: String, value: String)] = []
     let describeHeaders = [(name: "x-amz-checksum-mode", value: "ENABLED")]
     let uploadChecksumHeaders = [
@@ -19,6 +20,16 @@ struct S3Dialect: BucketDialect {
     let encodesTokens = false
     let encodesBlankAsPlus = true
 
+    init(_ dialect: Dialect = .s3) {
+        self.dialect = dialect
+        // IBM COS puts nothing into an archive class but by lifecycle rules, lists every object with the default class,
+        // and tells the rest by HEAD (IBM Cloud docs, "Archiving and accessing cold data").
+        namesClass = dialect != .cos
+        listsArchive = dialect != .cos
+        // Restore states are listed only for those who ask.
+        listHeaders = listsArchive ? [(name: "x-amz-optional-object-attributes", value: "RestoreStatus")] : []
+    }
+
     func sign(
         _ request: inout SignableRequest,
         document: [UInt8]?,
@@ -26,6 +37,10 @@ struct S3Dialect: BucketDialect {
         credentials: Credentials,
         date: Timestamp
     ) {
+        defer { request.headers += instanceHeader(request, configuration, credentials) }
+        if let bearer = credentials.bearer {
+            return request.headers.append(("authorization", "Bearer \(bearer.text)"))
+        }
         let stamp = WireDate.basic(date)
         request.headers.append(("x-amz-date", stamp))
         request.headers.append(("x-amz-content-sha256", document.map(Digest.sha256Hex) ?? S3SignatureV4.unsignedPayload))
@@ -36,10 +51,23 @@ struct S3Dialect: BucketDialect {
         let authorization = S3SignatureV4.authorization(
             signed,
             credentials: credentials,
-            region: configuration.region,
+            region: configuration.signedRegion,
             date: stamp
         )
         request.headers.append(("authorization", authorization))
+    }
+
+    /// What tells IBM COS whose buckets are meant, where the request names none that exists (IBM Cloud docs, "Common
+    /// headers": required to list and to create buckets).
+    private func instanceHeader(
+        _ request: SignableRequest, _ configuration: StoreConfiguration, _ credentials: Credentials
+    ) -> [(name: String, value: String)] {
+        let isOfAccount = request.bucket == nil
+        let isCreation = request.method == "PUT" && request.key.isEmpty && request.query.isEmpty
+        guard isOfAccount || isCreation,
+            let id = configuration.serviceInstanceID ?? credentials.bearer?.serviceInstanceID
+        else { return [] }
+        return [("ibm-service-instance-id", id)]
     }
 
     func checksum(_ head: HTTPResponseHead) -> UInt64? {

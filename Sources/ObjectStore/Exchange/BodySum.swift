@@ -55,11 +55,11 @@ extension Payload {
 }
 
 extension StoreError {
-    static func unreadable(_ words: String) -> StoreError {
+    package static func unreadable(_ words: String) -> StoreError {
         StoreError(.unreadable, code: "LocalReadFailed", message: "the bytes to be sent cannot be read: \(words)")
     }
 
-    static func shortFile(at end: UInt64, _ range: Range<UInt64>) -> StoreError {
+    package static func shortFile(at end: UInt64, _ range: Range<UInt64>) -> StoreError {
         .unreadable("the file ends at byte \(end) of \(range.lowerBound)..<\(range.upperBound)")
     }
 }

@@ -55,7 +55,7 @@ final class Exchange: Sendable {
                 return try await again(request, key, into: sink, expecting: statuses)
             }
             correctClock(error)
-            if error.error.kind == .denied, Self.staleCodes.contains(error.error.code) {
+            if error.error.kind == .denied, isStale(key, error.error) {
                 await credentials.discard(key)
                 let renewed = try await current()
                 if renewed != key {
@@ -72,12 +72,25 @@ final class Exchange: Sendable {
         "TokenRefreshRequired",
     ]
 
+    /// Of an expired token IBM COS says no more than that access is denied.
+    private func isStale(_ key: Credentials, _ error: StoreError) -> Bool {
+        if Self.staleCodes.contains(error.code) { return true }
+        guard let bearer = key.bearer else { return false }
+        return error.status == 401 || bearer.expires <= clock()
+    }
+
     private func current() async throws(StoreError) -> Credentials {
+        let key: Credentials
         do {
-            return try await credentials.credentials()
+            key = try await credentials.credentials()
         } catch {
             throw StoreError(.denied, code: "NoCredentials", message: error.description)
         }
+        guard key.bearer == nil || learned.withLock({ $0.configuration.endpoint.keepsSecrets }) else {
+            throw StoreError(
+                .denied, code: "InsecureEndpoint", message: "an IAM token is not sent over http but to this machine")
+        }
+        return key
     }
 
     private func again(

@@ -67,6 +67,7 @@ struct ListEncoding {
             etag: etag,
             storageClass: entry.storageClass ?? dialect.defaultClass,
             restore: entry.restore,
+            archiveStatus: dialect.listsArchive ? nil : ObjectRecord.unlistedStatus,
             versionID: entry.versionID
         )
     }

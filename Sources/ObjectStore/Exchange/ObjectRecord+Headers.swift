@@ -17,7 +17,7 @@ extension ObjectRecord {
             etag: etag,
             storageClass: head[prefix + "storage-class"].map { StorageClass($0) } ?? dialect.defaultClass,
             restore: head[prefix + "restore"].flatMap { RestoreHeader($0) },
-            archiveStatus: head[prefix + "archive-status"],
+            archiveStatus: head[prefix + "archive-status"] ?? (dialect.listsArchive ? nil : ""),
             versionID: head[prefix + "version-id"],
             attributes: FileAttributes(metadata: ObjectHeaders(head, dialect).metadata)
         )

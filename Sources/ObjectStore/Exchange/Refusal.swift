@@ -1,4 +1,4 @@
-import HTTP
+package import HTTP
 import ThawCore
 import Wire
 
@@ -23,6 +23,10 @@ extension Refusal {
         let document = body.flatMap(ErrorDocument.init)
         let code = document?.code ?? "HTTP\(response.status)"
         var message = document?.message ?? "the store answered with status \(response.status)"
+        // IBM's host of backup policies has errors of a form of its own.
+        if document == nil, let body, head["content-type"]?.contains("json") ?? false {
+            message += ": " + String(decoding: body.prefix(500), as: UTF8.self).printable
+        }
         // Of a bucket that is elsewhere: OSS's AccessDenied, S3's PermanentRedirect.
         if let endpoint = document?.endpoint { message += " The bucket's endpoint is \(endpoint)." }
         error = StoreError(
@@ -145,7 +149,7 @@ extension StoreError.Kind {
 
 extension StoreError {
     /// An exchange that ended without a reply.
-    init(_ error: HTTPError) {
+    package init(_ error: HTTPError) {
         switch error {
         case .connect(let words): self.init(.unavailable, code: "ConnectionFailed", message: words)
         // The peer is not who it should be: asking again would not make it so.
@@ -161,10 +165,10 @@ extension StoreError {
         }
     }
 
-    static let cancelled = StoreError(.cancelled, code: "Cancelled", message: "the request was cancelled")
+    package static let cancelled = StoreError(.cancelled, code: "Cancelled", message: "the request was cancelled")
 
     /// A reply that makes no sense.
-    static func nonsense(_ message: String, status: Int = 0, requestID: String? = nil) -> StoreError {
+    package static func nonsense(_ message: String, status: Int = 0, requestID: String? = nil) -> StoreError {
         StoreError(.nonsense, status: status, code: "Nonsense", message: message, requestID: requestID)
     }
 

@@ -18,8 +18,8 @@ struct StoreRequest: Sendable {
 
 enum RequestBody: Sendable {
     case none
-    /// XML, whose digests are sent along and signed.
-    case document([UInt8])
+    /// XML or JSON, whose digests are sent along and signed.
+    case document([UInt8], contentType: String = "application/xml")
     /// An object's bytes, or a part's. Their checksum is a header; a signature does not cover them.
     case object(Payload)
 }
@@ -36,7 +36,7 @@ extension StoreConfiguration {
         let encoded = PercentEncoding.encode(key.bytes, keepingSlash: true)
         guard addressing == .path, !bucket.isEmpty else { return "/\(encoded)" }
         // For the bucket itself OSS's resource ends with a slash; S3's clients send none.
-        return key.isEmpty && dialect == .s3 ? "/\(bucket)" : "/\(bucket)/\(encoded)"
+        return key.isEmpty && dialect.speaksS3 ? "/\(bucket)" : "/\(bucket)/\(encoded)"
     }
 }
 
@@ -65,9 +65,9 @@ extension BucketDialect {
         case .none:
             body = .bytes([])
             sign(&signable, document: [], configuration, credentials: credentials, date: date)
-        case .document(let document):
+        case .document(let document, let contentType):
             body = .bytes(document)
-            signable.headers.append(("content-type", "application/xml"))
+            signable.headers.append(("content-type", contentType))
             signable.headers.append(("content-md5", Digest.md5Base64(document)))
             sign(&signable, document: document, configuration, credentials: credentials, date: date)
         case .object(let payload):

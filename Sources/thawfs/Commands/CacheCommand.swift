@@ -25,7 +25,7 @@ struct CacheRecoverCommand: AsyncParsableCommand {
             out whole is given up here instead.
             """)
 
-    @Argument(help: "oss://BUCKET[/PREFIX], s3://BUCKET[/PREFIX], or where it is mounted.")
+    @Argument(help: "oss://BUCKET[/PREFIX], s3://BUCKET[/PREFIX], oas://VAULT[/PREFIX], or where it is mounted.")
     var subject: String
 
     @Option(help: ArgumentHelp(

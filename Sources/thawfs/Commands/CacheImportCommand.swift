@@ -39,7 +39,7 @@ struct CacheImportCommand: AsyncParsableCommand {
         let log = Logger(label: "thawfs") { LogLine(label: $0, level: level, descriptor: STDERR_FILENO) }
         let state = try openState(try StateLocation(source, configuration, options, environment).path)
         let http = try options.httpClient()
-        let connection = StoreConnection(source, configuration, options, environment, http, log)
+        let connection = try StoreConnection(source, configuration, options, environment, http, log)
         let outcome = try await load.run(state, connection, onlyNewer: false, log)
         http.shutdown()
         printLines(["loaded \(outcome.objects) objects of \(source.text)"])

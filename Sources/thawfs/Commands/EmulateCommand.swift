@@ -7,7 +7,7 @@ import Wire
 struct EmulateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "emulate",
-        abstract: "Run an object store of our own: OSS and S3, with objects that freeze and thaw.",
+        abstract: "Run an object store of our own: OSS, S3 and OAS, with objects that freeze and thaw.",
         discussion: """
             Prints one line, `listening on URL`, when it is ready, and stops on SIGINT or SIGTERM. Without \
             --data everything is kept in memory. The clock by which objects thaw can be moved: \

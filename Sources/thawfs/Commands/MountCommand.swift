@@ -7,7 +7,7 @@ struct MountCommand: AsyncParsableCommand {
         commandName: "mount", abstract: "Mount a bucket, or a prefix of one, on a directory.",
         usage: "thawfs mount SOURCE MOUNTPOINT [-f] [-o option,option=value,...]", discussion: MountOption.help)
 
-    @Argument(help: "oss://BUCKET[/PREFIX] or s3://BUCKET[/PREFIX]; without a bucket, all of the account")
+    @Argument(help: "oss://BUCKET[/PREFIX], s3://BUCKET[/PREFIX] or oas://VAULT[/PREFIX]; without a bucket, all of the account")
     var source: String
 
     @Argument(help: "The directory to mount on.")

@@ -4,6 +4,8 @@ enum MountOption: String, CaseIterable {
     case pathStyle = "path_style"
     case caFile = "ca_file"
     case profile, signature
+    case backupEndpoint = "hbr_endpoint"
+    case serviceInstanceID = "service_instance_id"
     case readOnly = "ro"
     case readWrite = "rw"
     case allowOther = "allow_other"
@@ -32,12 +34,15 @@ enum MountOption: String, CaseIterable {
     /// What is allowed, as an error message and the help say it.
     var expectation: String {
         switch self {
-        case .endpoint: "a host or URL, such as oss-cn-hangzhou.aliyuncs.com or http://127.0.0.1:9000"
-        case .region: "the bucket's region, such as cn-hangzhou or us-east-1"
+        case .endpoint:
+            "a host or URL, such as oss-cn-hangzhou.aliyuncs.com or http://127.0.0.1:9000; for cos:// also private or direct"
+        case .region: "the bucket's region, such as cn-hangzhou, us-east-1 or us-south"
         case .pathStyle: "no value, or true or false: put the bucket into the path instead of the host name"
         case .caFile: "a PEM file of certificate authorities"
         case .profile: "a profile of the vendor's shared credentials file"
+        case .backupEndpoint: "where Cloud Backup answers (oss only): a host or URL (default: hbr.REGION.aliyuncs.com)"
         case .signature: "v4 (default) or v1 (OSS only)"
+        case .serviceInstanceID: "IBM COS: the instance whose buckets are listed, as CRN or GUID (default: the credentials')"
         case .readOnly, .readWrite, .allowOther, .defaultPermissions: "no value: as mount(8) and FUSE have it"
         case .uid, .gid: "a number"
         case .umask: "an octal number, such as 022: permissions are 0777 without it; default 0644 for files, 0755 for directories"
@@ -54,7 +59,7 @@ enum MountOption: String, CaseIterable {
         case .eagainAt: "open (default) or read"
         case .restoreWait: "how long a read waits for a restore: a duration such as 5m (default), or forever"
         case .restoreDays: "how long a copy restored by a read lasts: a number of days (default 3)"
-        case .restoreTier: "Expedited, Standard or Bulk"
+        case .restoreTier: "Expedited, Standard, Bulk or Accelerated (default: the class's own)"
         case .restoreBudget: "how much reads may restore: a size and a time of 60s to 31d, such as 100G/1d (default: any amount)"
         case .restoreDeny: "processes whose reads restore nothing: names as ps -o comm shows them, such as updatedb:baloo_file, or empty for none (default: indexers and thumbnailers)"
         case .restoreAhead: "what a read restores along with its file: off (default), dir or tree"

@@ -2,6 +2,7 @@ import Filesystem
 import Glibc
 import HTTP
 import Inventory
+import HTTP
 import Logging
 import Mount
 import ObjectStore
@@ -14,6 +15,14 @@ struct UsageError: Error, CustomStringConvertible {
     let description: String
     /// Names and what a daemon says may be in it: control characters are masked.
     init(_ description: String) { self.description = description.printableLines }
+}
+
+extension StoreConfiguration {
+    /// What the user should know of it, if anything.
+    var warning: String? {
+        guard endpoint.scheme == .http, !endpoint.isNumericOrLocal else { return nil }
+        return "endpoint \(endpoint.authority) is asked over http: anybody on the way can read what is read"
+    }
 }
 
 /// The options of one mount: the command line over the environment over the defaults.
@@ -69,7 +78,20 @@ struct MountOptions {
         let addressing = try isOn(.pathStyle).map { $0 ? StoreConfiguration.Addressing.path : .virtualHost }
         return try StoreConfiguration(
             dialect: source.dialect, bucket: source.bucket, endpoint: text(.endpoint), region: text(.region),
-            addressing: addressing, signature: signature, environment: environment)
+            addressing: addressing, signature: signature, serviceInstanceID: text(.serviceInstanceID),
+            environment: environment)
+    }
+
+    func httpClient() throws -> HTTPClient {
+        var configuration = HTTPClient.Configuration()
+        if let file = text(.caFile) {
+            guard access(file, R_OK) == 0, let path = realpath(file, nil) else {
+                throw UsageError("ca_file=\(file): \(errorText(errno))")
+            }
+            configuration.caFile = String(cString: path)
+            free(path)
+        }
+        return try HTTPClient(configuration: configuration)
     }
 
     func httpClient() throws -> HTTPClient {
@@ -87,6 +109,7 @@ struct MountOptions {
     func filesystemConfiguration(_ source: Source) throws -> Filesystem.Configuration {
         var configuration = Filesystem.Configuration()
         configuration.prefix = source.prefix
+        configuration.bucket = source.bucket
         if let ttl = try parsed(.metadataTTL, Self.durationOrForever) { configuration.metadataTTL = ttl }
         configuration.frozen = try frozenPolicy()
         configuration.isReadOnly = try isOn(.readOnly) ?? isOn(.readWrite).map { !$0 } ?? false
@@ -102,6 +125,9 @@ struct MountOptions {
 
     private func storageClass(_ dialect: Dialect) throws -> StorageClass? {
         guard let (text, origin) = values[.storageClass] else { return nil }
+        if dialect == .cos {
+            throw UsageError("\(origin)=\(text): IBM COS takes no class for an object; the bucket has one, and lifecycle rules")
+        }
         if let known = StorageClass(spelledLike: text, in: dialect) { return known }
         let classes = StorageClass.known(in: dialect).map(\.name).joined(separator: ", ")
         throw UsageError("\(origin)=\(text): \(dialect.rawValue):// has \(classes)")

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Backup
 import Content
 import Control
 import Filesystem
@@ -10,6 +11,7 @@ import Mount
 import ObjectStore
 import Restore
 import ThawCore
+import Vaults
 import Wire
 
 /// Everything that a mount is made of, and the order in which it is made: first what may refuse (the options, the
@@ -20,6 +22,8 @@ struct MountPlan {
     let options: MountOptions
     let environment: [String: String]
     private let storeConfiguration: StoreConfiguration
+    /// Nil where there is no Cloud Backup, or nobody said where.
+    private let backupEndpoint: Endpoint?
     private let filesystemConfiguration: Filesystem.Configuration
     private let ownership: Ownership
     private let memoryBytes: Int
@@ -33,6 +37,7 @@ struct MountPlan {
         self.options = options
         self.environment = environment
         storeConfiguration = try options.storeConfiguration(source, environment: environment)
+        backupEndpoint = try options.backupEndpoint(source, storeConfiguration)
         filesystemConfiguration = try options.filesystemConfiguration(source)
         ownership = try options.ownership()
         memoryBytes = try options.memoryBytes()
@@ -65,7 +70,10 @@ struct MountPlan {
         let http = try options.httpClient()
         // A daemon keeps no directory of its caller's in use.
         if descriptor != nil { chdir("/") }
-        let connection = StoreConnection(source, storeConfiguration, options, environment, http, log)
+        let reference = WeakReference<Filesystem>()
+        let connection = try StoreConnection(
+            source, storeConfiguration, options, environment, http, log,
+            catalogue: .init(directory: state.path) { await reference.value?.forgetNames() })
         let store = connection.store
         let context = try await probe(store)
 
@@ -83,7 +91,12 @@ struct MountPlan {
             configuration: configuration, store: store, context: context,
             contents: ContentCache(store: store, bytesMax: memoryBytes / 2), area: area, writer: writer,
             reader: reader, log: log)
+        reference.value = filesystem
         try await filesystem.resumeRestores()
+        if let endpoint = backupEndpoint, let bucket = source.bucket {
+            let client = BackupClient(endpoint, credentials: connection.credentials, transport: http, logger: log)
+            try await filesystem.useBackups(client, bucket: bucket)
+        }
         try await filesystem.resumeUploads()
         let control = openControl(socket, filesystem, leave: { ending.hurry() }, log)
         defer { control?.stop() }

@@ -1,7 +1,8 @@
 import ThawCore
 import Wire
 
-/// What is mounted: `oss://bucket/prefix`, or `oss://` for all buckets of the account.
+/// What is mounted: `oss://bucket/prefix`, or `oss://` for all buckets of the account; likewise `s3://`, `cos://`, and
+/// `oas://`, where a vault counts as a bucket.
 struct Source {
     let text: String
     let dialect: Dialect
@@ -12,7 +13,7 @@ struct Source {
 
     init(_ text: String) throws {
         guard let mark = text.range(of: "://"), let dialect = Dialect(rawValue: String(text[..<mark.lowerBound])) else {
-            throw UsageError("source “\(text)”: expected oss://[BUCKET[/PREFIX]] or s3://[BUCKET[/PREFIX]]")
+            throw UsageError("source “\(text)”: expected oss://, s3://, cos:// or oas://, then [BUCKET[/PREFIX]]")
         }
         let parts = text[mark.upperBound...].split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         let bucket = parts.first ?? ""
