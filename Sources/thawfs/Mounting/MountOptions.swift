@@ -2,7 +2,6 @@ import Filesystem
 import Glibc
 import HTTP
 import Inventory
-import HTTP
 import Logging
 import Mount
 import ObjectStore
@@ -80,18 +79,6 @@ struct MountOptions {
             dialect: source.dialect, bucket: source.bucket, endpoint: text(.endpoint), region: text(.region),
             addressing: addressing, signature: signature, serviceInstanceID: text(.serviceInstanceID),
             environment: environment)
-    }
-
-    func httpClient() throws -> HTTPClient {
-        var configuration = HTTPClient.Configuration()
-        if let file = text(.caFile) {
-            guard access(file, R_OK) == 0, let path = realpath(file, nil) else {
-                throw UsageError("ca_file=\(file): \(errorText(errno))")
-            }
-            configuration.caFile = String(cString: path)
-            free(path)
-        }
-        return try HTTPClient(configuration: configuration)
     }
 
     func httpClient() throws -> HTTPClient {
