@@ -2,6 +2,7 @@ import Inventory
 import Logging
 import Metadata
 import ThawCore
+import Wire
 
 /// The inventory report that a source's metadata store is to be loaded from.
 struct InventoryLoad {
@@ -10,8 +11,8 @@ struct InventoryLoad {
     private let location: InventoryLocation
 
     init(_ source: Source, _ location: InventoryLocation) throws {
-        guard let bucket = source.bucket else {
-            throw UsageError("inventory: a report is about one bucket; mount that, not the account")
+        guard let bucket = source.bucket, source.dialect != .oas else {
+            throw UsageError("inventory: a report is about one bucket; mount that, not the account, or a vault")
         }
         self.source = source
         self.bucket = bucket
