@@ -52,7 +52,8 @@ package actor BackupRestores {
     private static let freshness = Duration.seconds(5)
     private static let restMin = Duration.seconds(2)
     private static let restMax = Duration.seconds(300)
-    private static let missesMax = 5
+    /// Looks after which a job that is not listed is given up. Those at a young one are two seconds apart.
+    private static let missesMax = 30
 
     /// Takes up what an earlier mount left.
     package func resume() async throws(MetadataError) {
@@ -167,21 +168,33 @@ package actor BackupRestores {
                 await nap.value
             }
             isWoken = false
-            do throws(BackupError) {
-                for id in rows.keys.sorted() where rows[id]?.stage == .wished { try await make(id) }
-                for id in rows.keys.sorted() where rows[id]?.stage == .cancelling { try await cancel(id) }
-                try await look()
-                lastFailure = nil
-            } catch {
-                // The mount is stopping; the next one goes on.
-                if error.kind == .cancelled { break }
-                if error.code != lastFailure {
-                    log.warning("restores from backups are held up, and tried again: \(error)")
-                }
-                lastFailure = error.code
+            let failures = await workOnAll()
+            // The mount is stopping; the next one goes on.
+            if failures.contains(where: { $0.kind == .cancelled }) { break }
+            if let error = failures.first, error.code != lastFailure {
+                log.warning("restores from backups are held up, and tried again: \(error)")
             }
+            lastFailure = failures.first?.code
         }
         work = nil
+    }
+
+    /// One that fails holds up no other.
+    private func workOnAll() async -> [BackupError] {
+        var failures: [BackupError] = []
+        for id in rows.keys.sorted() {
+            do throws(BackupError) {
+                switch rows[id]?.stage {
+                case .wished: try await make(id)
+                case .cancelling: try await cancel(id)
+                default: break
+                }
+            } catch {
+                failures.append(error)
+                if error.kind == .cancelled { return failures }
+            }
+        }
+        return failures + (await look())
     }
 
     /// The longer ago the youngest wish is, the longer.
@@ -244,10 +257,19 @@ package actor BackupRestores {
         return found?.id
     }
 
-    private func look() async throws(BackupError) {
+    /// Answers what went wrong.
+    private func look() async -> [BackupError] {
+        var failures: [BackupError] = []
         let followed = rows.values.filter { $0.job != nil && $0.stage != .ended }
         for (vault, rows) in Dictionary(grouping: followed, by: \.vault) {
-            let jobs = try await client.jobs(Set(rows.compactMap(\.job)), .oss, vault: vault)
+            let jobs: [RestoreJob]
+            do throws(BackupError) {
+                jobs = try await client.jobs(Set(rows.compactMap(\.job)), .oss, vault: vault)
+            } catch {
+                failures.append(error)
+                if error.kind == .cancelled { return failures }
+                continue
+            }
             for row in rows.sorted(by: { $0.id < $1.id }) {
                 if let job = jobs.first(where: { $0.id == row.job }) {
                     await take(job, for: row.id)
@@ -257,6 +279,7 @@ package actor BackupRestores {
             }
         }
         lookedAt = .now
+        return failures
     }
 
     private func take(_ job: RestoreJob, for id: Int64) async {

@@ -51,9 +51,11 @@ extension Catalogue {
             ])
     }
 
-    func dropRetrieval(of archive: String) throws(StoreError) {
+    /// - Parameter job: only if it is this one still
+    func dropRetrieval(of archive: String, job: String? = nil) throws(StoreError) {
         try transaction { () throws(DatabaseError) in
-            try run("DELETE FROM retrieval WHERE archive = ?1", [.text(archive)])
+            try run(
+                "DELETE FROM retrieval WHERE archive = ?1 AND (?2 IS NULL OR job = ?2)", [.text(archive), .text(job)])
         }
     }
 
@@ -74,6 +76,8 @@ extension Catalogue {
         for job in jobs where job.action == .archiveRetrieval && job.isWhole && job.state != .failed {
             let found = Retrieval(
                 job: job.id, state: job.state == .succeeded ? .succeeded : .inProgress, completed: job.completed)
+            // Its output is gone, though the job may be listed yet.
+            if found.hasLapsed { continue }
             if let known = best[job.archive], known.isBetter(than: found) { continue }
             best[job.archive] = found
         }
@@ -82,7 +86,8 @@ extension Catalogue {
                 "SELECT archive, changed_at, job, state, completed FROM retrieval WHERE vault = ?1", [.text(vault)]
             ) { ($0.text(0), Timestamp(nanoseconds: $0.int64(1)), Retrieval($0, from: 2)) }
             for (archive, changedAt, retrieval) in known {
-                if changedAt >= start || best[archive] == retrieval {
+                // What a clock that was ahead has written is no news for ever.
+                if changedAt >= start && changedAt <= .now() || best[archive] == retrieval {
                     best[archive] = nil
                 } else if best[archive] == nil, !asking.contains(archive) {
                     try run("DELETE FROM retrieval WHERE archive = ?1", [.text(archive)])
@@ -143,6 +148,9 @@ extension Catalogue {
     /// How much older than an inventory an archive must be to be missed in it.
     private static let inventoryLag = Duration.seconds(3600)
 
+    /// For how long after its end a job may be listed: its output lasts a day.
+    private static let jobsListed = Duration.seconds(2 * 86_400)
+
     /// Makes the catalogue what the inventory says: archives of others appear, those that are gone vanish, and what was
     /// uploaded or deleted after it stays so. Names that were given since stay, too.
     func merge(
@@ -168,8 +176,10 @@ extension Catalogue {
                 try add(item, to: vault)
                 news.appeared += 1
             }
+            // The job that pulled it may be listed for a day yet.
             let deleted = try rows(
-                "SELECT archive FROM deletion WHERE vault = ?1 AND done_at < ?2", [.text(vault), .time(date)]
+                "SELECT archive FROM deletion WHERE vault = ?1 AND done_at < ?2",
+                [.text(vault), .time(date - Self.jobsListed)]
             ) { $0.text(0) }
             for archive in deleted where !listed.contains(archive) {
                 try run("DELETE FROM deletion WHERE archive = ?1", [.text(archive)])

@@ -69,6 +69,8 @@ struct Retrieval: Sendable, Equatable {
 
     /// Until when the output can be read.
     var end: Timestamp? { completed.map { $0 + ArchiveRules.oasOutputLife } }
+    /// By our clock.
+    var hasLapsed: Bool { state == .succeeded && (end.map { $0 < Timestamp.now() } ?? false) }
 
     init(job: String?, state: State, completed: Timestamp? = nil) {
         self.job = job

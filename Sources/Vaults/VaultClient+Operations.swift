@@ -172,8 +172,13 @@ extension VaultClient {
                 headers: sum.headers + [("x-oas-archive-description", description)], body: body, timeout: nil,
                 stallMax: Self.serverWorkMax, isSentOnce: true),
             expecting: [201])
-        try check(response, tree: sum.tree)
-        return Made(id: try id("x-oas-archive-id", response), date: date(response))
+        let made = Made(id: try id("x-oas-archive-id", response), date: date(response))
+        do throws(StoreError) { try check(response, tree: sum.tree) } catch {
+            // It would get the file's name with the next inventory.
+            try? await deleteArchive(made.id, of: vault)
+            throw error
+        }
+        return made
     }
 
     /// An archive that is not there is as good as deleted.
@@ -213,7 +218,7 @@ extension VaultClient {
             Request(
                 method: .post, path: "/\(vault)/multipart-uploads/\(upload)",
                 headers: [("x-oas-archive-size", "\(sizeBytes)"), ("x-oas-tree-etag", tree)],
-                timeout: Self.serverWorkMax, stallMax: Self.serverWorkMax),
+                timeout: Self.serverWorkMax, stallMax: Self.serverWorkMax, isSentOnce: true),
             expecting: [200, 201])
         try check(response, tree: tree)
         return Made(id: try id("x-oas-archive-id", response), date: date(response))

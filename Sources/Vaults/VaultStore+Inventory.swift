@@ -25,7 +25,11 @@ extension VaultStore {
         let finished = jobs.filter { $0.action == .inventoryRetrieval && $0.state == .succeeded }
         // Dates are of whole seconds: of one second, the last that is listed.
         if let newest = finished.reversed().max(by: { $0.completed ?? .epoch < $1.completed ?? .epoch }) {
-            try await merge(newest.id, vault.id)
+            do throws(StoreError) { try await merge(newest.id, vault.id) } catch {
+                guard [.noSuchKey, .invalidObjectState, .nonsense].contains(error.kind) else { throw error }
+                log.warning("an inventory of \(name) that is listed cannot be read; a new one is asked for: \(error)")
+                return try await startInventory(vault.id)
+            }
             log.notice(
                 "the names in \(name) are those of an inventory that was there already; setfattr -n user.thaw.refresh on the vault's directory asks for a newer one")
         } else if vault.archiveCount > 0 {
@@ -39,8 +43,14 @@ extension VaultStore {
     /// Asks for an inventory, unless one was asked for. After a reply that was lost, the jobs tell whether it reached
     /// the store.
     private func startInventory(_ vault: String) async throws(StoreError) {
+        let isFirst = state.withLock { state in
+            defer { state.isAskingInventory = true }
+            return !state.isAskingInventory
+        }
+        guard isFirst else { return }
+        defer { state.withLock { $0.isAskingInventory = false } }
         if let pending = try await catalogue.inventory(of: vault) {
-            guard pending.job == nil else { return }
+            guard pending.job == nil else { return watchInventory(vault) }
             if let job = try await lostInventory(vault, pending) {
                 try await catalogue.setInventoryJob(job, of: vault)
                 return watchInventory(vault)
@@ -51,7 +61,7 @@ extension VaultStore {
         do throws(StoreError) {
             try await catalogue.setInventoryJob(try await client.startJob(.inventory, in: vault), of: vault)
         } catch {
-            if !error.isTransient { try await catalogue.endInventory(of: vault) }
+            if !error.isTransient, error.kind != .cancelled { try await catalogue.endInventory(of: vault) }
             throw error
         }
         try await catalogue.remember(vault)
@@ -94,6 +104,8 @@ extension VaultStore {
             case .succeeded:
                 try await merge(id, vault)
                 await changed()
+                // Somebody may have asked for another meanwhile.
+                return Self.pollMin
             case .failed:
                 log.error("the inventory of \(name) failed: \(job.message); ask again with user.thaw.refresh")
                 try await catalogue.endInventory(of: vault)

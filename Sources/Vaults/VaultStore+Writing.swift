@@ -157,7 +157,16 @@ extension VaultStore {
         }
         let sizeBytes = parts.reduce(0) { $0 + $1.sizeBytes }
         let tree = TreeETag.root(of: parts.map(\.etag))
-        let made = try await client.completeUpload(upload.id, sizeBytes: sizeBytes, tree: tree, of: vault)
+        let made: VaultClient.Made
+        do throws(StoreError) {
+            made = try await client.completeUpload(upload.id, sizeBytes: sizeBytes, tree: tree, of: vault)
+        } catch {
+            if error.kind == .noSuchUpload {
+                log.error("the upload of \(upload.key) is gone; if it was completed and the reply was lost, its archive shows with the next inventory")
+                try? await refresh(below: .empty)
+            }
+            throw error
+        }
         return try await store(
             CatalogueEntry(
                 path: upload.key, archive: made.id, sizeBytes: sizeBytes, tree: tree, created: made.date,

@@ -34,6 +34,7 @@ package final class VaultStore: ObjectStore {
         /// Archives whose retrieval is being asked for.
         var asking: Set<String> = []
         var watch: Task<Void, Never>?
+        var isAskingInventory = false
         var hasToldOfNames = false
     }
 
@@ -159,7 +160,7 @@ package final class VaultStore: ObjectStore {
         } catch {
             // The output is gone, or there never was one; whatever was known of it is wrong.
             guard error.kind == .noSuchKey || error.kind == .invalidObjectState else { throw error }
-            try await catalogue.dropRetrieval(of: archive)
+            try await catalogue.dropRetrieval(of: archive, job: job)
             var error = error
             error.kind = .invalidObjectState
             throw error
@@ -185,11 +186,15 @@ package final class VaultStore: ObjectStore {
         guard state.withLock({ $0.asking.insert(archive).inserted }) else { return .alreadyInProgress }
         defer { state.withLock { _ = $0.asking.remove(archive) } }
         // What was asked for and never answered may be under way: the jobs tell.
-        if try await catalogue.retrieval(of: archive)?.state == .asked { _ = try await look(at: vault) }
-        switch try await catalogue.retrieval(of: archive)?.state {
-        case .inProgress: return .alreadyInProgress
-        case .succeeded: return .alreadyRestored
-        case .asked, nil: break
+        var known = try await catalogue.retrieval(of: archive)
+        if let last = known, last.state == .asked || last.hasLapsed {
+            _ = try await look(at: vault)
+            known = try await catalogue.retrieval(of: archive)
+        }
+        switch known {
+        case .some(let known) where known.state == .inProgress: return .alreadyInProgress
+        case .some(let known) where known.state == .succeeded && !known.hasLapsed: return .alreadyRestored
+        default: break
         }
         try await catalogue.setRetrieval(Retrieval(job: nil, state: .asked), of: archive, in: vault)
         do throws(StoreError) {
