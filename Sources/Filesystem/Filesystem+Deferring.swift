@@ -42,6 +42,18 @@ extension Filesystem {
         await learned(key, version: nil, record)
     }
 
+    /// The object was copied to another name, with the headers that it had.
+    func moveDeferred(_ kept: DeferredAttributes, to key: ObjectKey) async {
+        guard stagedFiles[key] == nil else { return }
+        do throws(StoreError) {
+            let copy = try await store.head(key, version: nil)
+            do throws(FileError) { try await deferAttributes(key, copy, kept.attributes) } catch { return }
+            await forgetDeferred(kept.key)
+        } catch {
+            report("moving the attributes that were kept", key, error)
+        }
+    }
+
     /// What an earlier mount has kept, and when it is to be written, as far as that is known.
     package func resumeDeferred() async throws(MetadataError) {
         for kept in try await reader.deferredAttributes() {

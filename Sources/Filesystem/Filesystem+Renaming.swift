@@ -34,10 +34,14 @@ extension Filesystem {
         defer { moves.end(names) }
         // A directory above may have got another name meanwhile.
         guard names == [from.key(of: source.row.segment), to.key(of: newSegment)] else { throw .stale }
+        let kept = deferred.all.filter { isObject ? $0.key == names[0] : $0.key.hasPrefix(names[0]) }
         if isObject {
             try await renameFile(source.row.segment, in: from, to: newSegment, in: to, over: replaced?.row)
         } else {
             try await renameDirectory(source.row.segment, in: from, to: newSegment, in: to, over: replaced?.row)
+        }
+        for one in kept {
+            await moveDeferred(one, to: names[1] + one.key.bytes.dropFirst(names[0].bytes.count))
         }
         await keepDirectory(from)
         namesChanged(in: from)
@@ -102,10 +106,13 @@ extension Filesystem {
         }
     }
 
+    /// Of a file that somebody goes on writing.
+    private static let flushesMax = 10
+
     /// All of the file is in the store, and nothing more is sent until it is released.
     private func flushAndHold(_ file: StagedFile) async throws(FileError) {
         do throws(UploadError) {
-            while true {
+            for _ in 0..<Self.flushesMax {
                 try await file.flush()
                 try await file.hold()
                 if !file.isDirty { return }
@@ -114,6 +121,8 @@ extension Filesystem {
         } catch {
             throw failed("rename", file, error)
         }
+        log.warning("rename of \(file.key) refused: it is being written all the time")
+        throw .busy
     }
 
     /// Copies what the store has of the file; what was known of it may be out of date once. The rename ends with the

@@ -9,6 +9,8 @@ extension Filesystem {
     /// Takes up what an earlier mount has left: before the mount is seen, because its names must show what was
     /// accepted, and because renames of files must not move what is stored under the old name afterwards.
     package func resumeUploads() async throws(MetadataError) {
+        // Until `resumeCleaning` has ended them, nobody changes what is below; nobody else moves anything yet.
+        try? await moves.begin(resumedTrees)
         await trees.resumeObjects()
         let pending = writer.left.uploads
         try await resumeDeferred()
@@ -43,10 +45,15 @@ extension Filesystem {
         try await writer.finishMissedUploads()
     }
 
+    private var resumedTrees: [ObjectKey] {
+        writer.left.renames.filter(\.source.isPrefix).flatMap { [$0.source, $0.target] }
+    }
+
     /// Goes on with the renames of directories that an earlier mount has left half done, and cleans up in the bucket
     /// after it.
     package func resumeCleaning() async {
         await trees.resume()
+        moves.end(resumedTrees)
         await deleteHiddenCopies()
         do throws(MetadataError) {
             for upload in writer.left.multiparts {

@@ -7,6 +7,8 @@ internal import Wire
 struct InventoryDecoder {
     private let columns: InventoryColumns
     private let blankIsPlus: Bool
+    /// Of objects whose report says nothing of it.
+    private let untold: LoadBatch.ArchiveStatus?
     /// The first is that of objects whose class is not told.
     private var classes: [[UInt8]]
     private var latestClass = 0
@@ -17,6 +19,7 @@ struct InventoryDecoder {
     init(_ columns: InventoryColumns, _ dialect: Dialect) {
         self.columns = columns
         blankIsPlus = dialect.inventoryHasBlankAsPlus
+        untold = dialect == .cos ? .unlisted : nil
         let online = StorageClass.known(in: dialect).first ?? StorageClass("")
         classes = [Array(online.name.utf8)]
         batch = LoadBatch(classes: [online])
@@ -46,7 +49,7 @@ struct InventoryDecoder {
             LoadBatch.Row(
                 keyBytes: keyEnd - start, etagBytes: batch.bytes.count - keyEnd, sizeBytes: sizeBytes,
                 modified: modified, storageClass: columns.storageClass.map { classIndex(row[$0]) } ?? 0,
-                archiveStatus: columns.accessTier.flatMap { Self.archiveStatus(row[$0]) }))
+                archiveStatus: columns.accessTier.flatMap { Self.archiveStatus(row[$0]) } ?? untold))
     }
 
     private func problem(_ column: String, _ field: UnsafeRawBufferPointer) -> InventoryProblem {

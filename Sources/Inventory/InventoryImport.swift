@@ -98,6 +98,10 @@ package struct InventoryImport: Sendable {
         do throws(InventoryProblem) { manifest = try InventoryManifest(bytes) } catch {
             throw .unreadable("\(key)", error)
         }
+        guard !manifest.createdAt.isAhead(of: .now()) else {
+            let time = WireDate.iso8601(manifest.createdAt)
+            throw .unreadable("\(key)", reason: "it is of \(time), which by this machine's clock is yet to come")
+        }
         guard manifest.sourceBucket == sourceBucket else {
             throw .unreadable("\(key)", reason: "it is about the bucket \(manifest.sourceBucket), not \(sourceBucket)")
         }

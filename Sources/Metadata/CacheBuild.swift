@@ -146,6 +146,8 @@ final class CacheBuild {
 
     /// Carries over what the file at `old` knows better, and its promises.
     func finish(_ report: LoadedReport, old: String) throws(DatabaseError) {
+        // A report of another place says nothing of this one.
+        if let all = common, !all.starts(with: prefix.bytes), !prefix.bytes.starts(with: all) { common = nil }
         let scope = scope
         try forgetAncestors(of: scope)
         let statement = try connection.prepare("INSERT INTO report(manifest, as_of, loaded_at) VALUES(?1, ?2, ?3)")

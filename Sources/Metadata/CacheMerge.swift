@@ -60,9 +60,11 @@ struct CacheMerge {
         let matching = "FROM old.directory o CROSS JOIN main.directory n ON n.prefix = o.prefix"
         for sql in [
             "INSERT OR IGNORE INTO main.directory(prefix) SELECT o.prefix FROM old.directory o WHERE \(Self.isWhole)",
+            "DELETE FROM main.entry WHERE directory IN (SELECT n.id \(matching) WHERE o.listed_at > ?1)",
+            // Above the scope, the report has nothing but the way to it.
             """
-            DELETE FROM main.entry WHERE directory IN (SELECT n.id \(matching)
-                WHERE o.listed_at > ?1 AND o.prefix >= ?2 AND coalesce(o.prefix < ?3, 1))
+            DELETE FROM main.entry WHERE (directory, segment) IN (SELECT n.id, e.segment
+                \(matching) CROSS JOIN old.entry e ON e.directory = o.id WHERE o.prefix < ?2 AND e.checked_at > ?1)
             """,
             """
             INSERT OR REPLACE INTO main.directory(id, prefix, listing, started_at, listed_at, emptied_at)
@@ -72,6 +74,12 @@ struct CacheMerge {
             """
             INSERT OR IGNORE INTO main.entry(directory, \(Self.columns)) SELECT n.id, \(Self.oldColumns)
                 \(matching) CROSS JOIN old.entry e ON e.directory = o.id WHERE \(Self.isWhole)
+            """,
+            // Names that somebody wanted to be asked for again are not to be missed.
+            """
+            UPDATE main.directory SET listing = 0, started_at = 0, listed_at = 0 WHERE listed_at <= ?1
+                AND prefix IN (SELECT o.prefix FROM old.directory o
+                    JOIN old.entry e ON e.directory = o.id WHERE e.checked_at = 0)
             """,
         ] {
             try run(sql)
@@ -90,7 +98,7 @@ struct CacheMerge {
         for sql in [
             """
             CREATE TEMP TABLE known AS SELECT directory, segment, checked_at > ?1 AS is_newer FROM old.entry
-                WHERE checked_at > ?1 OR attributes_known <> 0 OR archive IS NOT NULL
+                WHERE checked_at > ?1 OR attributes_known <> 0 OR archive IS NOT NULL OR restore = 2
             """,
             """
             INSERT OR IGNORE INTO main.directory(prefix)
@@ -103,9 +111,12 @@ struct CacheMerge {
             """,
             """
             INSERT OR REPLACE INTO main.entry(directory, segment, listing, checked_at, kind, size, modified, etag, class,
-                    archive, attributes_known, \(attributeColumns))
+                    archive, restore, expiry, attributes_known, \(attributeColumns))
                 SELECT m.directory, m.segment, m.listing, m.checked_at, m.kind, m.size, m.modified, m.etag, m.class,
-                    coalesce(m.archive, e.archive), \(attributes.joined(separator: ", "))
+                    coalesce(m.archive, e.archive),
+                    iif(e.restore = 2 AND e.expiry > 0 AND m.class IS e.class, 2, 0),
+                    iif(e.restore = 2 AND e.expiry > 0 AND m.class IS e.class, e.expiry, 0),
+                    \(attributes.joined(separator: ", "))
                 \(newer) \(places) CROSS JOIN main.entry m ON m.directory = n.id AND m.segment = e.segment
                 WHERE NOT k.is_newer AND NOT \(Self.isWhole) AND m.kind = e.kind AND (m.kind = 2
                     OR m.etag = e.etag AND m.modified <= e.modified + 2000000000)

@@ -30,6 +30,8 @@ package struct LoadBatch: Sendable {
     package enum ArchiveStatus: String, Sendable {
         case archiveAccess = "ARCHIVE_ACCESS"
         case deepArchiveAccess = "DEEP_ARCHIVE_ACCESS"
+        /// Only a HEAD tells (IBM COS).
+        case unlisted = "UNLISTED"
     }
 
     package var bytes: [UInt8] = []
