@@ -88,8 +88,12 @@ extension Filesystem {
         copied.attributes = record.attributes
         await remember(MetadataRow(segment: newSegment, kind: .object(copied), checkedAt: .now()), in: to)
         if let oldNumber { removeName(oldNumber) }
-        do throws(TreeCopyError) { try await trees.finishRename(row) } catch { throw failedTree("rename", key, error) }
+        // Before the journal forgets the rename, or a crash leaves a name that the store does not have.
         await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
+        do throws(TreeCopyError) { try await trees.finishRename(row) } catch {
+            await expire(key)
+            throw failedTree("rename", key, error)
+        }
         if let file = stagedFiles[key] {
             stagedFiles.move(file, to: newKey)
             file.rebase(to: newKey, etag: copied.etag)
@@ -206,9 +210,15 @@ extension Filesystem {
             try await flushAndHold(file)
             held.append(file)
         }
+        let attributes = existingInode(segment, in: from).flatMap { inodes[$0]?.attributes }
         do throws(TreeCopyError) {
             try await trees.renameTree(from: prefix, to: newPrefix) { [self] key, record in
                 await isFrozen(key, record)
+            } moved: { [self] in
+                do throws(MetadataError) { try await writer.moveTree(from: prefix, to: newPrefix, at: .now()) } catch {
+                    _ = failure("rename", prefix, error)
+                }
+                await remember(MetadataRow(segment: newSegment, kind: .directory(attributes), checkedAt: .now()), in: to)
             }
         } catch {
             switch error {
@@ -218,11 +228,6 @@ extension Filesystem {
             }
             throw failedTree("rename", prefix, error)
         }
-        let attributes = existingInode(segment, in: from).flatMap { inodes[$0]?.attributes }
-        do throws(MetadataError) { try await writer.moveTree(from: prefix, to: newPrefix, at: .now()) } catch {
-            _ = failure("rename", prefix, error)
-        }
-        await remember(MetadataRow(segment: newSegment, kind: .directory(attributes), checkedAt: .now()), in: to)
         if let old = existingInode(newSegment, in: to) { removeName(old) }
         guard let number = existingInode(segment, in: from) else { return }
         move(number, to: newSegment, in: to)

@@ -76,9 +76,11 @@ package struct TreeCopy: Sendable {
     /// of them is frozen, nothing is changed. A cancelled task takes back what it copied, unless all of it is copied.
     ///
     /// After any other failure than `frozen` and `notEmpty`, objects may be in both places, until the next mount. What
-    /// the metadata store knows is forgotten where that may be; after success, that is the caller's part.
+    /// the metadata store knows is forgotten where that may be; after success, that is the caller's part: `moved` runs
+    /// before the journal forgets the rename.
     package func renameTree(
-        from source: ObjectKey, to target: ObjectKey, isFrozen: @escaping FrozenTest
+        from source: ObjectKey, to target: ObjectKey, isFrozen: @escaping FrozenTest,
+        moved: @escaping @Sendable () async -> Void = {}
     ) async throws(TreeCopyError) {
         let items = try await items(below: source, isFrozen: isFrozen) { _ in true }
         guard !items.isEmpty else {
@@ -93,7 +95,7 @@ package struct TreeCopy: Sendable {
             await uncancelled { await giveUp(row, because: error) }
             throw error
         }
-        try await deleteCopied(items, of: row)
+        try await deleteCopied(items, of: row, moved)
     }
 
     /// Copies one object to where it goes, over what may be there (`replaces`), by way of the journal: until
@@ -152,7 +154,9 @@ package struct TreeCopy: Sendable {
         }
     }
 
-    func deleteCopied(_ items: [Item], of row: RenameRow) async throws(TreeCopyError) {
+    func deleteCopied(
+        _ items: [Item], of row: RenameRow, _ moved: @escaping @Sendable () async -> Void = {}
+    ) async throws(TreeCopyError) {
         // All is where it was to go: it is too late for being cancelled.
         try await uncancelled { () async -> Result<Void, TreeCopyError> in
             do throws(TreeCopyError) {
@@ -160,6 +164,7 @@ package struct TreeCopy: Sendable {
                     try await writer.advanceRename(row.id, to: .deleting)
                 }
                 try await deleteSources(row, items)
+                await moved()
                 try await finish(row)
                 return .success(())
             } catch {

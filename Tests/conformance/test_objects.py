@@ -153,7 +153,7 @@ def test_missing_things(emulator):
 
 def test_what_is_not_implemented_says_so(emulator):
     s3 = s3_client(emulator)
-    assert s3_refused(lambda: s3.get_bucket_lifecycle_configuration(Bucket="bkt")) == (501, "NotImplemented")
+    assert s3_refused(lambda: s3.get_bucket_acl(Bucket="bkt")) == (501, "NotImplemented")
     assert oss_refused(lambda: oss2_bucket(emulator).get_object_acl("k")) == (501, "NotImplemented")
 
 

@@ -8,7 +8,7 @@ from support.stores import EmulatorStore, MotoStore
 
 
 # IBM's dialect is S3's but for what tells of archives, and how a class comes about. It runs where objects are read and
-# written; its archives, which take hours and are looked at every few minutes, have tests of their own (test_ibm.py).
+# written; its archives, which take hours and are looked at every few minutes, have tests of their own (test_cos.py).
 COS_SUITES = {
     "test_bucket_attributes", "test_bucket_command", "test_expiry", "test_reading", "test_writing", "test_xattrs",
 }

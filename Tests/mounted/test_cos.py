@@ -37,7 +37,7 @@ def test_one_token_serves_a_mount_and_is_nowhere_to_be_read(emulator, with_token
 
 
 def test_a_token_is_renewed_before_it_ends(emulator, with_token):
-    emulator.control("POST", "tokens", {"life": "4s"})
+    emulator.control("POST", "tokens", {"life": "12s"})
     with with_token() as mount:
         (mount.path / "f").write_bytes(b"content")
 
