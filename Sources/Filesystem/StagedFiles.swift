@@ -143,6 +143,8 @@ extension StagedFile {
 struct OverlaidRows: EntrySource {
     private var source: any EntrySource
     private var staged: ArraySlice<MetadataRow>
+    /// A source that is asked again after its end may have what was stored since, which was given already.
+    private var isAtEnd = false
 
     init(_ source: any EntrySource, staged: [MetadataRow]) {
         self.source = source
@@ -150,8 +152,9 @@ struct OverlaidRows: EntrySource {
     }
 
     mutating func next() async throws(FileError) -> [MetadataRow]? {
+        if isAtEnd { return nil }
         guard let rows = try await source.next() else {
-            defer { staged = [] }
+            isAtEnd = true
             return staged.isEmpty ? nil : Array(staged)
         }
         if staged.isEmpty { return rows }
