@@ -10,14 +10,18 @@ struct StopSignals {
     init() {
         let (arrivals, arrived) = AsyncStream.makeStream(of: Void.self)
         self.arrivals = arrivals
-        sources = [SIGINT, SIGTERM, SIGHUP].map { number in
-            // Otherwise the default action ends the process before the source hears of it.
-            signal(number, SIG_IGN)
+        let numbers = [SIGINT, SIGTERM, SIGHUP]
+        let registered = DispatchSemaphore(value: 0)
+        sources = numbers.map { number in
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
             source.setEventHandler { arrived.yield() }
+            source.setRegistrationHandler { registered.signal() }
             source.resume()
             return source
         }
+        // Registered, a source has its own handler in place of the default action, which until then ends the process.
+        // Were the signals ignored until then, one that comes early would be lost.
+        for _ in numbers { registered.wait() }
     }
 
     /// Returns when one of them has come.
