@@ -47,6 +47,14 @@ class Sizes:
     far: dict = dataclasses.field(default_factory=lambda: {"latency_ms": 30, "bandwidth": 90_000_000})
 
 
+# To see that all of it works, and what it costs in requests and bytes.
+SHORT = Sizes(
+    big=24 * MIB, wide=16 * MIB, ranges=4, entries=2500, directories=12, files_each=10, small=4 << 10, serial_files=40,
+    parallel_files=40, sparse=16 * MIB, random_reads=40, blocked=5, hot_files=10, frozen=10, rounds=1,
+    near={"latency_ms": 1}, far={"latency_ms": 1, "bandwidth": 500_000_000},
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """Something done to a mounted directory: `work(path)`, which may answer its own measure of the seconds."""
