@@ -65,6 +65,8 @@ BARS = [
     Bar("again, remounted", "time, of the local disk's", 1.3, lambda rows: rows.ratio("again, remounted", "disk")),
     Bar("ls", "peak memory of the daemon, MiB", 96, lambda rows: rows.peak("ls")),
     Bar("sequential", "peak memory of the daemon, MiB", 96, lambda rows: rows.peak("sequential")),
+    # The default of the `memory` option.
+    Bar("find, reported", "peak memory of the daemon, MiB", 128, lambda rows: rows.peak("find, reported")),
     Bar("hot stat", "time, of that with no reader blocked", 1.2,
         lambda rows: rows.ratio("hot stat", "thawfs, 0 blocked", f"thawfs, {rows.sizes.blocked} blocked")),
     Bar("hot read", "time, of that with no reader blocked", 1.2,

@@ -70,6 +70,8 @@ def measure(bench, mount):
                   bench.sample(lambda: timed("ls", "-lU", deep), pid=mount.pid()))
         bench.add("find | head -100000, reported", "thawfs",
                   bench.sample(lambda: timed("bash", "-c", f"find {mount.path} | head -100000"), pid=mount.pid()))
+        bench.add("find, reported", "thawfs",
+                  bench.sample(lambda: timed("find", mount.path, "-type", "f"), pid=mount.pid()))
     bench.emulator.clear_requests()
     start = time.perf_counter()
     with mount:

@@ -13,7 +13,7 @@ from .mount import HANG_SECONDS, environment, is_mounted
 from .reader import run
 from .waiting import wait_until
 
-STOP_SECONDS = 20
+STOP_SECONDS = 60
 
 
 class ForegroundMount:
