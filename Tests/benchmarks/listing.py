@@ -1,6 +1,7 @@
 """Names: a directory of very many files, and a tree of directories."""
 
 from .bench import Step
+from .peers import Passthrough
 from .programs import listing_urls, requests_in_turn, timed
 
 
@@ -17,6 +18,8 @@ def names(bench):
 
     visits = [[Step("ls", ls), Step("ls, again", ls)], [Step("ls, remounted", ls)]]
     mounts = bench.mounts(metadata_ttl="forever")
+    if "passthrough" in mounts:
+        mounts["passthrough, xattr"] = lambda directory: Passthrough(bench, directory, "xattr")
     bench.compare(visits, mounts, {"curl": ("ls", bare)}, rounds=1, network=bench.sizes.near)
 
 

@@ -1,11 +1,12 @@
 /* The floor of FUSE: a directory of this machine, mounted read-only through libfuse's low-level interface.
  *
- *     passthrough SOURCE -f MOUNTPOINT
+ *     passthrough SOURCE plain|xattr -f MOUNTPOINT
  *
  * It does what libfuse's example passthrough_ll does with its defaults, and has its settings: readdirplus as the kernel
  * likes it, replies spliced from the file's descriptor, names and attributes valid for a second, no keep_cache, as many
  * threads as libfuse starts. Inodes are in a hash table, where the example has a list, and only directories keep a
  * descriptor, where in the example all inodes do: a hundred thousand would not be allowed.
+ * With `xattr` it has extended attributes as well (the example's `-o xattr`): `ls -l` asks for an access list of each file.
  */
 #define FUSE_USE_VERSION 312
 #define _GNU_SOURCE
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 enum { BUCKETS = 1 << 18 };
@@ -235,7 +237,18 @@ static void on_releasedir(fuse_req_t request, fuse_ino_t number, struct fuse_fil
     fuse_reply_err(request, 0);
 }
 
-static const struct fuse_lowlevel_ops operations = {
+static void on_getxattr(fuse_req_t request, fuse_ino_t number, const char *name, size_t size) {
+    struct inode *inode = inode_of(number);
+    char path[4096], value[65536];
+    if (inode->fd >= 0) snprintf(path, sizeof path, "/proc/self/fd/%d/.", inode->fd);
+    else snprintf(path, sizeof path, "/proc/self/fd/%d/%s", inode->parent->fd, inode->name);
+    ssize_t length = lgetxattr(path, name, value, size < sizeof value ? size : sizeof value);
+    if (length < 0) fuse_reply_err(request, errno);
+    else if (size == 0) fuse_reply_xattr(request, (size_t)length);
+    else fuse_reply_buf(request, value, (size_t)length);
+}
+
+static struct fuse_lowlevel_ops operations = {
     .lookup = on_lookup,
     .forget = on_forget,
     .forget_multi = on_forget_multi,
@@ -250,12 +263,13 @@ static const struct fuse_lowlevel_ops operations = {
 };
 
 int main(int count, char *words[]) {
-    if (count < 3 || (root.fd = open(words[1], O_PATH | O_DIRECTORY)) < 0) {
-        fprintf(stderr, "usage: %s SOURCE -f MOUNTPOINT\n", words[0]);
+    if (count < 4 || (root.fd = open(words[1], O_PATH | O_DIRECTORY)) < 0) {
+        fprintf(stderr, "usage: %s SOURCE plain|xattr -f MOUNTPOINT\n", words[0]);
         return 2;
     }
-    words[1] = words[0];
-    struct fuse_args arguments = FUSE_ARGS_INIT(count - 1, words + 1);
+    if (!strcmp(words[2], "xattr")) operations.getxattr = on_getxattr;
+    words[2] = words[0];
+    struct fuse_args arguments = FUSE_ARGS_INIT(count - 2, words + 2);
     struct fuse_cmdline_opts options;
     struct fuse_session *session = NULL;
     int status = 1;

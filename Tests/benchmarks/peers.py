@@ -33,13 +33,14 @@ def rclone(bench, directory, kept, options):
 
 
 class Passthrough(ForegroundMount):
-    def __init__(self, bench, directory):
+    def __init__(self, bench, directory, kind="plain"):
         super().__init__(directory, "passthrough", environment("s3"), seconds=HANG_SECONDS)
         self.program = built_passthrough(bench.directory)
         self.source = bench.local
+        self.kind = kind
 
     def command(self):
-        return [str(self.program), str(self.source), "-f", str(self.path)]
+        return [str(self.program), str(self.source), self.kind, "-f", str(self.path)]
 
 
 def passthrough(bench, directory, kept, options):
