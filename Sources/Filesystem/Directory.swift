@@ -53,6 +53,7 @@ final class Directory: Sendable {
         var walkedAt = Timestamp.epoch
         /// HEADs that looks at single names have cost since then.
         var attributesAsked = 0
+        var neighbours = Neighbours()
         /// How all below it stood a moment ago.
         var counts: (text: [UInt8], time: Timestamp)?
     }

@@ -134,7 +134,7 @@ def test_a_copy_that_somebody_else_restored_is_read_at_once(emulator, archive, t
 
 def test_an_expired_copy_is_restored_again(emulator, any_archive, tmp_path):
     put(emulator, "f", CONTENT, any_archive.quick)
-    with any_archive.mount(emulator, tmp_path, metadata_ttl="forever") as mount:
+    with any_archive.mount(emulator, tmp_path, metadata_ttl="forever", cache="off") as mount:
         for turn in (1, 2):
             with Reader(mount.path / "f") as reader:
                 thaw(emulator, "f", any_archive.quick_span)
