@@ -281,7 +281,7 @@ extension Filesystem {
         return try await ask(segments, in: directory)
     }
 
-    private func listingState(of directory: Directory) async throws(FileError) -> ListingState {
+    func listingState(of directory: Directory) async throws(FileError) -> ListingState {
         do throws(MetadataError) { return try await reader.state(of: directory.prefix) } catch {
             throw failure("lookup", directory.prefix, error)
         }
