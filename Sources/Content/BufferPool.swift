@@ -1,10 +1,10 @@
 internal import Glibc
 internal import Synchronization
 
-/// Memory for parts. Buffers are used again: fresh ones cost the kernel a page fault and a cleared page for every 4 KiB,
-/// which a profile of a sequential read showed as a third of the network thread's time. They come from the kernel and
-/// go back to it: what malloc takes for buffers of a MiB that many threads give back, it keeps (300 MiB were seen where
-/// 50 were in use).
+/// Memory for parts. Buffers are used again: fresh ones cost the kernel a page fault and a cleared page for every
+/// 4 KiB, which a profile of a sequential read showed as a third of the network thread's time. They come from the
+/// kernel and go back to it: what malloc takes for buffers of a MiB that many threads give back, it keeps (300 MiB were
+/// seen where 50 were in use).
 ///
 /// Idle buffers are kept as addresses; each is here or with the one part that took it, never both.
 final class BufferPool: Sendable {

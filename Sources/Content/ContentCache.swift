@@ -38,8 +38,8 @@ package final class ContentCache: Sendable {
         return FileContent(cache: self, key: key, version: version, etag: etag, sizeBytes: sizeBytes)
     }
 
-    /// Fetches a small object that will probably be opened next, unless somebody has. False when enough is on its way or
-    /// waits for that.
+    /// Fetches a small object that will probably be opened next, unless somebody has. False when enough is on its way
+    /// or waits for that.
     package func fetchAhead(key: ObjectKey, etag: String, sizeBytes: UInt64, unless isOpen: () -> Bool) -> Bool {
         let content = FileContent(cache: self, key: key, version: nil, etag: etag, sizeBytes: sizeBytes)
         let (isAdmitted, forgotten) = expected.withLock { $0.add(content, bytesMax: bytesMax / 4) }
