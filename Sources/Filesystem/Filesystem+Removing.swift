@@ -31,7 +31,7 @@ extension Filesystem {
             await file.discard()
         }
         await remember(MetadataRow(segment: found.row.segment, kind: .absent, checkedAt: .now()), in: directory)
-        if let number { removeName(number) }
+        if let number { await removeName(number) }
         await keepDirectory(directory)
         namesChanged(in: directory)
     }
@@ -45,7 +45,7 @@ extension Filesystem {
         try await requireEmpty(prefix)
         try await deleteObject(prefix)
         await forgetTree(prefix)
-        if let number = existingInode(found.row.segment, in: directory) { removeName(number) }
+        if let number = existingInode(found.row.segment, in: directory) { await removeName(number) }
         await keepDirectory(directory)
         namesChanged(in: directory)
     }
@@ -134,8 +134,12 @@ extension Filesystem {
         }
     }
 
-    func removeName(_ number: UInt64) {
+    func removeName(_ number: UInt64) async {
         inodes.update(number) { $0.isRemoved = true }
+        // Whoever waits for its restore is told soon, and not when that is looked at next.
+        if let inode = inodes[number], openFiles.isOpen(number) {
+            await restores.hasten(inode.key, version: inode.version)
+        }
     }
 
     // MARK: Hidden copies

@@ -74,7 +74,7 @@ extension Filesystem {
                 if file.wasSentInVain { try? await deleteObject(key) }
                 stagedFiles.move(file, to: newKey)
                 await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
-                if let oldNumber { removeName(oldNumber) }
+                if let oldNumber { await removeName(oldNumber) }
                 if let number { move(number, to: newSegment, in: to) }
                 return
             }
@@ -87,7 +87,7 @@ extension Filesystem {
         copied.sizeBytes = record.sizeBytes
         copied.attributes = record.attributes
         await remember(MetadataRow(segment: newSegment, kind: .object(copied), checkedAt: .now()), in: to)
-        if let oldNumber { removeName(oldNumber) }
+        if let oldNumber { await removeName(oldNumber) }
         // Before the journal forgets the rename, or a crash leaves a name that the store does not have.
         await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: from)
         do throws(TreeCopyError) { try await trees.finishRename(row) } catch {
@@ -228,7 +228,7 @@ extension Filesystem {
             }
             throw failedTree("rename", prefix, error)
         }
-        if let old = existingInode(newSegment, in: to) { removeName(old) }
+        if let old = existingInode(newSegment, in: to) { await removeName(old) }
         guard let number = existingInode(segment, in: from) else { return }
         move(number, to: newSegment, in: to)
         inodes[number]?.directory?.move(to: newPrefix, in: to)

@@ -8,6 +8,7 @@ internal import Wire
 /// against the manifest, into a `CacheLoad`. Memory is bounded by a few parts and batches, however long the report.
 package struct InventoryImport: Sendable {
     private let store: any ObjectStore
+    private let source: any ObjectStore
     private let sourceBucket: String
     private let prefix: ObjectKey
     private let location: InventoryLocation
@@ -27,14 +28,16 @@ package struct InventoryImport: Sendable {
 
     /// - Parameters:
     ///   - store: the bucket that has the report
-    ///   - sourceBucket: the bucket that the report is to be about
+    ///   - source: the bucket that the report is to be about
+    ///   - sourceBucket: its name
     ///   - prefix: what of it is of interest; empty, or ends in `/`
     package init(
-        _ location: InventoryLocation, in store: any ObjectStore, of sourceBucket: String, prefix: ObjectKey,
-        log: Logger
+        _ location: InventoryLocation, in store: any ObjectStore, about source: any ObjectStore,
+        of sourceBucket: String, prefix: ObjectKey, log: Logger
     ) {
         self.location = location
         self.store = store
+        self.source = source
         self.sourceBucket = sourceBucket
         self.prefix = prefix
         self.log = log
@@ -44,6 +47,7 @@ package struct InventoryImport: Sendable {
     package func run(into load: CacheLoad, onlyNewer: Bool) async throws(InventoryError) -> Outcome {
         let key = try await manifestKey()
         let manifest = try await manifest(key)
+        try await checkFilter(key)
         do throws(MetadataError) {
             if onlyNewer, let latest = try await load.latest(), latest.asOf >= manifest.createdAt {
                 log.info("inventory \(key), of \(WireDate.iso8601(manifest.createdAt)), is not newer than what is known")
@@ -122,6 +126,21 @@ package struct InventoryImport: Sendable {
         guard String(decoding: digits, as: UTF8.self).lowercased() == Hex.encode(Digest.md5(bytes)) else {
             throw .unreadable("\(key)", reason: "its MD5 is not the one in \(checksum)")
         }
+    }
+
+    /// A report lies below its configuration's id and its own time: `…/ID/2024-01-02T00-00Z/manifest.json`. Who may
+    /// not see the configuration, or has moved the report, is believed to know what it has.
+    private func checkFilter(_ key: ObjectKey) async throws(InventoryError) {
+        let names = key.bytes.split(separator: UInt8(ascii: "/"))
+        guard Self.isManifest(key), names.count > 2 else { return }
+        let id = String(decoding: names[names.count - 3], as: UTF8.self)
+        let configuration: [UInt8]
+        do throws(StoreError) {
+            configuration = try await source.configuration(BucketConfiguration(.inventory, id: id))
+        } catch {
+            return log.info("inventory \(key): what “\(id)” leaves out cannot be told: \(error)")
+        }
+        if let problem = InventoryFilter.problem(configuration, id: id) { throw .unreadable("\(key)", problem) }
     }
 
     private func document(_ key: ObjectKey) async throws(InventoryError) -> [UInt8] {

@@ -49,6 +49,8 @@ extension RestoreEngine {
 
     /// Looks at the object soon, if the provider is at work on it.
     package func hasten(_ key: ObjectKey, version: String?) async {
+        // A look that is under way may write down when the next is due, from what it saw before this.
+        if isLooking { hastenedMeanwhile.insert(Identity(key: key, version: version)) }
         do throws(MetadataError) {
             if try await writer.hasten(key, version: version) { await scheduleLook() }
         } catch {
@@ -78,6 +80,9 @@ extension RestoreEngine {
         }
         isLooking = false
         looksNotBefore = max(looksNotBefore, clock.now() + max(.milliseconds(500), clock.now() - started))
+        let hastened = hastenedMeanwhile
+        hastenedMeanwhile = []
+        for identity in hastened { await hasten(identity.key, version: identity.version) }
         await scheduleLook()
     }
 

@@ -53,6 +53,8 @@ package actor RestoreEngine {
 
     var lookAlarm = Alarm()
     var isLooking = false
+    /// What somebody wants to have looked at since the look began that is under way.
+    var hastenedMeanwhile: Set<Identity> = []
     var looksNotBefore: ContinuousClock.Instant
     private var tidiedAt: ContinuousClock.Instant
     /// Not the actor's, so that an open and the close that follows it are counted in that order.

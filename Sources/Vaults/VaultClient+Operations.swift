@@ -116,7 +116,7 @@ package struct VaultJob: Sendable, Equatable {
         archiveBytes = json["ArchiveSizeInBytes"]?.int ?? -1
         archiveTree = text("ArchiveTreeEtag")
         let range = text("RetrievalByteRange")
-        isWhole = range.isEmpty || range == "0-\(archiveBytes - 1)"
+        isWhole = range.isEmpty || archiveBytes > 0 && range == "0-\(archiveBytes - 1)"
     }
 
     package var json: JSON {

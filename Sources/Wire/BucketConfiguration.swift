@@ -72,6 +72,15 @@ extension BucketConfiguration.Kind {
     package var hasIDs: Bool { self == .inventory || self == .backupPolicies }
     package var isJSON: Bool { self == .backupPolicies }
 
+    /// Of a document that the provider tells page by page: the element of which there are many.
+    package var entry: String? {
+        switch self {
+        case .inventory: "InventoryConfiguration"
+        case .uploads: "Upload"
+        default: nil
+        }
+    }
+
     /// The root element of its document.
     package var root: String {
         switch self {

@@ -84,8 +84,9 @@ final class Fixture {
     ) async throws -> InventoryImport.Outcome {
         let load = try CacheLoad(path: path, executor: ThreadExecutor(name: "db-loader"), log: quiet)
         let location = try #require(InventoryLocation(location, in: store.dialect))
-        return try await InventoryImport(location, in: store, of: "bkt", prefix: ObjectKey(prefix), log: quiet)
-            .run(into: load, onlyNewer: onlyNewer)
+        return try await InventoryImport(
+            location, in: store, about: store, of: "bkt", prefix: ObjectKey(prefix), log: quiet
+        ).run(into: load, onlyNewer: onlyNewer)
     }
 
     /// Why the report is not loaded.

@@ -65,6 +65,49 @@ struct BucketConfigurationRequestTests {
         }
     }
 
+    @Test("a list of several pages is one document of all their entries")
+    func pages() async throws {
+        func page(_ root: String, _ fields: String, _ entry: String, _ ids: [String]) -> ScriptedTransport.Step {
+            let entries = ids.map { "<\(entry)><Id>\($0)</Id></\(entry)>" }.joined()
+            return .reply(200, body: "<?xml version=\"1.0\"?><!-- > -->\n<\(root) xmlns=\"n\">\(fields)\(entries)</\(root)>")
+        }
+        let list = "ListInventoryConfigurationsResult"
+        let token = "<IsTruncated>true</IsTruncated><NextContinuationToken>a b</NextContinuationToken>"
+        let markers = """
+            <IsTruncated>true</IsTruncated><NextKeyMarker>k&amp;</NextKeyMarker><NextUploadIdMarker>u</NextUploadIdMarker>
+            """
+        let last = "<IsTruncated>false</IsTruncated>"
+        let transport = ScriptedTransport([
+            page(list, token, "InventoryConfiguration", ["1", "2"]), page(list, last, "InventoryConfiguration", ["3"]),
+            page("ListMultipartUploadsResult", markers, "Upload", ["1"]),
+            page("ListMultipartUploadsResult", last, "Upload", []),
+        ])
+        let bucket = store(try configuration(), transport)
+        let inventories = try await bucket.configuration(BucketConfiguration(.inventory))
+        let start = "<?xml version=\"1.0\"?><!-- > -->\n<\(list) xmlns=\"n\"><InventoryConfiguration>"
+        #expect(inventories.starts(with: start.utf8))
+        #expect(try XMLElement(document: inventories).children.map { $0["Id"]?.text } == ["1", "2", "3"])
+        let uploads = try XMLElement(document: try await bucket.configuration(BucketConfiguration(.uploads)))
+        #expect(uploads.name == "ListMultipartUploadsResult" && uploads.children.map(\.name) == ["Upload"])
+        #expect(transport.requests.map(\.target.query) == [
+            "inventory", "inventory&continuation-token=a%20b", "uploads", "uploads&key-marker=k%26&upload-id-marker=u",
+        ])
+    }
+
+    @Test("a list that says it goes on, and not where, or in a circle, is an error")
+    func endlessPages() async throws {
+        let body = "<L><IsTruncated>true</IsTruncated></L>"
+        let circle = "<L><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></L>"
+        for replies in [[body], [circle, circle]] {
+            let transport = ScriptedTransport(replies.map { .reply(200, body: $0) })
+            let bucket = store(try configuration(), transport)
+            await #expect(throws: StoreError.self) {
+                try await bucket.configuration(BucketConfiguration(.inventory))
+            }
+            #expect(transport.requests.count == replies.count)
+        }
+    }
+
     @Test("an inventory goes by the id that its document has", arguments: [(Dialect.s3, "id"), (.oss, "inventoryId")])
     func inventory(_ dialect: Dialect, _ parameter: String) async throws {
         let transport = ScriptedTransport([.reply(200), .reply(204)])

@@ -165,6 +165,19 @@ struct BulkHeadTests {
         #expect(store.lists.count == 1 && store.heads == 0)
     }
 
+    @Test("of a vault a few are asked for by HEAD: its listings may be older than the question; many by listing")
+    func vault() async {
+        let (store, keys) = store(.oas, 17)
+        let all = names(keys)
+        let along = Set(all.dropFirst())
+        #expect(describe(await BulkHead(store).look(at: all, along: along)).first == "ongoing")
+        #expect(store.lists.isEmpty && store.heads == 1)
+        #expect(describe(await BulkHead(store).look(at: Array(all.dropLast()))) == Array(repeating: "ongoing", count: 16))
+        #expect(store.lists.isEmpty && store.heads == 17)
+        #expect(describe(await BulkHead(store).look(at: all)) == Array(repeating: "ongoing", count: 17))
+        #expect(store.lists.count == 1 && store.heads == 17)
+    }
+
     @Test("HEADs go some at a time, and each answer is its own object's")
     func heads() async {
         let (store, keys) = store(.oss, 50)

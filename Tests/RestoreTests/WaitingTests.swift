@@ -1,5 +1,6 @@
 import Metadata
 import ObjectStore
+import Synchronization
 import Testing
 import ThawCore
 import ThawTesting
@@ -160,6 +161,21 @@ struct WaitingTests {
         #expect(await fixture.passTime(atMost: .seconds(3)) { await fixture.engine.whoWaits().isEmpty })
         #expect(try await reader.value == .readable)
         #expect(fixture.clock.elapsed - before <= .seconds(1))
+    }
+
+    @Test("who comes while a look is under way has another at once")
+    func hastenedWhileLooking() async throws {
+        let fixture = try fixture()
+        try await fixture.ask(key, tier: .bulk)
+        let engine = fixture.engine
+        let isFirst = Mutex(true)
+        fixture.store.script { call throws(StoreError) in
+            guard case .head = call, isFirst.withLock({ let was = $0; $0 = false; return was }) else { return }
+            await engine.hasten(key, version: nil)
+        }
+        let heads = fixture.store.heads
+        await engine.hasten(key, version: nil)
+        #expect(await fixture.passTime(atMost: .seconds(3)) { fixture.store.heads == heads + 2 })
     }
 
     @Test("an Archive restore of a minute is noticed within three seconds")

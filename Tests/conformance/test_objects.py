@@ -1,6 +1,7 @@
 """Objects and listings, through each SDK."""
 
 import base64
+import datetime
 import hashlib
 import urllib.parse
 import urllib.request
@@ -273,3 +274,57 @@ def test_buckets(emulator):
     bucket.delete_object("k")
     bucket.delete_bucket()
     assert s3_refused(lambda: s3.head_bucket(Bucket="second"))[0] == 404
+
+
+@pytest.fixture
+def locked(emulator):
+    """A client, and a bucket `locked` whose versions can be locked, with the object `k`; its version's id."""
+    client = s3_client(emulator)
+    client.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    return client, client.put_object(Bucket="locked", Key="k", Body=b"content")["VersionId"]
+
+
+def test_a_retention_keeps_a_version(locked):
+    client, version = locked
+    k = {"Bucket": "locked", "Key": "k"}
+    assert s3_refused(lambda: client.get_object_retention(**k)) == (404, "NoSuchObjectLockConfiguration")
+    until = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) + datetime.timedelta(days=2)
+    client.put_object_retention(**k, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until})
+    assert client.get_object_retention(**k)["Retention"] == {"Mode": "GOVERNANCE", "RetainUntilDate": until}
+    head = client.head_object(**k)
+    assert (head["ObjectLockMode"], head["ObjectLockRetainUntilDate"]) == ("GOVERNANCE", until)
+    assert s3_refused(lambda: client.delete_object(**k, VersionId=version)) == (403, "AccessDenied")
+    shorter = {"Mode": "GOVERNANCE", "RetainUntilDate": until - datetime.timedelta(days=1)}
+    assert s3_refused(lambda: client.put_object_retention(**k, Retention=shorter)) == (403, "AccessDenied")
+    client.put_object_retention(**k, Retention=shorter, BypassGovernanceRetention=True)
+    client.put_object_retention(**k, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until})
+    assert s3_refused(lambda: client.put_object_retention(
+        **k, Retention=shorter, BypassGovernanceRetention=True)) == (403, "AccessDenied")
+    assert s3_refused(lambda: client.delete_object(
+        **k, VersionId=version, BypassGovernanceRetention=True)) == (403, "AccessDenied")
+    # A marker hides it, and does it no harm.
+    client.delete_object(**k)
+    assert client.get_object(**k, VersionId=version)["Body"].read() == b"content"
+
+
+def test_a_legal_hold_keeps_a_version_until_it_is_lifted(locked):
+    client, version = locked
+    k = {"Bucket": "locked", "Key": "k"}
+    assert s3_refused(lambda: client.get_object_legal_hold(**k)) == (404, "NoSuchObjectLockConfiguration")
+    client.put_object_legal_hold(**k, LegalHold={"Status": "ON"})
+    assert client.get_object_legal_hold(**k)["LegalHold"] == {"Status": "ON"}
+    assert client.head_object(**k)["ObjectLockLegalHoldStatus"] == "ON"
+    assert s3_refused(lambda: client.delete_object(
+        **k, VersionId=version, BypassGovernanceRetention=True)) == (403, "AccessDenied")
+    client.put_object_legal_hold(**k, LegalHold={"Status": "OFF"})
+    assert client.get_object_legal_hold(**k)["LegalHold"] == {"Status": "OFF"}
+    client.delete_object(**k, VersionId=version)
+    assert s3_refused(lambda: client.head_object(**k)) == (404, "404")
+
+
+def test_a_bucket_without_object_lock_locks_no_object(emulator):
+    client = s3_client(emulator)
+    client.put_object(Bucket="bkt", Key="k", Body=b"content")
+    for call in (lambda: client.put_object_legal_hold(Bucket="bkt", Key="k", LegalHold={"Status": "ON"}),
+                 lambda: client.get_object_retention(Bucket="bkt", Key="k")):
+        assert s3_refused(call) == (400, "InvalidRequest")

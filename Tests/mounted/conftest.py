@@ -1,30 +1,37 @@
 import pytest
 
-from support.archive import ARCHIVES
+from support.archive import ARCHIVES, vault
 from support.moto import Moto
 from support.mount import Mount
 from support.objects import Objects
 from support.stores import EmulatorStore, MotoStore
 
 
-# IBM's dialect is S3's but for what tells of archives, and how a class comes about. It runs where objects are read and
-# written; its archives, which take hours and are looked at every few minutes, have tests of their own (test_cos.py).
-COS_SUITES = {
-    "test_bucket_attributes", "test_bucket_command", "test_expiry", "test_reading", "test_writing", "test_xattrs",
-}
+DIALECTS = ["oss", "s3", "cos", "oas"]
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "without(dialect, ..., why): in these dialects the test can show nothing")
+    config.addinivalue_line("markers", "only(dialect, ..., why): the other dialects would show nothing else")
 
 
 def pytest_generate_tests(metafunc):
-    """Runs a test in every dialect that concerns it, unless it, or its module, says in which."""
+    """Runs a test in every dialect, unless it, or its module, says in which not, and why."""
     named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     is_named = hasattr(metafunc.module, "dialect") or any("dialect" in names for names in named)
     if "dialect" in metafunc.fixturenames and not is_named:
-        module = metafunc.module.__name__.rsplit(".", 1)[-1]
-        metafunc.parametrize("dialect", ["oss", "s3"] + ["cos"] * (module in COS_SUITES), indirect=True)
+        wanted = DIALECTS
+        for mark in metafunc.definition.iter_markers():
+            if mark.name in ("without", "only"):
+                assert mark.kwargs["why"] and set(mark.args) <= set(DIALECTS), mark
+                wanted = [name for name in wanted if (name in mark.args) == (mark.name == "only")]
+        metafunc.parametrize("dialect", wanted, indirect=True)
 
 
 @pytest.fixture
 def dialect(request):
+    if request.param == "oas":
+        vault(request.getfixturevalue("emulator"))
     return request.param
 
 
@@ -32,14 +39,6 @@ def dialect(request):
 def archive(dialect):
     """The archive classes of the test's dialect."""
     return ARCHIVES[dialect]
-
-
-@pytest.fixture(params=["oss", "s3", "oas"])
-def any_archive(request):
-    """The archive classes of each dialect, vaults too. Not for tests in which somebody else changes an object while it
-    is mounted, of classes, tiers and days, or of what is readable at once: a vault has none of these.
-    """
-    return ARCHIVES[request.param]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A mount of all buckets of an account: `oss://` or `s3://` without a bucket."""
+"""A mount of all buckets of an account: `oss://`, `s3://` or `cos://` without a bucket."""
 
 import errno
 import os
@@ -6,9 +6,12 @@ import os
 import pytest
 
 from support.archive import s3_client
+from support.cos import INSTANCE
 from support.emulator import Emulator
 from support.mount import Mount, wait_until
 from support.reader import run
+
+pytestmark = pytest.mark.without("oas", why="an account's vaults are in test_vaults")
 
 
 @pytest.fixture
@@ -17,9 +20,11 @@ def account():
         yield running
 
 
-@pytest.fixture(params=["oss", "s3"])
-def mount(request, account, tmp_path):
-    with Mount(account, f"{request.param}://", tmp_path, options={"metadata_ttl": "0s"}) as running:
+@pytest.fixture
+def mount(dialect, account, tmp_path):
+    # IBM's buckets are those of an instance.
+    env = {"IBM_SERVICE_INSTANCE_ID": INSTANCE} if dialect == "cos" else {}
+    with Mount(account, f"{dialect}://", tmp_path, options={"metadata_ttl": "0s"}, env=env) as running:
         yield running
 
 

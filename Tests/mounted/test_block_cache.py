@@ -28,12 +28,12 @@ def test_what_was_read_is_not_fetched_by_the_next_mount(mounting, emulator, obje
         assert count(emulator, "GetObject") == 0
 
 
-def test_what_was_restored_is_readable_when_its_copy_has_lapsed(emulator, any_archive, tmp_path):
-    put(emulator, "f", CONTENT, any_archive.quick)
-    mount = any_archive.mount(emulator, tmp_path)
+def test_what_was_restored_is_readable_when_its_copy_has_lapsed(emulator, archive, tmp_path):
+    put(emulator, "f", CONTENT, archive.quick)
+    mount = archive.mount(emulator, tmp_path)
     with mount:
         with Reader(mount.path / "f") as reader:
-            thaw(emulator, "f", any_archive.quick_span)
+            thaw(emulator, "f", archive.quick_span)
             assert reader.result() == READ_BACK
         emulator.advance("40d")
         assert read(mount.path / "f") == READ_BACK

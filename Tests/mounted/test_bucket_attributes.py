@@ -9,6 +9,8 @@ from support.archive import s3_client
 from support.mount import Mount, wait_until
 from support.reader import run
 
+pytestmark = pytest.mark.without("oas", why="a vault has no configurations")
+
 CORS = (b"<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule>"
         b"</CORSConfiguration>")
 NAME = "user.thaw.bucket."

@@ -8,6 +8,8 @@ from support.archive import s3_client
 from support.command import thawfs
 from support.mount import environment
 
+pytestmark = pytest.mark.without("oas", why="a vault has no configurations")
+
 LIFECYCLE = (b'<LifecycleConfiguration><Rule><ID>old</ID><Filter><Prefix>logs/</Prefix></Filter>'
              b'<Status>Enabled</Status><Expiration><Days>60</Days></Expiration></Rule></LifecycleConfiguration>')
 

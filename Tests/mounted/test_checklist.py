@@ -9,8 +9,8 @@ import sys
 import botocore.exceptions
 import pytest
 
-from support.archive import attribute, count, put, restores, s3_client, set_attribute, thaw
-from support.mount import Mount, wait_until
+from support.archive import attribute, count, put, restores, s3_client, set_attribute, thaw, thaw_all
+from support.mount import wait_until
 from support.reader import Program, Reader, is_blocked_reading, read, run, sha256
 
 CONTENT = os.urandom(300_000)
@@ -27,12 +27,12 @@ def blocked_readers(paths):
         yield readers
 
 
-def test_a_daemon_killed_while_fifty_wait_hangs_nobody_and_forgets_nothing(emulator, any_archive, tmp_path):
+def test_a_daemon_killed_while_fifty_wait_hangs_nobody_and_forgets_nothing(emulator, archive, tmp_path):
     contents = {f"d/{number}": os.urandom(50_000) for number in range(10)}
     for key, content in contents.items():
-        put(emulator, key, content, any_archive.quick)
+        put(emulator, key, content, archive.quick)
     keys = list(contents) * 5
-    mount = any_archive.mount(emulator, tmp_path)
+    mount = archive.mount(emulator, tmp_path)
     with mount, blocked_readers([mount.path / key for key in keys]) as readers:
         wait_until(lambda: restores(emulator) == 10, "one request for each file")
         wait_until(lambda: all(f"restore of {key} started" in mount.log() for key in contents), "the answers")
@@ -40,7 +40,7 @@ def test_a_daemon_killed_while_fifty_wait_hangs_nobody_and_forgets_nothing(emula
         mount.kill()
         assert {reader.result(15) for reader in readers} <= {("read", "ENOTCONN"), ("read", "ECONNABORTED")}
     with mount, blocked_readers([mount.path / key for key in keys]) as readers:
-        thaw(emulator, keys[0], any_archive.quick_span)
+        thaw_all(emulator, archive.quick_span)
         assert [reader.result() for reader in readers] == [("ok", sha256(contents[key])) for key in keys]
     assert {key: restores(emulator, key) for key in contents} == dict.fromkeys(contents, 1)
 
@@ -53,7 +53,7 @@ def test_two_hundred_readers_of_one_file_share_one_restore_and_its_bytes(emulato
         for reader in readers:
             wait_until(lambda: is_blocked_reading(reader.pid, mount.path / "f"), "200 readers to block", 60)
         emulator.clear_requests()
-        emulator.advance(archive.quick_span)
+        thaw_all(emulator, archive.quick_span)
         for reader in readers:
             status, output, errors = reader.finish()
             assert (status, output.split()[:1]) == (0, [sha256(content)]), errors
@@ -78,7 +78,7 @@ while True:
 
 @pytest.mark.parametrize("eagain_at", ["open", "read"])
 def test_programs_that_try_until_it_works_restore_a_file_once(emulator, archive, tmp_path, eagain_at):
-    keys = [str(number) for number in range(8)]
+    keys = [str(number) for number in range(5)]
     for key in keys:
         put(emulator, key, CONTENT, archive.quick)
     with archive.mount(emulator, tmp_path, on_frozen="eagain", eagain_at=eagain_at) as mount:
@@ -91,6 +91,7 @@ def test_programs_that_try_until_it_works_restore_a_file_once(emulator, archive,
         assert {key: restores(emulator, key) for key in keys} == dict.fromkeys(keys, 1)
 
 
+@pytest.mark.without("oas", why="one mount does not see the jobs that another began")
 def test_two_mounts_of_one_bucket_restore_the_same_object(emulator, archive, tmp_path):
     put(emulator, "f", CONTENT, archive.quick)
     mounts = []
@@ -104,30 +105,32 @@ def test_two_mounts_of_one_bucket_restore_the_same_object(emulator, archive, tmp
             wait_until(lambda: restores(emulator) == 2, "a request of each mount")
             replies = [line["status"] for line in emulator.requests()["requests"] if line["op"] == "RestoreObject"]
             assert replies == [202, 409]
-            emulator.advance(archive.quick_span)
+            thaw_all(emulator, archive.quick_span)
             assert [reader.result() for reader in readers] == [READ_BACK] * 2
         assert restores(emulator) == 2
         assert all("rror" not in mount.log() for mount in mounts)
 
 
+@pytest.mark.without("oas", why="what others do to a vault is seen with its next inventory")
 def test_an_object_renamed_while_it_is_restored_ends_the_wait_and_is_read_by_its_new_name(
         emulator, archive, tmp_path):
     put(emulator, "f", CONTENT, archive.quick)
     client = s3_client(emulator)
     source = {"Bucket": "bkt", "Key": "f"}
     with archive.mount(emulator, tmp_path) as mount, blocked_readers([mount.path / "f"]) as [reader]:
-        wait_until(lambda: restores(emulator) == 1, "the request")
+        wait_until(lambda: attribute(mount.path / "f", "restore_requested"), "the request")
         # A copy needs the restore as well; the daemon must not be quicker to see its end than the other client.
         with pytest.raises(botocore.exceptions.ClientError, match="ObjectNotInActiveTier"):
             client.copy_object(Bucket="bkt", Key="g", CopySource=source)
         pid = mount.pid()
         os.kill(pid, signal.SIGSTOP)
         try:
-            thaw(emulator, "f", archive.quick_span)
+            emulator.advance(archive.quick_span)
             client.copy_object(Bucket="bkt", Key="g", CopySource=source)
             client.delete_object(**source)
         finally:
             os.kill(pid, signal.SIGCONT)
+        archive.hasten(mount.path / "f")
         assert reader.result() in {("read", "ENOENT"), ("read", "ESTALE")}
         assert set_attribute(mount.path, "refresh") is None
         assert run("ls", mount.path).stdout.split() == ["g"]
@@ -159,13 +162,14 @@ def test_a_clock_that_is_an_hour_off_does_not_disturb_a_restore(emulator, archiv
     with archive.mount(emulator, tmp_path) as mount:
         with blocked_readers([mount.path / "f"]) as [reader]:
             wait_until(lambda: restores(emulator) == 1, "the request")
-            emulator.advance(archive.quick_span)
+            thaw_all(emulator, archive.quick_span)
             assert reader.result() == READ_BACK
         assert attribute(mount.path / "f", "restore_status") == "restored"
         assert read(mount.path / "f") == READ_BACK
         assert restores(emulator) == 1
 
 
+@pytest.mark.without("oas", why="a retrieval lasts for 24 hours")
 def test_a_copy_is_not_given_up_at_the_second_of_its_expiry(emulator, archive, tmp_path):
     # The store's clock stands still, so that ours overtakes the expiry while the copy is still there.
     emulator.set_scale(0)
@@ -182,6 +186,7 @@ def test_a_copy_is_not_given_up_at_the_second_of_its_expiry(emulator, archive, t
         assert restores(emulator) == 0
 
 
+@pytest.mark.without("oas", why="a retrieval lasts for 24 hours")
 def test_a_copy_that_lapsed_by_the_stores_clock_is_restored_again(emulator, archive, tmp_path):
     put(emulator, "f", CONTENT, archive.quick)
     emulator.set_object("bkt", "f", state="restored", **{"for": "30m"})

@@ -26,17 +26,19 @@ def stored(emulator):
     return sum(counts.get(name, 0) for name in ("PutObject", "CopyObject", "InitiateMultipartUpload"))
 
 
-@pytest.mark.parametrize("words", PROGRAMS.values(), ids=PROGRAMS)
-def test_a_new_file_is_stored_once(mounting, emulator, objects, words):
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_new_file_is_stored_once(mounting, emulator, dialect, objects, name):
     objects.put("old", b"content")
     with mounting() as mount:
         os.listdir(mount.path)
         emulator.clear_requests()
-        done = run(*words, cwd=mount.path)
+        done = run(*PROGRAMS[name], cwd=mount.path)
         assert done.returncode == 0, done.stderr
-        assert stored(emulator) == 1
+        # An empty file is in a vault's catalogue alone.
+        assert stored(emulator) == (0 if dialect == "oas" and name.startswith("touch") else 1)
 
 
+@pytest.mark.without("oas", why="an empty file is in its catalogue alone")
 def test_the_last_close_for_writing_stores_an_empty_file(mounting, emulator):
     with mounting() as mount:
         # All of it in one process: what matters is which descriptors that has.

@@ -37,6 +37,7 @@ def inodes(root):
 
 # -- What they cost
 
+@pytest.mark.without("oas", why="a vault is listed by its catalogue")
 def test_ls_l_costs_its_pages_and_no_heads(mounting, emulator):
     emulator.seed("bkt", count=2500, size=10, prefix="d/", pattern="n{i:5}")
     with mounting() as mount:
@@ -53,6 +54,7 @@ def test_ls_l_costs_its_pages_and_no_heads(mounting, emulator):
         assert counts(emulator) == (0, {})
 
 
+@pytest.mark.without("oas", why="a vault is listed by its catalogue")
 def test_find_costs_one_listing_for_each_directory(mounting, emulator, objects):
     for directory in range(10):
         for number in range(5):
@@ -64,6 +66,7 @@ def test_find_costs_one_listing_for_each_directory(mounting, emulator, objects):
         assert lists <= 12 and others == {}
 
 
+@pytest.mark.without("oas", why="a vault is listed by its catalogue")
 def test_a_walk_costs_a_listing_of_its_keys_and_not_one_for_each_directory(mounting, emulator):
     for directory in range(60):
         emulator.seed("bkt", count=100, size=1, prefix=f"walk/d{directory:03}/")
@@ -78,6 +81,7 @@ def test_a_walk_costs_a_listing_of_its_keys_and_not_one_for_each_directory(mount
         assert counts(emulator) == (0, {})
 
 
+@pytest.mark.without("oas", why="a vault is listed by its catalogue")
 def test_a_walk_that_goes_down_nowhere_costs_few_requests_more(mounting, emulator):
     for directory in range(30):
         emulator.seed("bkt", count=3000, size=1, prefix=f"d{directory:03}/", pattern="sub{d}/{i:5}")
@@ -89,6 +93,7 @@ def test_a_walk_that_goes_down_nowhere_costs_few_requests_more(mounting, emulato
         assert lists <= 1 + 30 + 8 and others == {}
 
 
+@pytest.mark.without("oas", why="a vault is listed by its catalogue")
 def test_a_missing_name_is_asked_for_once(mounting, emulator, objects):
     objects.put("d/f", b"x")
     with mounting() as mount:
@@ -99,6 +104,7 @@ def test_a_missing_name_is_asked_for_once(mounting, emulator, objects):
         assert counts(emulator) == (0, {})
 
 
+@pytest.mark.without("oas", why="a vault is listed by its catalogue")
 def test_a_listed_directory_settles_what_is_missing(mounting, emulator, objects):
     objects.put("d/f", b"x")
     with mounting() as mount:
@@ -109,6 +115,7 @@ def test_a_listed_directory_settles_what_is_missing(mounting, emulator, objects)
         assert counts(emulator) == (0, {})
 
 
+@pytest.mark.without("oas", why="a vault is listed by its catalogue")
 def test_a_remount_needs_no_listing_within_the_ttl(mounting, emulator):
     emulator.seed("bkt", count=1500, size=1, prefix="d/")
     with mounting(options={"metadata_ttl": "1h"}) as mount:
@@ -120,6 +127,7 @@ def test_a_remount_needs_no_listing_within_the_ttl(mounting, emulator):
         assert counts(emulator) == (0, {})
 
 
+@pytest.mark.without("oas", why="what others do to a vault is seen with its next inventory")
 def test_metadata_forever_is_never_asked_for_again(mounting, emulator, objects):
     objects.put("d/f", b"x")
     with mounting(options={"metadata_ttl": "forever"}) as mount:
@@ -137,6 +145,7 @@ def test_metadata_forever_is_never_asked_for_again(mounting, emulator, objects):
 
 # -- What changes at the store
 
+@pytest.mark.without("oas", why="what others do to a vault is seen with its next inventory")
 def test_changes_at_the_store_are_seen_after_the_ttl(mounting, objects):
     for key in ("d/stays", "d/goes", "d/changes", "d/sub/x"):
         objects.put(key, b"old")
@@ -154,6 +163,7 @@ def test_changes_at_the_store_are_seen_after_the_ttl(mounting, objects):
         wait_until(lambda: not (mount.path / "d/sub").exists(), "the emptied directory to be gone")
 
 
+@pytest.mark.without("oas", why="what others do to a vault is seen with its next inventory")
 def test_a_refreshed_file_is_asked_for_again(mounting, objects):
     objects.put("d/f", b"old")
     with mounting(options={"metadata_ttl": "1h"}) as mount:
@@ -176,6 +186,7 @@ def test_a_refreshed_file_is_still_there_after_a_remount(mounting, objects):
         assert os.listdir(mount.path / "d") == ["f"]
 
 
+@pytest.mark.without("oas", why="what others do to a vault is seen with its next inventory")
 def test_an_object_that_becomes_a_directory_is_seen(mounting, objects):
     objects.put("d/n", b"object")
     with mounting(options={"metadata_ttl": "1s"}) as mount:
@@ -263,6 +274,7 @@ class Directory:
         self.libc.rewinddir(self.stream)
 
 
+@pytest.mark.without("oas", why="a vault is listed by its catalogue")
 def test_a_position_in_a_directory_can_be_returned_to(mounting, emulator):
     emulator.seed("bkt", count=2500, size=1, prefix="d/", pattern="n{i:5}")
     with mounting() as mount, Directory(mount.path / "d") as directory:
@@ -276,6 +288,7 @@ def test_a_position_in_a_directory_can_be_returned_to(mounting, emulator):
         assert directory.rest() == names + rest
 
 
+@pytest.mark.without("oas", why="what others do to a vault is seen with its next inventory")
 def test_a_rewound_directory_shows_what_is_new(mounting, objects):
     objects.put("d/a", b"x")
     with mounting(options={"metadata_ttl": "1h"}) as mount, Directory(mount.path / "d") as directory:
@@ -288,6 +301,7 @@ def test_a_rewound_directory_shows_what_is_new(mounting, objects):
 
 # -- Markers and depth
 
+@pytest.mark.without("oas", why="a vault has no markers: its catalogue has the directories")
 def test_a_marker_alone_is_an_empty_directory(mounting, objects):
     objects.put("empty/", b"")
     objects.put("full/", b"")
@@ -299,6 +313,7 @@ def test_a_marker_alone_is_an_empty_directory(mounting, objects):
         assert stat.S_ISDIR(os.stat(mount.path / "empty").st_mode)
 
 
+@pytest.mark.without("oas", why="a vault has no markers: its catalogue has the directories")
 def test_a_marker_with_content_does_not_lose_it(mounting, objects):
     objects.put("d/", b"content of the marker")
     objects.put("d/f", b"x")
@@ -319,6 +334,7 @@ def test_an_empty_bucket_is_an_empty_directory(mounting):
         assert not (mount.path / "anything").exists()
 
 
+@pytest.mark.without("oas", why="no description is so long")
 def test_deep_paths_are_reached_without_listing_on_the_way(mounting, emulator, objects):
     path = "/".join(f"level{depth}" for depth in range(60))
     objects.put(path + "/f", b"deep")
@@ -329,6 +345,7 @@ def test_deep_paths_are_reached_without_listing_on_the_way(mounting, emulator, o
 
 # -- A million
 
+@pytest.mark.only("s3", why="what may grow is the mount, whatever the store")
 def test_a_million_names_start_at_once_and_fill_no_memory(mounting, emulator):
     emulator.seed("bkt", count=1_000_000, size=1, prefix="d/")
     with mounting() as mount:
@@ -365,6 +382,7 @@ def overwrite_the_header(path):
         file.write(b"this is no database, whatever its name says")
 
 
+@pytest.mark.without("oas", why="a vault is listed by its catalogue")
 @pytest.mark.parametrize("damage", [overwrite_the_middle, truncate, overwrite_the_header])
 def test_a_damaged_metadata_store_is_set_aside_and_rebuilt(mounting, emulator, objects, damage):
     emulator.seed("bkt", count=1200, size=1, prefix="d/")

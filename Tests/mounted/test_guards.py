@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from support.archive import put, remove_attribute, restored_keys, restores, set_attribute, thaw
+from support.archive import put, remove_attribute, restored_keys, restores, set_attribute, thaw, thaw_all
 from support.mount import wait_until
 from support.reader import Program, Reader, read, run
 
@@ -90,6 +90,7 @@ def test_what_was_spent_is_remembered(emulator, archive, frugal, end):
         assert restored_keys(emulator) == ["a", "c"]
 
 
+@pytest.mark.without("oas", why="a request for a job does not tell its archive, to let one fail")
 @pytest.mark.parametrize("end", ["mounted", "unmounted", "killed"])
 def test_a_restore_that_the_store_refuses_is_not_charged(emulator, archive, frugal, end):
     put_sizes(emulator, archive, bad=BUDGET - 1, good=BUDGET - 1)
@@ -185,7 +186,7 @@ def test_with_restore_ahead_tar_waits_once(emulator, archive, tmp_path):
     with archive.mount(emulator, tmp_path, restore_ahead="dir") as mount:
         with Program("tar", "-C", mount.path, "-cf", tarball, "d") as program:
             wait_until(lambda: restored_keys(emulator) == sorted(contents), "all to be asked for before one is there")
-            emulator.advance(archive.quick_span)
+            thaw_all(emulator, archive.quick_span)
             status, _, errors = program.finish()
             assert status == 0, errors
         assert restores(emulator) == len(contents)

@@ -38,6 +38,7 @@ class HandlingReader(Reader):
         Program.__init__(self, sys.executable, "-I", "-c", HANDLING_READER, path, style)
 
 
+@pytest.mark.only("s3", why="signals reach readers through the kernel, whatever the store")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT,
                                     signal.SIGABRT])
 def test_a_fatal_signal_ends_a_waiting_reader_at_once(emulator, archive, tmp_path, number):
@@ -55,6 +56,7 @@ def test_a_fatal_signal_ends_a_waiting_reader_at_once(emulator, archive, tmp_pat
         assert restores(emulator) == 1
 
 
+@pytest.mark.only("s3", why="signals reach readers through the kernel, whatever the store")
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGURG])
 @pytest.mark.parametrize("style", ["restarts", "interrupts"])
 def test_a_handled_harmless_signal_does_not_break_the_read(emulator, archive, tmp_path, number, style):
@@ -68,6 +70,7 @@ def test_a_handled_harmless_signal_does_not_break_the_read(emulator, archive, tm
         assert restores(emulator) == 1
 
 
+@pytest.mark.only("s3", why="signals reach readers through the kernel, whatever the store")
 @pytest.mark.parametrize("style", ["restarts", "interrupts"])
 @pytest.mark.parametrize("fatal", [signal.SIGKILL, signal.SIGTERM])
 def test_a_fatal_signal_after_a_harmless_one_still_ends_the_reader(emulator, archive, tmp_path, style, fatal):

@@ -4,10 +4,12 @@ import os
 
 import pytest
 
-from support.archive import attribute, count
+from support.archive import attribute, count, s3_client
 from support.command import thawfs
 from support.inventory import Report
 from support.reader import run
+
+pytestmark = pytest.mark.without("oas", why="an inventory of a vault is its own, and always asked for")
 
 LISTINGS = {"ListObjectsV2", "ListObjects"}
 NAMES = ["plain", "with blank", "a+b", 'quo"te', "100%", "häßlich", "日本語", "-rf", "comma,comma"]
@@ -77,6 +79,24 @@ def test_a_report_with_a_wrong_checksum_refuses_the_mount(mounting, objects, rep
     objects.put(key.replace("manifest.json", "manifest.checksum"), b"0" * 32)
     done = mount.mount()
     assert done.returncode != 0 and "its MD5 is not the one in" in done.stderr
+
+
+def test_a_report_whose_configuration_leaves_objects_out_refuses_the_mount(emulator, mounting, objects, report):
+    report.put(objects)
+    configuration = {
+        "Id": "daily", "IsEnabled": True, "IncludedObjectVersions": "Current", "Schedule": {"Frequency": "Daily"},
+        "Destination": {"S3BucketDestination": {"Bucket": "arn:aws:s3:::bkt", "Format": "CSV"}},
+        "Filter": {"Prefix": "dee"}}
+    client = s3_client(emulator)
+    client.put_bucket_inventory_configuration(Bucket="bkt", Id="daily", InventoryConfiguration=configuration)
+    mount = mounting(options={"inventory": "reports/daily"})
+    done = mount.mount()
+    assert done.returncode != 0
+    assert "the bucket's inventory “daily” leaves objects out" in done.stderr and "Prefix dee" in done.stderr
+    del configuration["Filter"]
+    client.put_bucket_inventory_configuration(Bucket="bkt", Id="daily", InventoryConfiguration=configuration)
+    with mount:
+        assert (mount.path / "plain").stat().st_size == 5
 
 
 def test_a_report_is_loaded_ahead_of_a_mount(emulator, mounting, objects, report):

@@ -13,12 +13,15 @@ import subprocess
 import pytest
 
 from support.emulator import Emulator, thawfs_binary
-from support.mount import Mount, is_mounted, processes_naming, wait_until
+from support.mount import KEYS, Mount, is_mounted, processes_naming, wait_until
 from support.objects import Objects
 
+pytestmark = pytest.mark.without("oas", why="how a vault is mounted is in test_vaults")
+
 SECONDS = 30
-SECRETS = {"oss": "OSS_ACCESS_KEY_SECRET", "s3": "AWS_SECRET_ACCESS_KEY"}
 TOKENS = {"oss": "OSS_SESSION_TOKEN", "s3": "AWS_SESSION_TOKEN"}
+WITH_TOKENS = pytest.mark.without("cos", why="IBM's keys have no session tokens; its own tokens are in test_cos")
+ANYWHERE = pytest.mark.only("s3", why="no store takes part in it")
 
 
 def run(command, mount):
@@ -79,6 +82,7 @@ def test_two_prefixes_of_a_bucket_are_two_mounts(emulator, dialect, tmp_path, ob
             assert (two.path / "f").read_bytes() == b"2"
 
 
+@ANYWHERE
 def test_a_mountpoint_may_have_blanks_and_be_a_symbolic_link(mounting, objects, tmp_path):
     objects.put("f", b"x")
     mount = mounting()
@@ -115,6 +119,7 @@ def test_a_bucket_in_the_host_name_is_really_there(dialect, tmp_path):
         assert "NoSuchBucket" in refusal(mount)
 
 
+@WITH_TOKENS
 def test_a_session_token_is_sent(dialect, tmp_path):
     with Emulator(buckets=["bkt"], arguments=["--session-token", "the-session-token"]) as emulator:
         mount = Mount(emulator, f"{dialect}://bkt", tmp_path, env={TOKENS[dialect]: "the-session-token"})
@@ -167,22 +172,22 @@ def test_a_wrong_clock_is_corrected_by_the_stores_and_said(mounting, emulator, o
 # -- It refuses
 
 def test_a_wrong_secret_is_named_with_the_stores_code(unmounted, dialect):
-    text = refusal(unmounted(env={SECRETS[dialect]: "wrong-secret"}))
+    text = refusal(unmounted(env={KEYS[dialect][1]: "wrong-secret"}))
     assert "credentials" in text and "SignatureDoesNotMatch" in text
     assert "wrong-secret" not in text
 
 
 def test_an_unknown_access_key_is_refused(unmounted, dialect):
-    name = {"oss": "OSS_ACCESS_KEY_ID", "s3": "AWS_ACCESS_KEY_ID"}[dialect]
-    assert "InvalidAccessKeyId" in refusal(unmounted(env={name: "nobody"}))
+    assert "InvalidAccessKeyId" in refusal(unmounted(env={KEYS[dialect][0]: "nobody"}))
 
 
 def test_missing_credentials_say_where_they_are_looked_for(unmounted, dialect, tmp_path):
     mount = unmounted(env={"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"})
-    del mount.env[SECRETS[dialect]]
-    assert SECRETS[dialect] in refusal(mount)
+    del mount.env[KEYS[dialect][1]]
+    assert KEYS[dialect][1] in refusal(mount)
 
 
+@WITH_TOKENS
 def test_an_expired_token_is_refused_with_its_code(unmounted, emulator):
     emulator.fault({"expired_token": True})
     text = refusal(unmounted())
@@ -201,16 +206,19 @@ def test_an_endpoint_that_does_not_answer_is_named(unmounted):
     assert "cannot reach" in text and "127.0.0.1:1" in text
 
 
+@ANYWHERE
 def test_a_mountpoint_must_exist(mounting):
     assert "does not exist" in refusal(mounting())
 
 
+@ANYWHERE
 def test_a_mountpoint_must_be_a_directory(mounting):
     mount = mounting()
     mount.path.write_text("a file")
     assert "not a directory" in refusal(mount)
 
 
+@ANYWHERE
 def test_a_mountpoint_must_be_free(mounting, tmp_path):
     with mounting() as mount:
         before = processes_naming(mount.path)
@@ -221,6 +229,7 @@ def test_a_mountpoint_must_be_free(mounting, tmp_path):
         assert os.listdir(mount.path) == []
 
 
+@ANYWHERE
 def test_a_second_mount_of_the_same_state_names_the_first(mounting, tmp_path):
     with mounting() as mount:
         second = mounting()
@@ -231,6 +240,7 @@ def test_a_second_mount_of_the_same_state_names_the_first(mounting, tmp_path):
         assert os.listdir(mount.path) == []
 
 
+@ANYWHERE
 @pytest.mark.parametrize("option, expected", [
     ("metadata_ttl=soon", "duration"),
     ("metadata_ttl=", "duration"),
@@ -272,6 +282,7 @@ def test_an_option_that_does_not_parse_is_named_with_what_is_allowed(unmounted, 
     assert option.split("=")[0] in text and expected in text
 
 
+@ANYWHERE
 def test_a_variable_that_does_not_parse_is_named(unmounted):
     mount = unmounted(env={"THAWFS_METADATA_TTL": "soon"})
     assert "THAWFS_METADATA_TTL=soon" in refusal(mount)
@@ -283,6 +294,7 @@ def test_signature_v1_is_refused_where_there_is_none(emulator, tmp_path):
     assert "oss://" in refusal(mount)
 
 
+@ANYWHERE
 @pytest.mark.parametrize("source", [
     "bkt", "ftp://bkt", "oss:/bkt", "oss:///", "s3:///key", "OSS://bkt", "s3://B@d_", "",
 ])
@@ -295,6 +307,7 @@ def test_a_source_that_does_not_parse_is_refused(unmounted, source):
 
 # -- Where options come from
 
+@ANYWHERE
 def test_options_come_from_the_environment(emulator, unmounted, objects):
     objects.put("f", b"x")
     mount = unmounted()
@@ -309,6 +322,7 @@ def test_options_come_from_the_environment(emulator, unmounted, objects):
         mount.unmount()
 
 
+@ANYWHERE
 def test_options_may_be_long_options(unmounted, objects):
     objects.put("f", b"x")
     mount = unmounted()
@@ -322,12 +336,14 @@ def test_options_may_be_long_options(unmounted, objects):
         mount.unmount()
 
 
+@ANYWHERE
 def test_the_command_line_wins_over_the_environment(mounting):
     environment = {"THAWFS_METADATA_TTL": "soon", "THAWFS_ENDPOINT": "http://127.0.0.1:1", "THAWFS_UMASK": "000"}
     with mounting(options={"metadata_ttl": "1m", "umask": "077"}, env=environment) as mount:
         assert stat.S_IMODE(mount.path.stat().st_mode) == 0o700
 
 
+@ANYWHERE
 def test_the_last_of_two_values_wins(mounting, unmounted):
     mount = unmounted()
     command = mount.command()
@@ -339,6 +355,7 @@ def test_the_last_of_two_values_wins(mounting, unmounted):
         mount.unmount()
 
 
+@ANYWHERE
 def test_owner_and_permissions_are_those_asked_for(mounting, objects):
     objects.put("d/f", b"x")
     with mounting(options={"uid": 1234, "gid": 4321, "umask": "027"}) as mount:
@@ -347,12 +364,14 @@ def test_owner_and_permissions_are_those_asked_for(mounting, objects):
             assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1234, 4321, mode)
 
 
+@ANYWHERE
 def test_the_words_of_fstab_are_taken(mounting):
     with mounting(options={"defaults": None, "noauto": None, "_netdev": None, "noatime": None, "ro": None,
                            "x-systemd.automount": None}) as mount:
         assert os.listdir(mount.path) == []
 
 
+@ANYWHERE
 def test_mount_thawfs_is_called_as_mount_calls_it(unmounted, tmp_path, objects):
     objects.put("f", b"x")
     mount = unmounted()
@@ -368,6 +387,7 @@ def test_mount_thawfs_is_called_as_mount_calls_it(unmounted, tmp_path, objects):
 
 # -- In front, and its end
 
+@ANYWHERE
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_in_front_it_stays_until_a_signal_and_leaves_no_mount(unmounted, objects, number):
     objects.put("f", b"x")
@@ -385,6 +405,7 @@ def test_in_front_it_stays_until_a_signal_and_leaves_no_mount(unmounted, objects
             mount.kill()
 
 
+@ANYWHERE
 def test_a_store_that_never_answers_can_be_given_up_on(unmounted):
     mount = unmounted()
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -400,6 +421,7 @@ def test_a_store_that_never_answers_can_be_given_up_on(unmounted):
                 process.kill()
 
 
+@ANYWHERE
 def test_a_mount_whose_connection_is_aborted_leaves_nothing_behind(mounting, objects):
     objects.put("f", b"x")
     with mounting() as mount:
@@ -413,6 +435,7 @@ def test_a_mount_whose_connection_is_aborted_leaves_nothing_behind(mounting, obj
             os.close(descriptor)
 
 
+@ANYWHERE
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_daemon_unmounts(mounting, number):
     with mounting() as mount:
@@ -422,6 +445,7 @@ def test_a_signal_to_the_daemon_unmounts(mounting, number):
         assert not is_mounted(mount.path)
 
 
+@ANYWHERE
 @pytest.mark.parametrize("words", [["umount"], ["fusermount3", "-u"], [thawfs_binary(), "umount"]],
                          ids=["umount", "fusermount3", "thawfs"])
 def test_every_usual_command_unmounts(mounting, words):
@@ -433,6 +457,7 @@ def test_every_usual_command_unmounts(mounting, words):
         wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the daemon to end")
 
 
+@ANYWHERE
 def test_an_unmount_with_open_files_fails_and_the_mount_works_on(mounting, objects):
     objects.put("f", b"content")
     with mounting() as mount:
@@ -442,12 +467,14 @@ def test_an_unmount_with_open_files_fails_and_the_mount_works_on(mounting, objec
             assert file.read() == b"content"
 
 
+@ANYWHERE
 def test_unmounting_what_is_not_mounted_says_so(unmounted):
     mount = unmounted()
     done = run([thawfs_binary(), "umount", str(mount.path)], mount)
     assert done.returncode != 0 and "nothing is mounted" in done.stderr
 
 
+@ANYWHERE
 def test_a_dead_mount_is_named_with_its_remedy(mounting):
     with mounting() as mount:
         pid = mount.pid()
@@ -462,6 +489,7 @@ def test_a_dead_mount_is_named_with_its_remedy(mounting):
         assert os.listdir(mount.path) == []
 
 
+@ANYWHERE
 def test_a_mount_can_follow_an_unmount_at_once(mounting):
     with mounting() as mount:
         for _ in range(5):
@@ -473,6 +501,7 @@ def test_a_mount_can_follow_an_unmount_at_once(mounting):
 
 # -- What others may see
 
+@ANYWHERE
 def test_the_state_is_for_its_owner_only(mounting, objects):
     objects.put("f", b"x")
     with mounting() as mount:
@@ -482,6 +511,7 @@ def test_the_state_is_for_its_owner_only(mounting, objects):
         assert {"lock", "log", "metadata.sqlite"} <= inside
 
 
+@ANYWHERE
 def test_the_state_is_private_below_a_directory_that_is_not(mounting):
     mount = mounting()
     mount.state.mkdir(mode=0o755)
@@ -489,6 +519,7 @@ def test_the_state_is_private_below_a_directory_that_is_not(mounting):
         assert [stat.S_IMODE(path.stat().st_mode) for path in mount.state.iterdir()] == [0o700]
 
 
+@WITH_TOKENS
 def test_secrets_are_nowhere_to_be_read(dialect, tmp_path):
     token = "the-session-token-of-the-test"
     with Emulator(buckets=["bkt"], arguments=["--session-token", token]) as emulator:

@@ -43,6 +43,7 @@ def awkward(objects):
     """The bucket with all awkward keys; their contents are told by their keys."""
     contents = {key: b"content of " + key for key in AWKWARD}
     contents[b"marker/"] = b""
+    contents = {key: body for key, body in contents.items() if objects.can_put(key, body)}
     for key, body in contents.items():
         objects.put(key, body)
     return contents
@@ -134,7 +135,7 @@ def test_tools_that_walk_trees_come_through(mounting, awkward, tmp_path):
         assert difference.returncode == 0, difference.stdout + difference.stderr
         files = subprocess.run(["find", mount.path, "-type", "f", "-print0"], check=True, timeout=60,
                                capture_output=True).stdout
-        assert files.count(b"\0") == len(awkward) - 1
+        assert files.count(b"\0") == len(awkward.keys() - {b"marker/"})
         archive = subprocess.run(["tar", "-cf", "-", "-C", mount.path, "."], check=True, timeout=120,
                                  capture_output=True).stdout
         assert archive.count(b"content of both/below") == 1

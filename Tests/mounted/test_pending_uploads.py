@@ -13,6 +13,8 @@ from support.mount import is_mounted, wait_until
 from support.objects import content
 from support.reader import run
 
+pytestmark = pytest.mark.without("cos", "oas", why="what waits to be uploaded knows no stores")
+
 REFUSED = {"status": 403, "code": "AccessDenied", "message": "not yours"}
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from support.archive import count, put, restores, s3_client, set_attribute, thaw
+from support.archive import count, put, restores, s3_client, set_attribute, thaw, thaw_all, wait_until_known
 from support.mount import wait_until
 from support.reader import Program, read, run, sha256
 
@@ -127,7 +127,7 @@ class Watcher(Program):
 
 
 def start_restore(archive, path):
-    assert set_attribute(path, "restore", "tier=Expedited" if archive.dialect == "s3" else "") is None
+    assert set_attribute(path, "restore", archive.quick_wish) is None
 
 
 def look(path):
@@ -140,6 +140,7 @@ def look(path):
 def test_a_hot_file_never_waits(emulator, archive, tmp_path):
     put(emulator, "f", CONTENT)
     with archive.mount(emulator, tmp_path) as mount:
+        emulator.clear_requests()
         assert look(mount.path / "f") == (READY, 1, 1)
         assert count(emulator, "GetObject") == 0
 
@@ -181,7 +182,7 @@ def test_a_refresh_that_finds_the_copy_wakes_whoever_polls(emulator, archive, tm
     options = {"restore_tier": "Standard", "restore_wait": "forever"}
     with archive.mount(emulator, tmp_path, **options) as mount, Watcher(WATCH, mount.path / "f") as watcher:
         watcher.line()
-        assert set_attribute(mount.path / "f", "restore", "tier=Standard") is None
+        assert set_attribute(mount.path / "f", "restore", archive.slow_wish) is None
         watcher.go_on()
         assert watcher.line() == "0"
         # By itself the mount asks only every few minutes.
@@ -211,7 +212,7 @@ def test_an_event_loop_reads_many_frozen_files_and_is_sent_away_once_from_each(e
             lines = [watcher.line() for _ in range(6)]
             assert sorted(lines) == sorted(
                 [f"refused {mount.path / name}" for name in names] + [f"hot 0 {sha256(CONTENT)}"])
-            thaw(emulator, "f4", archive.quick_span)
+            thaw_all(emulator, archive.quick_span)
             lines = [watcher.line() for _ in range(5)]
             assert sorted(lines) == [f"{name} 1 {sha256(CONTENT + name.encode())}" for name in names]
         assert restores(emulator) == 5
@@ -233,6 +234,7 @@ def test_a_descriptor_may_be_closed_while_it_is_polled(emulator, archive, tmp_pa
         assert read(mount.path / "f") == ("ok", sha256(CONTENT))
 
 
+@pytest.mark.without("oas", why="what others do to a vault is seen with its next inventory")
 @pytest.mark.parametrize("end, errors", [
     ("deleted", {"ENOENT", "ESTALE"}), ("replaced", {"ESTALE"}), ("lost", {"EAGAIN"}), ("cancelled", {"EAGAIN"}),
 ])
@@ -244,6 +246,7 @@ def test_what_ends_a_restore_otherwise_wakes_whoever_polls(emulator, archive, tm
         start_restore(archive, mount.path / "f")
         watcher.go_on()
         assert watcher.line() == "0"
+        wait_until_known(mount.path / "f")
         if end == "deleted":
             s3_client(emulator).delete_object(Bucket="bkt", Key="f")
         elif end == "replaced":
@@ -252,6 +255,7 @@ def test_what_ends_a_restore_otherwise_wakes_whoever_polls(emulator, archive, tm
             emulator.set_object("bkt", "f", state="frozen")
         else:
             assert run("setfattr", "-x", "user.thaw.restore", mount.path / "f").returncode == 0
+        archive.hasten(mount.path / "f")
         assert watcher.line() == str(FAILED)
         # After a restore that was lost or taken back, a read asks for another.
         assert watcher.line() in errors

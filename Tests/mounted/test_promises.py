@@ -12,6 +12,8 @@ from support.mount import Mount, wait_until
 from support.objects import Objects
 from support.reader import Program, Stepper, read, sha256
 
+pytestmark = pytest.mark.without("oas", why="a vault takes neither days nor tiers, and gives nothing back")
+
 CONTENT = bytes(1000)
 READ_BACK = ("ok", sha256(CONTENT))
 LISTING = "ListObjectsV2"
@@ -62,6 +64,7 @@ def wait_for_hours(emulator, key, hours, path):
 # -- Nothing is lost
 
 
+@pytest.mark.without("cos", why="no listing tells of a restore: it would take thousands of HEADs")
 @pytest.mark.parametrize("pages", [0, 1])
 def test_an_unmount_while_a_directory_is_listed_loses_nothing(emulator, archive, tmp_path, pages):
     emulator.seed("bkt", count=3000, size=10, prefix="d/", storage_class=archive.slow)
@@ -79,6 +82,7 @@ def test_an_unmount_while_a_directory_is_listed_loses_nothing(emulator, archive,
         assert stages(mount, 1) == {"restoring": 3000}
 
 
+@pytest.mark.without("cos", why="no listing tells of a restore: it would take thousands of HEADs")
 def test_a_refusal_that_comes_and_goes_while_a_directory_is_listed_ends_nothing(emulator, archive, tmp_path):
     emulator.seed("bkt", count=3000, size=10, prefix="d/", storage_class=archive.slow)
     with archive.mount(emulator, tmp_path) as mount:
@@ -217,6 +221,7 @@ def wait_for_renewal(emulator, key):
     assert statuses() == [200]
 
 
+@pytest.mark.without("cos", why="restores are renewed in the same way as at S3, and test_expiry has one")
 def test_a_renewal_leaves_a_copy_alone_that_somebody_else_made_longer(emulator, archive, tmp_path, lapsing):
     lapsing("f", archive.slow, 20)
     lapsing("witness", archive.slow, 40)
@@ -230,6 +235,7 @@ def test_a_renewal_leaves_a_copy_alone_that_somebody_else_made_longer(emulator, 
             assert stepper.step(1000) == (1000, sha256(CONTENT), None)
 
 
+@pytest.mark.without("cos", why="restores are renewed in the same way as at S3, and test_expiry has one")
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_renewal_that_meets_an_outage_is_tried_again_before_the_copy_lapses(
         emulator, archive, tmp_path, lapsing, status):
@@ -319,6 +325,7 @@ def test_a_slow_restore_is_noticed_after_its_faster_tier_was_dropped(emulator, t
 # -- Others' restores
 
 
+@pytest.mark.without("cos", why="all its classes are as slow as the slow ones of the others, whose test this is")
 @pytest.mark.parametrize("where", ["d", "d/f"])
 @pytest.mark.parametrize("speed, looks", [("slow", 3), ("quick", 10)])
 def test_a_restore_of_hours_that_was_joined_is_looked_at_rarely_and_estimated(

@@ -3,12 +3,15 @@
 import dataclasses
 import datetime
 import email.utils
+import errno
+import os
 import re
 
 import boto3
 from botocore.config import Config
 
-from .mount import Mount, wait_until
+from .cos import cos_client
+from .mount import Mount, is_mounted, wait_until
 from .reader import run
 from .vaulted import Vault
 
@@ -23,6 +26,15 @@ class Archive:
     quick_span: str
     slow: str
     slow_span: str
+    # The tier that the slow one takes by itself, and how long it takes with Bulk.
+    slow_tier: str | None
+    bulk_span: str
+    # The class that is readable at once.
+    standard: str = "STANDARD"
+    # What becomes of a copy of a restored object: it has its class, and is as frozen as every new object of that.
+    copy_status: str = "frozen"
+    # The attributes that its files have besides those of all.
+    shown: tuple = ()
 
     @property
     def source(self):
@@ -33,32 +45,56 @@ class Archive:
         """The wish by name that takes `quick_span`."""
         return f"tier={self.quick_options['restore_tier']}" if "restore_tier" in self.quick_options else ""
 
-    def told(self, path):
-        """The path, for `thaw`, where the quick restore takes hours: those are looked at every few minutes only."""
-        return path if self.dialect == "cos" else None
+    @property
+    def slow_wish(self):
+        """The wish by name for the slow class's own tier."""
+        return f"tier={self.slow_tier}" if self.slow_tier else ""
+
+    @property
+    def told_span(self):
+        """How long the slow one takes, as people are told it."""
+        return self.slow_span.replace("h", " h")
+
+    def hasten(self, path):
+        """Has the mount look at a file that changed at the store, where it would do so in some minutes only."""
+        if self.quick_span.endswith("h"):
+            set_attribute(path, "refresh")
 
     def mount(self, emulator, directory, **options):
         """A mount whose reads wait for objects of the quick class."""
-        mount = Mount(emulator, self.source, directory, self.quick_options | options)
-        if self.dialect == "oas":
-            vault(emulator).mounted = mount
-        return mount
+        return Mount(emulator, self.source, directory, self.quick_options | options)
+
+    def restore_elsewhere(self, emulator, key):
+        """Somebody else restores an object of the quick class for a day."""
+        request = {"Days": 1}
+        if "restore_tier" in self.quick_options:
+            request["GlacierJobParameters"] = {"Tier": self.quick_options["restore_tier"]}
+        client = cos_client(emulator) if self.dialect == "cos" else s3_client(emulator)
+        client.restore_object(Bucket="bkt", Key=key, RestoreRequest=request)
 
 
 ARCHIVES = {
-    "oss": Archive("oss", "Archive", {}, "1m", "ColdArchive", "5h"),
-    "s3": Archive("s3", "GLACIER", {"restore_tier": "Expedited"}, "5m", "DEEP_ARCHIVE", "12h"),
+    "oss": Archive("oss", "Archive", {}, "1m", "ColdArchive", "5h", "Standard", "12h", standard="Standard"),
+    "s3": Archive("s3", "GLACIER", {"restore_tier": "Expedited"}, "5m", "DEEP_ARCHIVE", "12h", "Standard", "48h"),
     # Every archive of a vault takes four hours, and nothing in it is readable at once.
-    "oas": Archive("oas", "OAS", {"restore_wait": "forever"}, "4h", "OAS", "4h"),
+    "oas": Archive("oas", "Archive", {"restore_wait": "forever"}, "4h", "Archive", "4h", None, "4h",
+                   shown=("version_id",)),
     # Nothing here is as quick as the default options want it.
-    "cos": Archive("cos", "ACCELERATED", {"restore_wait": "3h"}, "2h", "GLACIER", "12h"),
+    "cos": Archive("cos", "ACCELERATED", {"restore_wait": "3h"}, "2h", "GLACIER", "12h", None, "12h",
+                   # A copy has the bucket's class.
+                   copy_status="online"),
 }
 
 
+# What a vault calls the operations that tests count.
+VAULT_WORDS = {"RestoreObject": "CreateJob", "GetObject": "GetJobOutput", "PutObject": "UploadArchive",
+               "DeleteObject": "DeleteArchive"}
+
+
 def vault(emulator):
-    """The vault `bkt`, created if there is none."""
-    if not hasattr(emulator, "vault"):
-        emulator.vault = Vault(emulator, None)
+    """The vault `bkt` in the bucket's place."""
+    emulator.vault = Vault(emulator, None)
+    emulator.words = VAULT_WORDS
     return emulator.vault
 
 
@@ -70,13 +106,22 @@ def s3_client(emulator):
 
 
 def put(emulator, key, content=b"content", storage_class="Standard", **state):
-    """Puts an object, of any class of either dialect; or an archive, which only later mounts see."""
-    if storage_class == "OAS":
-        vault(emulator).put(key, content)
+    """Puts an object, of any class of its dialect; or an archive, which only later mounts see. One that is readable at
+    once is a restored one."""
+    if hasattr(emulator, "vault"):
+        emulator.vault.put(key, content, "restored" if storage_class == "Standard" else "frozen")
         return
     s3_client(emulator).put_object(Bucket="bkt", Key=key, Body=content)
     if storage_class != "Standard":
         emulator.set_object("bkt", key, **{"class": storage_class}, **state)
+
+
+def set_state(emulator, key, state):
+    """Puts an archived object into a state, as if somebody else had: `frozen`, `restored`."""
+    if hasattr(emulator, "vault"):
+        emulator.set_archive("bkt", emulator.vault.archives[key], state=state)
+    else:
+        emulator.set_object("bkt", key, state=state)
 
 
 def count(emulator, operation, key=None):
@@ -88,32 +133,67 @@ def count(emulator, operation, key=None):
 
 
 def restores(emulator, key=None):
-    if hasattr(emulator, "vault"):
-        assert key is None or key in emulator.vault.archives
-        return emulator.vault.retrievals(key) if key else count(emulator, "CreateJob")
+    if key and hasattr(emulator, "vault"):
+        assert key in emulator.vault.archives
+        return emulator.vault.retrievals(key)
     return count(emulator, "RestoreObject", key)
 
 
 def thaw(emulator, key, span, path=None):
     """Advances the store's clock by `span`, once the restore of this object is under way.
 
-    With the file's path the mount is told to look: by itself it asks about a restore of hours only every few minutes.
+    With the file's path returns when the mount has noticed: by itself it asks about a restore of hours only every few
+    minutes. The path is known where the quick restore takes hours.
     """
-    if hasattr(emulator, "vault"):
-        return thaw_archive(emulator.vault, key, path or emulator.vault.mounted.path / key, span)
-    client = s3_client(emulator)
-    wait_until(lambda: "true" in client.head_object(Bucket="bkt", Key=key).get("Restore", ""), f"a restore of {key}")
+    wait_until(lambda: is_under_way(emulator, key), f"a restore of {key}")
+    paths = [path] if path else [mount.path / key for mount in patient(emulator)]
+    for path in paths:
+        wait_until_known(path)
     emulator.advance(span)
-    if path:
-        assert set_attribute(path, "refresh") is None
+    look(*paths)
 
 
-def thaw_archive(vault, key, path, span="4h"):
-    """As `thaw`; returns when the mount has noticed, which by itself asks about a job every half an hour only."""
-    wait_until(lambda: vault.retrievals(key, "InProgress") > 0, f"a retrieval of {key}", 60)
-    vault.emulator.advance(span)
-    wait_until(lambda: set_attribute(path, "refresh") is None and attribute(path, "restore_status") == "restored",
-               f"{path} to be restored", 60)
+def is_under_way(emulator, key):
+    """Whether the store is at work on a restore of the object."""
+    if hasattr(emulator, "vault"):
+        return emulator.vault.retrievals(key, "InProgress") > 0
+    return "true" in (restore_header(emulator, key) or "")
+
+
+def thaw_all(emulator, span):
+    """Advances the store's clock by `span`, by which all ends that a mount waits for; see `thaw`."""
+    paths = [path for mount in patient(emulator) for path in mount.path.rglob("*")
+             if path.is_file() and seen(path, "restore_status") == "restoring"]
+    for path in paths:
+        wait_until_known(path)
+    emulator.advance(span)
+    look(*paths)
+
+
+def patient(emulator):
+    """The mounts of stores whose quick restore takes hours."""
+    return [mount for mount in emulator.mounts if mount.dialect in ("cos", "oas") and is_mounted(mount.path)]
+
+
+def wait_until_known(path):
+    """Waits until the mount knows that the store took its restore: what it is told before, it forgets."""
+    wait_until(lambda: seen(path, "restore_requested"), f"the restore of {path} to be known")
+
+
+def look(*paths):
+    """Has the mount look at restores until it notices their end."""
+    for path in paths:
+        wait_until(lambda: set_attribute(path, "refresh") is None and seen(path, "restore_status") != "restoring",
+                   f"the end of {path}'s restore")
+
+
+def seen(path, name):
+    """As `attribute`, for many files: without a process for each."""
+    try:
+        return os.getxattr(path, f"user.thaw.{name}").decode()
+    except OSError as error:
+        assert error.errno == errno.ENODATA, error
+        return None
 
 
 def attribute(path, name):
@@ -144,6 +224,8 @@ def counts(directory):
 
 def restored_keys(emulator):
     """The keys of the RestoreObject requests that the store has taken, in order, with repetitions."""
+    if hasattr(emulator, "vault"):
+        return sorted(emulator.vault.retrieved())
     return sorted(line["key"] for line in emulator.requests()["requests"]
                   if line["op"] == "RestoreObject" and line["status"] in (200, 202))
 

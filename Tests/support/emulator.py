@@ -47,6 +47,10 @@ class Emulator:
         self.ca = str(tls[0]) if tls else None
         self.process = None
         self.url = None
+        # Those that are mounted.
+        self.mounts = []
+        # What tests call the operations of a store that has other names for them.
+        self.words = {}
 
     # -- Life
 
@@ -134,6 +138,8 @@ class Emulator:
 
         It matches by method, op, key and dialect, and strikes `times` times.
         """
+        if "op" in match:
+            match["op"] = self.words.get(match["op"], match["op"])
         return self.control("POST", "faults", {"effect": effect, **match})
 
     def clear_faults(self):
@@ -141,7 +147,12 @@ class Emulator:
 
     def requests(self):
         """`counts` by operation, `bytes_in`, `bytes_out`, and `requests`, the latest 10,000 as dictionaries."""
-        return self.control("GET", "requests")
+        found = self.control("GET", "requests")
+        words = {theirs: ours for ours, theirs in self.words.items()}
+        found["counts"] = {words.get(op, op): number for op, number in found["counts"].items()}
+        for line in found["requests"]:
+            line["op"] = words.get(line["op"], line["op"])
+        return found
 
     def clear_requests(self):
         self.control("DELETE", "requests")

@@ -16,6 +16,7 @@ import urllib.parse
 # The fields, the unit of `creationTimestamp`, and what a blank in a key becomes.
 FORMATS = {
     "s3": ("Bucket, Key, Size, LastModifiedDate, ETag, StorageClass", 1000, urllib.parse.quote_plus),
+    "cos": ("Bucket, Key, Size, LastModifiedDate, ETag, StorageClass", 1000, urllib.parse.quote_plus),
     "oss": ("Bucket, Key, Size, StorageClass, LastModifiedDate, ETag, Crc64", 1, urllib.parse.quote),
 }
 MODIFIED = "2024-01-02T03:04:05.000Z"
@@ -42,7 +43,7 @@ class Report:
         schema, _, quote = FORMATS[self.dialect]
         values = {
             "Bucket": self.bucket, "Key": quote(key), "Size": size, "LastModifiedDate": MODIFIED,
-            "ETag": etag.strip('"'), "StorageClass": storage_class or ("Standard", "STANDARD")[self.dialect == "s3"],
+            "ETag": etag.strip('"'), "StorageClass": storage_class or ("STANDARD", "Standard")[self.dialect == "oss"],
         }
         self.rows.append([values.get(name, "") for name in schema.split(", ")])
 

@@ -20,17 +20,18 @@ MOUNT_SECONDS = 30
 UNMOUNT_SECONDS = 60
 # A mounted test that takes longer hangs on the mount: its daemon is killed, and every system call on it fails.
 HANG_SECONDS = 240
+# The variables of a dialect's key and secret.
+KEYS = {
+    "oss": ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET"), "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    "cos": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "oas": ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET"),
+}
 
 
 def environment(dialect, **extra):
     """The environment with the emulator's credentials for a dialect, and without anybody else's."""
     kept = {name: value for name, value in os.environ.items()
             if not name.startswith(("AWS_", "OSS_", "ALIBABA_", "IBM_", "COS_", "THAWFS_")) or name == "THAWFS_BIN"}
-    names = {"oss": ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET"),
-             "oas": ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET"),
-             "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
-             "cos": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}[dialect]
-    kept.update(dict(zip(names, (Emulator.ACCESS_KEY, Emulator.SECRET_KEY))))
+    kept.update(dict(zip(KEYS[dialect], (Emulator.ACCESS_KEY, Emulator.SECRET_KEY))))
     kept.update(extra)
     return kept
 
@@ -57,6 +58,7 @@ class Mount:
     """`emulator` may be None for another store; then name its endpoint in `options`. It may take `seconds` to mount."""
 
     def __init__(self, emulator, source, directory, options=None, env=None, seconds=MOUNT_SECONDS):
+        self.emulator = emulator
         self.source = source
         self.seconds = seconds
         self.dialect = source.split(":")[0]
@@ -90,10 +92,14 @@ class Mount:
         self.watchdog = threading.Timer(HANG_SECONDS, self.kill)
         self.watchdog.daemon = True
         self.watchdog.start()
+        if self.emulator:
+            self.emulator.mounts.append(self)
         return self
 
     def __exit__(self, *_):
         self.watchdog.cancel()
+        if self.emulator:
+            self.emulator.mounts.remove(self)
         self.unmount()
 
     def log(self):

@@ -5,6 +5,7 @@ import oss2
 from .archive import s3_client
 from .cos import cos_client
 from .model import digest
+from .vaulted import undescribed
 
 
 class S3Stored:
@@ -82,5 +83,16 @@ class COSStored(S3Stored):
         super().__init__(emulator, bucket, cos_client(emulator))
 
 
+class VaultStored:
+    """A vault, by the paths of its archives."""
+
+    def __init__(self, emulator, bucket="bkt"):
+        self.vault = emulator.vault
+
+    def keys(self, prefix=""):
+        paths = (undescribed(description) for description, _ in self.vault.listed())
+        return sorted(path for path in paths if path.startswith(prefix))
+
+
 def stored(emulator, dialect, bucket="bkt"):
-    return {"oss": OSSStored, "s3": S3Stored, "cos": COSStored}[dialect](emulator, bucket)
+    return {"oss": OSSStored, "s3": S3Stored, "cos": COSStored, "oas": VaultStored}[dialect](emulator, bucket)

@@ -6,11 +6,17 @@ from .mount import Mount
 from .vaults import OAS
 
 MARK = "thawfs1:"
+DESCRIPTION_MAX = 128
 
 
 def described(path):
-    """The description under which the mount keeps a path."""
+    """The description under which the mount keeps a path, of text or bytes."""
     return MARK + urllib.parse.quote(path, safe="/")
+
+
+def undescribed(description):
+    """The path of a description."""
+    return urllib.parse.unquote(description.removeprefix(MARK))
 
 
 class Vault:
@@ -22,9 +28,9 @@ class Vault:
         self.name = name
         self.oas = OAS(emulator)
         self.id = self.oas.create_vault(name)
-        # What was put, by its path.
+        # What was put, by its path, and what of it was restored from the start.
         self.archives = {}
-        self.mounted = None
+        self.given = set()
 
     @property
     def source(self):
@@ -35,6 +41,7 @@ class Vault:
         archive = self.oas.upload(self.id, content, described(path))
         if state != "frozen":
             self.emulator.set_archive(self.name, archive, state=state)
+            self.given.add(archive)
         self.emulator.set_archive(self.name)
         self.archives[path] = archive
         return archive
@@ -54,6 +61,11 @@ class Vault:
         [archive] = [archive["ArchiveId"] for archive in self.oas.inventory(self.id, self.emulator)
                      if archive["ArchiveDescription"] == description]
         return self.oas.content(self.id, archive, self.emulator)
+
+    def retrieved(self):
+        """The paths of the retrieval jobs, with repetitions, but for what was restored from the start."""
+        return [self.path(job["ArchiveId"]) for job in self.oas.jobs(self.id)
+                if job["Action"] == "ArchiveRetrieval" and job["ArchiveId"] not in self.given]
 
     def retrievals(self, path=None, status=None):
         """How many retrieval jobs the vault has, of one archive or of all, in one state or in any."""

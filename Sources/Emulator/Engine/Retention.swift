@@ -62,7 +62,9 @@ extension ObjectVersion {
     }
 
     /// Whether a header is ours to know only.
-    func isInternal(_ name: String) -> Bool { name.hasPrefix("checksum-") || name == Self.retentionHeader }
+    func isInternal(_ name: String) -> Bool {
+        name.hasPrefix("checksum-") || [Self.retentionHeader, Self.lockHeader].contains(name)
+    }
 
     /// IBM documents no code for it; this one is the likeliest.
     func requireUnprotected(at now: Timestamp) throws(ProviderError) {

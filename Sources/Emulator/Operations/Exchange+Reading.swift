@@ -74,8 +74,9 @@ extension Exchange {
             if let crc64 = version.crc64 { headers.append(("x-oss-hash-crc64ecma", String(crc64))) }
         } else if request.dialect == .cos {
             headers += archiveHeaders(version, now) + (version.retention?.headers(now: now) ?? [])
-        } else if let status = version.archive.archiveStatus(at: now) {
-            headers.append(("x-amz-archive-status", status))
+        } else {
+            if let status = version.archive.archiveStatus(at: now) { headers.append(("x-amz-archive-status", status)) }
+            headers += version.lock?.headers ?? []
         }
         return headers
     }

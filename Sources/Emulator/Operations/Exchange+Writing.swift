@@ -193,6 +193,9 @@ extension Exchange {
                 return Deletion(versionID: id)
             }
             try version.requireUnprotected(at: service.now)
+            if version.lock?.forbidsDeletion(at: service.now, bypassing: bypassesGovernance) ?? false {
+                throw .accessDenied
+            }
             let freed = try tables.remove(version, from: bucket)
             return Deletion(versionID: id, isMarker: version.isDeleteMarker, freed: freed)
         }

@@ -139,6 +139,10 @@ final class Exchange {
         case .changeLegalHold: try changeLegalHold()
         case .getLegalHold: try legalHold()
         case .extendRetention: try extendRetention()
+        case .getObjectRetention: try objectRetention()
+        case .putObjectRetention: try setObjectRetention(body.bytes)
+        case .getObjectLegalHold: try objectLegalHold()
+        case .putObjectLegalHold: try setObjectLegalHold(body.bytes)
         case .unsupported: throw .notImplemented(request.method)
         case .describeVaults, .searchHistoricalSnapshots, .createRestoreJob, .describeRestoreJobs, .cancelRestoreJob,
             .unsupportedBackup:

@@ -57,6 +57,11 @@ enum Operation: String, Sendable {
     case changeLegalHold = "ChangeLegalHold"
     case getLegalHold = "GetLegalHold"
     case extendRetention = "ExtendRetention"
+    // S3's own.
+    case getObjectRetention = "GetObjectRetention"
+    case putObjectRetention = "PutObjectRetention"
+    case getObjectLegalHold = "GetObjectLegalHold"
+    case putObjectLegalHold = "PutObjectLegalHold"
     case unsupported = "Unsupported"
     // Cloud Backup's, whose names are its own.
     case describeVaults = "DescribeVaults"
@@ -88,6 +93,8 @@ enum Operation: String, Sendable {
             self = request.method == "GET" ? .listBuckets : .unsupported
         } else if request.configuration != nil {
             self = Self.onConfiguration(request)
+        } else if let operation = Self.onLock(request) {
+            self = operation
         } else if request.query.contains(where: { Self.foreign.contains($0.name) }) {
             self = .unsupported
         } else if request.key.isEmpty {
@@ -160,6 +167,18 @@ enum Operation: String, Sendable {
         case "DELETE": return .deleteBucket
         case "POST": return request.has("delete") ? .deleteObjects : .unsupported
         default: return .unsupported
+        }
+    }
+
+    /// Nil for what is about no object lock.
+    private static func onLock(_ request: StoreRequest) -> Operation? {
+        guard request.dialect == .s3, !request.key.isEmpty else { return nil }
+        return switch request.method {
+        case "GET" where request.has("retention"): .getObjectRetention
+        case "PUT" where request.has("retention"): .putObjectRetention
+        case "GET" where request.has("legal-hold"): .getObjectLegalHold
+        case "PUT" where request.has("legal-hold"): .putObjectLegalHold
+        default: nil
         }
     }
 

@@ -69,7 +69,13 @@ extension BucketStore {
             ? policyRequest(operation, offer, configuration.id) : request(operation, offer, configuration.id)
         do throws(StoreError) {
             let exchange = configuration.kind == .backupPolicies ? policyExchange : exchange
-            return try await exchange.send(request, expecting: [200, 201, 202, 204]).body
+            let body = try await exchange.send(request, expecting: [200, 201, 202, 204]).body
+            guard case .get = operation, let entry = configuration.kind.entry, configuration.id == nil else {
+                return body
+            }
+            return try await completed(body, of: configuration.kind, entry: entry) { place in
+                StoreRequest(method: .get, query: [QueryItem(offer.subresource)] + place)
+            }
         } catch {
             var error = error
             if error.status == 404, error.kind == .noSuchKey { error.kind = .noSuchConfiguration }

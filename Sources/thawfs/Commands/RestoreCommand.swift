@@ -60,13 +60,17 @@ struct RestoreCommand: AsyncParsableCommand {
         return arguments[..<end].map { $0 == "--wait" ? "--wait=forever" : $0 } + arguments[end...]
     }
 
+    static func check(wait: String?) throws {
+        if let wait, wait != "forever", Units.duration(wait) == nil {
+            throw ValidationError("--wait=\(wait): a duration such as 30s, 5m, 12h or 7d")
+        }
+    }
+
     func validate() throws {
         if paths.isEmpty, filesFrom == nil { throw ValidationError("name files to restore, or --files-from") }
         if let days, days < 1 { throw ValidationError("--days \(days): at least 1") }
         if let tier, wishedTier == nil { throw ValidationError("--tier \(tier): one of Expedited, Standard, Bulk") }
-        if let wait, wait != "forever", Units.duration(wait) == nil {
-            throw ValidationError("--wait=\(wait): a duration such as 30s, 5m, 12h or 7d")
-        }
+        try Self.check(wait: wait)
         if let maxBytes, Units.bytes(maxBytes) == nil {
             throw ValidationError("--max-bytes \(maxBytes): a size such as 500M, 100G or 2T")
         }

@@ -176,6 +176,8 @@ struct VaultPullCommand: AsyncParsableCommand {
 
     @OptionGroup var options: VaultOptions
 
+    func validate() throws { try RestoreCommand.check(wait: wait) }
+
     func run() async throws {
         let vault = try await options.open(vault)
         let place = try vault.place(object, host: ossHost)
@@ -212,6 +214,8 @@ struct VaultPushCommand: AsyncParsableCommand {
     var wait: String?
 
     @OptionGroup var options: VaultOptions
+
+    func validate() throws { try RestoreCommand.check(wait: wait) }
 
     func run() async throws {
         let parts = source.split(separator: "/", maxSplits: 1).map(String.init)

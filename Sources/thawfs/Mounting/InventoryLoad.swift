@@ -24,10 +24,12 @@ struct InventoryLoad {
         _ state: StateDirectory, _ connection: StoreConnection, onlyNewer: Bool, _ log: Logger
     ) async throws -> InventoryImport.Outcome {
         let store = try connection.store(of: location.bucket)
+        let reported = try connection.store(of: bucket)
         let load = try CacheLoad(path: state.databasePath, executor: ThreadExecutor(name: "db-loader"), log: log)
         do throws(InventoryError) {
-            return try await InventoryImport(location, in: store, of: bucket, prefix: source.prefix, log: log)
-                .run(into: load, onlyNewer: onlyNewer)
+            return try await InventoryImport(
+                location, in: store, about: reported, of: bucket, prefix: source.prefix, log: log
+            ).run(into: load, onlyNewer: onlyNewer)
         } catch {
             throw UsageError("\(error)")
         }

@@ -51,9 +51,7 @@ struct BackupRestoreCommand: AsyncParsableCommand {
     @OptionGroup var options: BackupOptions
 
     func validate() throws {
-        if let wait, wait != "forever", Units.duration(wait) == nil {
-            throw ValidationError("--wait=\(wait): a duration such as 30s, 5m, 12h or 7d")
-        }
+        try RestoreCommand.check(wait: wait)
         if (crossAccountUserId == nil) != (crossAccountRoleName == nil) {
             throw ValidationError("--cross-account-user-id and --cross-account-role-name go together")
         }
@@ -128,9 +126,7 @@ struct BackupJobsCommand: AsyncParsableCommand {
     @OptionGroup var options: BackupOptions
 
     func validate() throws {
-        if let wait, wait != "forever", Units.duration(wait) == nil {
-            throw ValidationError("--wait=\(wait): a duration such as 30s, 5m, 12h or 7d")
-        }
+        try RestoreCommand.check(wait: wait)
         if !jobs.isEmpty, vault == nil { throw ValidationError("jobs are looked for in their vault: add --vault") }
         if jobs.isEmpty, wait != nil { throw ValidationError("--wait is for jobs that are named") }
     }
