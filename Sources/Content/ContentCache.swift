@@ -15,7 +15,7 @@ package final class ContentCache: Sendable {
     let speed = StoreSpeed()
     /// Contents that are being fetched now: they share the memory that there is for reading ahead.
     let streams = Atomic<Int>(0)
-    let buffers = BufferPool(sizeBytes: Int(FileContent.partBytesMax), idleMax: 4)
+    let buffers = BufferPool(idleBytesMax: 8 << 20)
     private let parts = Mutex<Resident>(Resident())
     private let clock = Atomic<UInt64>(1)
     private let expected = Mutex(ExpectedContents())
@@ -38,13 +38,20 @@ package final class ContentCache: Sendable {
         return FileContent(cache: self, key: key, version: version, etag: etag, sizeBytes: sizeBytes)
     }
 
-    /// Fetches a small object that will probably be opened next. False when enough is on its way or waits for that.
-    package func fetchAhead(key: ObjectKey, etag: String, sizeBytes: UInt64) -> Bool {
+    /// Fetches a small object that will probably be opened next, unless somebody has. False when enough is on its way or
+    /// waits for that.
+    package func fetchAhead(key: ObjectKey, etag: String, sizeBytes: UInt64, unless isOpen: () -> Bool) -> Bool {
         let content = FileContent(cache: self, key: key, version: nil, etag: etag, sizeBytes: sizeBytes)
         let (isAdmitted, forgotten) = expected.withLock { $0.add(content, bytesMax: bytesMax / 4) }
         for content in forgotten { content.close() }
-        if isAdmitted { content.fetchAll() }
-        return isAdmitted
+        guard isAdmitted else { return false }
+        // Asked now: who opens it from here on finds it expected.
+        if isOpen() {
+            expected.withLock { $0.forget(content) }
+        } else {
+            content.fetchAll()
+        }
+        return true
     }
 
     /// How far ahead of one reader to fetch at the most, when nobody else reads.

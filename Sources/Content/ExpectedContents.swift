@@ -32,6 +32,11 @@ struct ExpectedContents {
 
     private static let countMax = 1024
 
+    /// Nobody will come for it; unless he has already.
+    mutating func forget(_ content: FileContent) {
+        if contents[content.key]?.content === content { _ = remove(content.key) }
+    }
+
     private mutating func remove(_ key: ObjectKey) -> FileContent? {
         guard let known = contents.removeValue(forKey: key)?.content else { return nil }
         bytes -= known.sizeBytes

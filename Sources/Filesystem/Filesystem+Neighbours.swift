@@ -27,13 +27,18 @@ extension Filesystem {
     private func fetchNeighbours(_ wish: Neighbours.Wish, in directory: Directory) async {
         let rows = await neighbours(wish, in: directory)
         var fetched: [[UInt8]] = []
+        let read = directory.progress.withLock { $0.neighbours.recent }
         for row in rows ?? [] {
-            guard case .object(let record) = row.kind, record.sizeBytes > 0,
+            guard !read.contains(row.segment), case .object(let record) = row.kind, record.sizeBytes > 0,
                 record.sizeBytes <= Self.neighbourBytesMax, !record.mayBeArchivedUnseen,
                 context.state(of: record, at: .now()).isReadable, stagedFiles[directory.key(of: row.segment)] == nil
             else { continue }
             let key = directory.key(of: row.segment)
-            guard contents.fetchAhead(key: key, etag: record.etag, sizeBytes: record.sizeBytes) else { break }
+            let number = inodes.number(InodeNumber.of(row.segment, parent: directory.inode))
+            let isAdmitted = contents.fetchAhead(key: key, etag: record.etag, sizeBytes: record.sizeBytes) {
+                openFiles.hasContent(number)
+            }
+            guard isAdmitted else { break }
             fetched.append(row.segment)
         }
         let through = rows?.last?.segment ?? (rows == nil ? nil : wish.reached)

@@ -12,6 +12,9 @@ struct Neighbours {
         var count: Int
     }
 
+    /// Those that were begun last: readers beside each other come out of order.
+    private(set) var recent: Set<[UInt8]> = []
+    private var recentOrder: [[UInt8]] = []
     private var last: [UInt8]?
     /// Reads in a row that each went on from the one before.
     private var run = 0
@@ -31,6 +34,7 @@ struct Neighbours {
     /// Notes that somebody begins to read a small file; answers what to fetch.
     mutating func note(_ segment: [UInt8]) -> Wish? {
         guard segment != last else { return nil }
+        remember(segment)
         let previous = last
         last = segment
         if ahead.remove(segment) != nil {
@@ -51,6 +55,17 @@ struct Neighbours {
         isWishing = true
         return Wish(previous: previous, reached: segment, count: window)
     }
+
+    private mutating func remember(_ segment: [UInt8]) {
+        guard recent.insert(segment).inserted else { return }
+        recentOrder.append(segment)
+        if recentOrder.count > Self.recentMax * 2 {
+            recentOrder.removeFirst(Self.recentMax)
+            recent = Set(recentOrder)
+        }
+    }
+
+    private static let recentMax = 64
 
     /// What became of the wish: these are being fetched. Nil `through`: the reader does not read neighbours.
     mutating func granted(_ segments: [[UInt8]], through: [UInt8]?) {
