@@ -136,6 +136,19 @@ def cpu_seconds(pid):
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def wait_until_idle(pid):
+    """Waits until a process has nothing to do."""
+    seen = {"since": time.monotonic(), "spent": cpu_seconds(pid)}
+
+    def is_idle():
+        if time.monotonic() - seen["since"] < QUIET_SECONDS:
+            return False
+        was, seen["spent"], seen["since"] = seen["spent"], cpu_seconds(pid), time.monotonic()
+        return was == seen["spent"]
+
+    wait_until(is_idle, f"process {pid} to be idle")
+
+
 class Bench:
     def __init__(self, emulator, directory, sizes, names=("thawfs",), rows=None, say=lambda text: None):
         self.emulator = emulator

@@ -7,7 +7,7 @@ import tempfile
 from support.mount import Mount
 from support.waiting import wait_until
 
-from .bench import Sample
+from .bench import Sample, wait_until_idle
 from .programs import LATENCIES, SECONDS, told
 
 
@@ -15,19 +15,23 @@ def beside_readers(bench):
     """A stat and a read of hot files, beside many readers blocked on frozen ones and beside none."""
     blocked = bench.sizes.blocked
     bench.seed("hot/", count=bench.sizes.hot_files, size=16384, local=False)
-    bench.seed("cold/", count=blocked, size=4096, local=False, storage_class="Archive")
-    for _ in range(bench.sizes.rounds):
+    for number in range(bench.sizes.rounds):
+        # A restore that is under way is nothing that a mount starts.
+        cold = f"cold-{number}"
+        bench.seed(f"{cold}/", count=blocked, size=4096, local=False, storage_class="Archive")
         for count in (0, blocked):
             with tempfile.TemporaryDirectory(dir=bench.directory) as directory:
-                measure_beside(bench, directory, count)
+                measure_beside(bench, directory, cold, count)
 
 
-def measure_beside(bench, directory, count):
+def measure_beside(bench, directory, cold, count):
     with Mount(bench.emulator, "oss://bkt", directory) as mount:
-        readers = [subprocess.Popen(["cat", mount.path / "cold" / f"{number:08d}"], stdout=subprocess.DEVNULL,
+        readers = [subprocess.Popen(["cat", mount.path / cold / f"{number:08d}"], stdout=subprocess.DEVNULL,
                                     stderr=subprocess.DEVNULL) for number in range(count)]
         try:
             wait_until(lambda: mount.log().count("started") >= count, "all restores to be started")
+            # Two hundred programs that start, and as many restores, are not what is measured.
+            wait_until_idle(mount.pid())
             threads = len(list(pathlib.Path(f"/proc/{mount.pid()}/task").iterdir()))
             stat, read = told(LATENCIES, mount.path / "hot")
         finally:
