@@ -37,7 +37,7 @@ class Sizes:
     serial_files: int = 500
     parallel_files: int = 1000
     readers: int = 8
-    kept: int = 256 << 20
+    kept: int = 128 << 20
     sparse: int = 256 << 20
     random_reads: int = 300
     blocked: int = 200
@@ -47,7 +47,7 @@ class Sizes:
     near: dict = dataclasses.field(default_factory=lambda: {"latency_ms": 10})
     far: dict = dataclasses.field(default_factory=lambda: {"latency_ms": 30, "bandwidth": 90_000_000})
     # Slower than a disk, also by many connections.
-    slow: dict = dataclasses.field(default_factory=lambda: {"latency_ms": 30, "bandwidth": 5_000_000})
+    slow: dict = dataclasses.field(default_factory=lambda: {"latency_ms": 30, "bandwidth": 2_000_000})
 
 
 # To see that all of it works, and what it costs in requests and bytes.

@@ -14,7 +14,8 @@ from .programs import LATENCIES, SECONDS, told
 def beside_readers(bench):
     """A stat and a read of hot files, beside many readers blocked on frozen ones and beside none."""
     blocked = bench.sizes.blocked
-    bench.seed("hot/", count=bench.sizes.hot_files, size=16384, local=False)
+    for name in ("hot/", "before/"):
+        bench.seed(name, count=bench.sizes.hot_files, size=16384, local=False)
     for number in range(bench.sizes.rounds):
         # A restore that is under way is nothing that a mount starts.
         cold = f"cold-{number}"
@@ -32,6 +33,7 @@ def measure_beside(bench, directory, cold, count):
             wait_until(lambda: mount.log().count("started") >= count, "all restores to be started")
             # Two hundred programs that start, and as many restores, are not what is measured.
             wait_until_idle(mount.pid())
+            told(LATENCIES, mount.path / "before")
             threads = len(list(pathlib.Path(f"/proc/{mount.pid()}/task").iterdir()))
             stat, read = told(LATENCIES, mount.path / "hot")
         finally:

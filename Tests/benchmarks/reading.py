@@ -20,15 +20,27 @@ def cold(bench, key, read):
 
 
 def sequential(bench):
-    """`dd bs=1M` of one large file, without latency."""
+    """`dd bs=1M` of one large file, without latency, and at once again, while the kernel still has its pages."""
     key = "big/00000000"
     bench.seed("big/", size=bench.sizes.big)
+    file = local_file(bench, key)
+
+    def read(path):
+        return dd(path / key)
+
+    def from_memory():
+        dd(file)
+        return dd(file)
+
     floors = {"curl": ("sequential", lambda: fetch(bench.emulator, key))}
-    bench.compare([[Step("sequential", cold(bench, key, dd))]], bench.mounts(), floors, bench.sizes.rounds)
+    if file.exists():
+        floors["page cache"] = ("again", from_memory)
+    steps = [Step("sequential", cold(bench, key, dd)), Step("again", read)]
+    bench.compare([steps], bench.mounts(), floors, bench.sizes.rounds)
     if "passthrough" in bench.names:
         make = {"passthrough, source in memory": bench.mounts()["passthrough"]}
-        dd(local_file(bench, key))
-        bench.compare([[Step("sequential", lambda path: dd(path / key))]], make, rounds=bench.sizes.rounds)
+        dd(file)
+        bench.compare([[Step("sequential", read)]], make, rounds=bench.sizes.rounds)
 
 
 def far(bench):
@@ -56,32 +68,16 @@ def at_random(bench):
     bench.compare([[step]], bench.mounts(), {"curl": ("random", bare)}, bench.sizes.rounds, bench.sizes.near)
 
 
-def again(bench):
-    """A file of a slow store once more: from the kernel's cache, and after a remount from what was kept on disk."""
-    key = "again/00000000"
-    bench.seed("again/", size=bench.sizes.kept)
-
-    def read(path):
-        return dd(path / key)
-
-    visits = [[Step("first, keeping", cold(bench, key, dd)), Step("again", read)],
-              [Step("again, remounted", cold(bench, key, dd))]]
-    mounts = bench.mounts(kept=True, metadata_ttl="forever")
-    bench.compare(visits, mounts, local_floors(bench, key), network=bench.sizes.slow)
-
-
-def local_floors(bench, key):
-    """The same file on this machine, from the page cache and from the disk."""
+def kept(bench):
+    """A file of a slow store once more, after a remount, from what was kept on disk."""
+    key = "kept/00000000"
+    bench.seed("kept/", size=bench.sizes.kept)
     file = local_file(bench, key)
-    if not file.exists():
-        return {}
-
-    def from_memory():
-        dd(file)
-        return dd(file)
 
     def from_disk():
         drop_page_cache(file)
         return dd(file)
 
-    return {"page cache": ("again", from_memory), "disk": ("again, remounted", from_disk)}
+    floors = {"disk": ("again, remounted", from_disk)} if file.exists() else {}
+    visits = [[Step(workload, cold(bench, key, dd))] for workload in ("first, keeping", "again, remounted")]
+    bench.compare(visits, bench.mounts(kept=True, metadata_ttl="forever"), floors, network=bench.sizes.slow)

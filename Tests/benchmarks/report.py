@@ -96,7 +96,7 @@ def markdown(rows, sizes, facts):
     last = None
     for row in sorted(rows, key=lambda row: [other.workload for other in rows].index(row.workload)):
         sample = row.median
-        name = f"`{row.workload}`" if row.workload != last else ""
+        name = "`" + row.workload.replace("|", "\\|") + "`" if row.workload != last else ""
         last = row.workload
         cells = [name, row.subject, f"{short(row.value)} {row.unit}",
                  short(row.value / ours[row.workload]) if row.workload in ours else "",
