@@ -47,7 +47,7 @@ let package = Package(
         module("Vaults", ["ThawCore", "Wire", "Database", "HTTP", "ObjectStore", logging]),
         module("Metadata", ["ThawCore", "Wire", "ObjectStore", "Database", logging]),
         module("Inventory", ["ThawCore", "Wire", "ObjectStore", "Metadata", "CZlib", logging]),
-        module("Content", ["ThawCore", "ObjectStore"]),
+        module("Content", ["ThawCore", "Wire", "ObjectStore", "Database", logging]),
         module("Restore", ["ThawCore", "Wire", "ObjectStore", "Metadata", logging]),
         module("Backup", ["ThawCore", "Wire", "HTTP", "ObjectStore", "Metadata", logging]),
         module("Upload", ["ThawCore", "Wire", "ObjectStore", "Metadata", "Content", logging]),
@@ -90,7 +90,7 @@ let package = Package(
         tests("InventoryTests", [
             "Inventory", "Metadata", "Database", "ObjectStore", "Wire", "ThawCore", "ThawTesting", "CZlib", logging,
         ]),
-        tests("ContentTests", ["Content", "ObjectStore", "Wire", "ThawCore", "ThawTesting"]),
+        tests("ContentTests", ["Content", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging]),
         tests("RestoreTests", [
             "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
         ]),

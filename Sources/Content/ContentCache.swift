@@ -2,16 +2,23 @@ package import ObjectStore
 internal import Synchronization
 package import ThawCore
 
-/// The bytes of open files, in memory and within a limit: what was read last stays, the rest makes room.
+/// The bytes of open files, in memory and within a limit: what was read last stays, the rest makes room. What makes
+/// room there may still be on disk, in the block cache.
 ///
 /// Locks: each file has its own, the cache has one for its list of parts. A file may take the cache's lock inside its
 /// own, never the other way round, and never that of another file.
 package final class ContentCache: Sendable {
     let store: any ObjectStore
     let bytesMax: Int
-    let buffers = BufferPool(sizeBytes: Int(FileContent.partBytesMax), idleMax: 4)
+    /// Nil where nothing is kept on disk.
+    package let blocks: BlockCache?
+    let speed = StoreSpeed()
+    /// Contents that are being fetched now: they share the memory that there is for reading ahead.
+    let streams = Atomic<Int>(0)
+    let buffers = BufferPool(idleBytesMax: 8 << 20)
     private let parts = Mutex<Resident>(Resident())
     private let clock = Atomic<UInt64>(1)
+    private let expected = Mutex(ExpectedContents())
 
     private struct Resident {
         var parts: [Part] = []
@@ -19,18 +26,48 @@ package final class ContentCache: Sendable {
     }
 
     /// `bytesMax` bounds the memory of all parts together, in bytes.
-    package init(store: any ObjectStore, bytesMax: Int) {
+    package init(store: any ObjectStore, bytesMax: Int, blocks: BlockCache? = nil) {
         self.store = store
         self.bytesMax = bytesMax
+        self.blocks = blocks
     }
 
-    /// The content of one version of an object; the readers of one version share it.
+    /// The content of one version of an object, with what was fetched ahead of it. Its readers share it.
     package func content(key: ObjectKey, version: String?, etag: String, sizeBytes: UInt64) -> FileContent {
-        FileContent(cache: self, key: key, version: version, etag: etag, sizeBytes: sizeBytes)
+        if version == nil, let ahead = expected.withLock({ $0.take(key, etag, sizeBytes) }) { return ahead }
+        return FileContent(cache: self, key: key, version: version, etag: etag, sizeBytes: sizeBytes)
     }
 
-    /// How far ahead of one reader to fetch at the most: a quarter of the memory, so that four can stream at once.
-    package var aheadBytesMax: Int { min(32 << 20, bytesMax / 4) }
+    /// Fetches a small object that will probably be opened next, unless somebody has. False when enough is on its way
+    /// or waits for that.
+    package func fetchAhead(key: ObjectKey, etag: String, sizeBytes: UInt64, unless isOpen: () -> Bool) -> Bool {
+        let content = FileContent(cache: self, key: key, version: nil, etag: etag, sizeBytes: sizeBytes)
+        let (isAdmitted, forgotten) = expected.withLock { $0.add(content, bytesMax: bytesMax / 4) }
+        for content in forgotten { content.close() }
+        guard isAdmitted else { return false }
+        // Asked now: who opens it from here on finds it expected.
+        if isOpen() {
+            expected.withLock { $0.forget(content) }
+        } else {
+            content.fetchAll()
+        }
+        return true
+    }
+
+    /// How far ahead of one reader to fetch at the most, when nobody else reads.
+    package var aheadBytesMax: Int { min(Self.aheadBytesMost, bytesMax * 5 / 8) }
+
+    /// How far ahead to fetch now: most of the memory, shared by all who stream. The rest is for what they have just
+    /// been given, and for those who read here and there.
+    var aheadBytesShare: UInt64 {
+        UInt64(aheadBytesMax / max(streams.load(ordering: .relaxed), 1))
+    }
+
+    private static let aheadBytesMost = 64 << 20
+
+    /// What one GET of a stream asks for at the most. Where the first byte takes its time, many small ones at once
+    /// bring more than few large ones in the same memory.
+    var partBytesMax: UInt64 { speed.isFarAway ? FileContent.partBytesMax / 4 : FileContent.partBytesMax }
 
     func tick() -> UInt64 { clock.wrappingAdd(1, ordering: .relaxed).newValue }
 
@@ -40,7 +77,7 @@ package final class ContentCache: Sendable {
     func admit(_ part: Part, isNeeded: Bool, evicting victims: inout [Part]) -> Bool {
         parts.withLock { resident in
             while resident.bytes + part.range.count > bytesMax {
-                guard let index = Self.oldestComplete(resident.parts) else {
+                guard let index = Self.leastNeeded(resident.parts, evenExpected: isNeeded) else {
                     if isNeeded { break }
                     return false
                 }
@@ -56,13 +93,18 @@ package final class ContentCache: Sendable {
         }
     }
 
-    private static func oldestComplete(_ parts: [Part]) -> Int? {
-        var oldest: (index: Int, use: UInt64)?
-        for (index, part) in parts.enumerated() where part.isComplete {
+    /// What was used longest ago. What is fetched ahead of a reader must outlive what he leaves behind: it makes room
+    /// only for what somebody waits for.
+    private static func leastNeeded(_ parts: [Part], evenExpected: Bool) -> Int? {
+        var least: (index: Int, isExpected: Bool, use: UInt64)?
+        for (index, part) in parts.enumerated() where part.isComplete && !part.isBeingKept.load(ordering: .relaxed) {
+            let isExpected = part.isExpected.load(ordering: .relaxed)
+            if isExpected, !evenExpected { continue }
             let use = part.lastUse.load(ordering: .relaxed)
-            if oldest.map({ use < $0.use }) ?? true { oldest = (index, use) }
+            if let least, least.isExpected == isExpected ? least.use <= use : isExpected { continue }
+            least = (index, isExpected, use)
         }
-        return oldest?.index
+        return least?.index
     }
 
     func remove(_ gone: [Part]) {

@@ -12,6 +12,7 @@ package final class FileContent: Sendable {
     package let version: String?
     private let cache: ContentCache
     private let state = Mutex<State>(State())
+    private let cached = Mutex<CachedObject?>(nil)
 
     fileprivate struct State {
         /// Sorted by offset, never overlapping.
@@ -30,7 +31,7 @@ package final class FileContent: Sendable {
     }
 
     /// A part that a reader far from any other starts with: enough for a header, small enough for random reads.
-    private static let partBytesMin: UInt64 = 64 << 10
+    private static let partBytesMin = Blocks.blockBytes
     static let partBytesMax: UInt64 = 4 << 20
 
     init(cache: ContentCache, key: ObjectKey, version: String?, etag: String, sizeBytes: UInt64) {
@@ -59,6 +60,49 @@ package final class FileContent: Sendable {
         return pin(parts, range)
     }
 
+    /// The same, if all of it is in memory or on disk: nothing is fetched.
+    package func bytesWithoutFetching(_ range: Range<UInt64>) async -> PinnedBytes? {
+        if let bytes = bytesInMemory(range) { return bytes }
+        let whole = Blocks.aligned(down: range.lowerBound)..<min(Blocks.aligned(up: range.upperBound), sizeBytes)
+        guard let blocks = cache.blocks, let object = await cachedObject(), object.has(whole) else { return nil }
+        let part = Part(range: whole, file: self, isExpected: false, buffers: cache.buffers)
+        return await blocks.fill(part, of: object) ? pin([part], range) : nil
+    }
+
+    private func bytesInMemory(_ range: Range<UInt64>) -> PinnedBytes? {
+        let parts = state.withLock { state in
+            var parts: [Part] = []
+            var index = Self.firstPart(endingAfter: range.lowerBound, state.parts)
+            var offset = range.lowerBound
+            while offset < range.upperBound {
+                guard index < state.parts.count, state.parts[index].range.lowerBound <= offset,
+                    state.parts[index].filledEnd >= min(state.parts[index].range.upperBound, range.upperBound)
+                else { return [Part]() }
+                parts.append(state.parts[index])
+                offset = state.parts[index].range.upperBound
+                index += 1
+            }
+            return parts
+        }
+        return parts.isEmpty ? nil : pin(parts, range)
+    }
+
+    /// Fetches all of it, in one part, as far as there is memory to spare.
+    func fetchAll() {
+        var victims: [Part] = []
+        let new = state.withLock { state -> Part? in
+            guard sizeBytes > 0, state.parts.isEmpty else { return nil }
+            let part = Part(range: 0..<sizeBytes, file: self, isExpected: true, buffers: cache.buffers)
+            guard cache.admit(part, isNeeded: false, evicting: &victims) else { return nil }
+            if state.transfers.isEmpty { cache.streams.add(1, ordering: .relaxed) }
+            state.parts.append(part)
+            state.transfers.updateValue(nil, forKey: ObjectIdentifier(part))
+            return part
+        }
+        for victim in victims { victim.file.evict(victim) }
+        if let new { start(new) }
+    }
+
     /// Nobody has the file open any more: transfers are aborted and the memory is free to go.
     package func close() {
         let (parts, transfers) = state.withLock { state in
@@ -72,7 +116,10 @@ package final class FileContent: Sendable {
 
     private func pin(_ parts: [Part], _ range: Range<UInt64>) -> PinnedBytes {
         let now = cache.tick()
-        for part in parts { part.lastUse.store(now, ordering: .relaxed) }
+        for part in parts {
+            part.lastUse.store(now, ordering: .relaxed)
+            part.isExpected.store(false, ordering: .relaxed)
+        }
         return PinnedBytes(parts.map { ($0, range.clamped(to: $0.range)) })
     }
 
@@ -90,6 +137,7 @@ package final class FileContent: Sendable {
     private func cover(
         _ range: Range<UInt64>, ahead: UInt64, _ state: inout State, evicting victims: inout [Part]
     ) -> (needed: [Part], new: [Part]) {
+        let ahead = min(ahead, cache.aheadBytesShare)
         let aheadEnd = min(range.upperBound + ahead, sizeBytes)
         var needed: [Part] = []
         var new: [Part] = []
@@ -101,12 +149,15 @@ package final class FileContent: Sendable {
                 if isNeeded { needed.append(state.parts[index]) }
             } else {
                 let limit = index < state.parts.count ? state.parts[index].range.lowerBound : sizeBytes
+                // Where blocks begin: the parts before end there, so this overlaps none of them.
+                offset = Blocks.aligned(down: offset)
                 let end = partEnd(from: offset, needed: range.upperBound, ahead: ahead, limit: limit)
                 // What is only fetched ahead comes in whole parts, or a stream would decay into small GETs.
                 if !isNeeded, end < limit, end > aheadEnd { break }
-                let part = Part(range: offset..<end, file: self, buffers: cache.buffers)
+                let part = Part(range: offset..<end, file: self, isExpected: !isNeeded, buffers: cache.buffers)
                 guard cache.admit(part, isNeeded: isNeeded, evicting: &victims) else { break }
                 state.parts.insert(part, at: index)
+                if state.transfers.isEmpty { cache.streams.add(1, ordering: .relaxed) }
                 state.transfers.updateValue(nil, forKey: ObjectIdentifier(part))
                 new.append(part)
                 if isNeeded { needed.append(part) }
@@ -122,9 +173,9 @@ package final class FileContent: Sendable {
         if ahead == 0 {
             wanted = max(needed, offset + Self.partBytesMin)
         } else {
-            wanted = offset + min(max(ahead / 4, 1 << 20), Self.partBytesMax)
+            wanted = offset + min(max(ahead / 4, 1 << 20), cache.partBytesMax)
         }
-        return min(wanted, limit)
+        return min(Blocks.aligned(up: wanted), limit)
     }
 
     private static func firstPart(endingAfter offset: UInt64, _ parts: [Part]) -> Int {
@@ -158,21 +209,54 @@ package final class FileContent: Sendable {
     }
 
     private func fetch(_ part: Part) async {
-        let failure: StoreError?
+        let cached = await cachedObject()
+        if let cached, await cache.blocks?.fill(part, of: cached) == true { return end(part, nil) }
+        let isStored: Bool
+        let begun = cache.speed.begin()
         do throws(StoreError) {
-            _ = try await cache.store.get(key, version: version, range: part.range, ifMatch: etag, into: part)
-            failure = part.isComplete ? nil : .init(.nonsense, code: "ShortBody", message: "fewer bytes than asked for")
+            let record = try await cache.store.get(key, version: version, range: part.range, ifMatch: etag, into: part)
+            cache.speed.end(begun, bytes: part.range.count, firstByteAt: part.firstByteAt)
+            isStored = part.isComplete
+            if isStored, let cached, let blocks = cache.blocks {
+                let isRestored = record.restore != nil
+                let isWorthIt = isRestored || !cache.speed.isFasterThanDisk
+                if isWorthIt, blocks.announce(part.range.count, isRestored: isRestored, within: cache.bytesMax / 4) {
+                    part.isBeingKept.store(true, ordering: .relaxed)
+                    end(part, nil)
+                    await blocks.keep(part, of: cached, isRestored: isRestored)
+                    part.isBeingKept.store(false, ordering: .relaxed)
+                    return
+                }
+            }
         } catch {
-            failure = error
+            cache.speed.end(begun, bytes: 0, firstByteAt: nil)
+            return end(part, error)
         }
-        let waiters = state.withLock { state in
+        end(part, isStored ? nil : .init(.nonsense, code: "ShortBody", message: "fewer bytes than asked for"))
+    }
+
+    /// What of it is on disk.
+    private func cachedObject() async -> CachedObject? {
+        guard let blocks = cache.blocks else { return nil }
+        if let known = cached.withLock({ $0 }) { return known }
+        let found = await blocks.object(key, version: version, etag: etag, sizeBytes: sizeBytes)
+        return cached.withLock { cached in
+            if cached == nil { cached = found }
+            return cached
+        }
+    }
+
+    /// The transfer is over: who waits for the part is told.
+    private func end(_ part: Part, _ failure: StoreError?) {
+        let (waiters, isLast) = state.withLock { state in
             state.transfers.removeValue(forKey: ObjectIdentifier(part))
             part.fail(failure)
             if failure != nil, let index = state.parts.firstIndex(where: { $0 === part }) {
                 state.parts.remove(at: index)
             }
-            return state.takeWaiters { $0.part === part }
+            return (state.takeWaiters { $0.part === part }, state.transfers.isEmpty)
         }
+        if isLast { cache.streams.subtract(1, ordering: .relaxed) }
         if failure != nil { cache.remove([part]) }
         for waiter in waiters { waiter.continuation.resume(returning: failure) }
     }

@@ -17,10 +17,17 @@ final class Part: ByteSink, @unchecked Sendable {
     private let fault = Mutex<StoreError?>(nil)
     /// When the part was last read, in ticks of the cache's counter.
     let lastUse = Atomic<UInt64>(0)
+    /// Fetched ahead of a reader who has not come to it yet.
+    let isExpected: Atomic<Bool>
+    /// On its way to the disk; the memory is in use until it is there.
+    let isBeingKept = Atomic(false)
+
+    private let firstByte = Mutex<ContinuousClock.Instant?>(nil)
 
     private let buffers: BufferPool
 
-    init(range: Range<UInt64>, file: FileContent, buffers: BufferPool) {
+    init(range: Range<UInt64>, file: FileContent, isExpected: Bool, buffers: BufferPool) {
+        self.isExpected = Atomic(isExpected)
         self.range = range
         self.file = file
         self.buffers = buffers
@@ -30,6 +37,8 @@ final class Part: ByteSink, @unchecked Sendable {
     deinit { buffers.giveBack(base, range.count) }
 
     var isComplete: Bool { filledBytes.load(ordering: .acquiring) == range.count }
+
+    var firstByteAt: ContinuousClock.Instant? { firstByte.withLock { $0 } }
 
     /// Why the bytes above `filledEnd` will never come.
     var failure: StoreError? { fault.withLock { $0 } }
@@ -44,9 +53,21 @@ final class Part: ByteSink, @unchecked Sendable {
         UnsafeRawBufferPointer(start: base + Int(wanted.lowerBound - range.lowerBound), count: wanted.count)
     }
 
+    /// Where the bytes of this range belong, for whoever fills the part other than by `receive`.
+    func room(_ wanted: Range<UInt64>) -> UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(start: base + Int(wanted.lowerBound - range.lowerBound), count: wanted.count)
+    }
+
+    /// All of it has been put into its room.
+    func isFilled() {
+        filledBytes.store(range.count, ordering: .releasing)
+        _ = file.partGrew(self)
+    }
+
     /// Takes the next bytes from the network thread and wakes the readers that they satisfy.
     func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let filled = filledBytes.load(ordering: .relaxed)
+        if filled == 0 { firstByte.withLock { $0 = .now } }
         guard let source = bytes.baseAddress, filled + bytes.count <= range.count else { return bytes.isEmpty }
         memcpy(base + filled, source, bytes.count)
         filledBytes.store(filled + bytes.count, ordering: .releasing)

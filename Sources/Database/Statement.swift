@@ -175,3 +175,24 @@ extension Statement {
         return try body(UnsafeRawBufferPointer(start: start, count: start == nil ? 0 : count))
     }
 }
+
+extension Connection {
+    /// All rows of a query that is not asked often.
+    package func rows<Row>(_ sql: String, _ read: (Statement) -> Row) throws(DatabaseError) -> [Row] {
+        try prepare(sql).all(read)
+    }
+}
+
+extension Statement {
+    package func all<Row>(_ read: (Statement) -> Row) throws(DatabaseError) -> [Row] {
+        var rows: [Row] = []
+        while try step() { rows.append(read(self)) }
+        return rows
+    }
+
+    /// The first row; the others are dropped.
+    package func first<Row>(_ read: (Statement) -> Row) throws(DatabaseError) -> Row? {
+        defer { reset() }
+        return try step() ? read(self) : nil
+    }
+}

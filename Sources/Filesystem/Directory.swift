@@ -49,10 +49,13 @@ final class Directory: Sendable {
         var lookupsAsked = 0
         /// An object stands for the directory: it stays when all others are gone.
         var hasMarker = false
+        /// Of somebody who comes to the directories in it.
+        var walk = Walk()
         /// When somebody read the directory last.
         var walkedAt = Timestamp.epoch
         /// HEADs that looks at single names have cost since then.
         var attributesAsked = 0
+        var neighbours = Neighbours()
         /// How all below it stood a moment ago.
         var counts: (text: [UInt8], time: Timestamp)?
     }

@@ -20,20 +20,21 @@ actor DirectoryListing {
     private var failure: FileError?
     var hasFailed: Bool { failure != nil }
     private var pump: Task<Void, Never>?
-    private var waiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
-    private var nextWaiter: UInt64 = 0
+    private let news = News()
     private let failed: @Sendable (StoreError) -> Void
 
     /// Pages that are fetched before anybody asks for them.
     private static let pagesAhead = 4
 
-    private init(
-        prefix: ObjectKey, state: ListingState, store: any ObjectStore, writer: MetadataWriter,
+    /// Goes on with one that was begun.
+    init(
+        _ begun: BegunListing, store: any ObjectStore, writer: MetadataWriter,
         failed: @escaping @Sendable (StoreError) -> Void
     ) {
-        self.prefix = prefix
-        self.state = state
-        pages = Listing(store, ListRequest(prefix: prefix))
+        prefix = begun.prefix
+        state = begun.state
+        through = begun.through
+        pages = Listing(store, ListRequest(prefix: prefix, startAfter: begun.startAfter))
         self.writer = writer
         self.failed = failed
     }
@@ -45,9 +46,9 @@ actor DirectoryListing {
     ) async throws(MetadataError) -> DirectoryListing {
         let now = Timestamp.now()
         let number = try await writer.beginListing(prefix, at: now)
+        let state = ListingState(listing: number, startedAt: now, listedAt: .epoch)
         return DirectoryListing(
-            prefix: prefix, state: ListingState(listing: number, startedAt: now, listedAt: .epoch), store: store,
-            writer: writer, failed: failed)
+            BegunListing(prefix: prefix, state: state, through: nil), store: store, writer: writer, failed: failed)
     }
 
     /// Whether the listing has settled whether this segment exists.
@@ -65,26 +66,10 @@ actor DirectoryListing {
             if Task.isCancelled { throw .interrupted }
             pagesWanted = max(pagesWanted, pagesFetched + 1)
             startPump()
-            await waitForPage()
+            await news.wait(after: news.edition)
         }
         startPump()
     }
-
-    /// Waits until a page has come or failed, or the task is cancelled.
-    private func waitForPage() async {
-        nextWaiter += 1
-        let id = nextWaiter
-        await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                if Task.isCancelled { return continuation.resume() }
-                waiters[id] = continuation
-            }
-        } onCancel: {
-            Task { await self.giveUp(id) }
-        }
-    }
-
-    private func giveUp(_ id: UInt64) { waiters.removeValue(forKey: id)?.resume() }
 
     private func isBeyond(_ segment: [UInt8]?) -> Bool {
         guard let through else { return false }
@@ -132,7 +117,7 @@ actor DirectoryListing {
             try await writer.finishListing(prefix, listing: state.listing)
             isComplete = true
         }
-        wake()
+        news.tell()
     }
 
     private func fail(_ error: any Error) {
@@ -143,13 +128,7 @@ actor DirectoryListing {
             failed(StoreError(.unavailable, code: "MetadataStore", message: "\(error)"))
             failure = .io
         }
-        wake()
-    }
-
-    private func wake() {
-        let woken = waiters
-        waiters = [:]
-        for waiter in woken.values { waiter.resume() }
+        news.tell()
     }
 }
 

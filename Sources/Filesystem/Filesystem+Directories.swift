@@ -40,6 +40,8 @@ final class DirectoryHandle: Sendable {
         var entries: [Found] = []
         var first: Int64 = 2
         var isAtEnd = false
+        /// Fetches what comes after the entries.
+        var ahead: Task<FetchedRows, Never>?
 
         mutating func take(_ rows: [MetadataRow], of directory: Directory) {
             for row in rows {
@@ -54,6 +56,22 @@ final class DirectoryHandle: Sendable {
     }
 
     init(_ directory: Directory) { self.directory = directory }
+}
+
+/// What a source gave next, and the source after that.
+struct FetchedRows: Sendable {
+    let rows: Result<[MetadataRow]?, FileError>
+    let source: any EntrySource
+
+    static func next(of source: any EntrySource) async -> FetchedRows {
+        var source = source
+        do throws(FileError) {
+            let rows = try await source.next()
+            return FetchedRows(rows: .success(rows), source: source)
+        } catch {
+            return FetchedRows(rows: .failure(error), source: source)
+        }
+    }
 }
 
 /// One name of a directory, as `readdir` gives it.
@@ -111,8 +129,9 @@ extension Filesystem {
     ) {
         let remembered = inodes.withLock { inodes in
             var remembered: [UInt64] = []
-            for (index, found) in entries.enumerated() {
-                let name = found.name.map { CChar(bitPattern: $0) } + [0]
+            var next = offset
+            for found in entries {
+                next += 1
                 let node: Node
                 if countsLookups {
                     node = remember(found, in: directory, &inodes)
@@ -122,11 +141,7 @@ extension Filesystem {
                         kind: directory.view(of: found.row) != nil ? .directory : .file,
                         sizeBytes: 0, modified: mountedAt, checkedAt: found.row.checkedAt)
                 }
-                let isTaken = name.withUnsafeBufferPointer { buffer in
-                    guard let name = buffer.baseAddress else { return false }
-                    let next = offset + Int64(index) + 1
-                    return take(DirectoryEntry(name: name, node: node, nextOffset: next))
-                }
+                let isTaken = found.withName { take(DirectoryEntry(name: $0, node: node, nextOffset: next)) }
                 if countsLookups { remembered.append(node.inode) }
                 if isTaken { continue }
                 if countsLookups { Self.undoLookup(node.inode, &inodes) }
@@ -156,19 +171,35 @@ extension Filesystem {
         } else {
             source = try await entrySource(of: open.directory)
         }
+        // If it fails, the next try asks anew.
+        open.position.withLock { $0.ahead = nil }
         while !position.isAtEnd, position.first + Int64(position.entries.count) <= offset {
             let passed = min(Int(offset - position.first), position.entries.count)
             position.entries.removeFirst(passed)
             position.first += Int64(passed)
-            if let rows = try await source.next() {
+            let fetched = await rows(of: source, position.ahead)
+            position.ahead = nil
+            source = fetched.source
+            if let rows = try fetched.rows.get() {
                 position.take(rows, of: open.directory)
             } else {
                 position.names.finish(into: &position.entries)
                 position.isAtEnd = true
             }
         }
+        // Whoever comes for more than one fetch gives is likely to want the next.
+        if !position.isAtEnd, position.first > 2, position.ahead == nil {
+            let next = source
+            position.ahead = Task { await FetchedRows.next(of: next) }
+        }
         position.source = source
         let fetched = position
         open.position.withLock { $0 = fetched }
+    }
+
+    /// The rows that are being fetched ahead, or the next of the source.
+    private func rows(of source: any EntrySource, _ ahead: Task<FetchedRows, Never>?) async -> FetchedRows {
+        guard let ahead else { return await FetchedRows.next(of: source) }
+        return await withTaskCancellationHandler { await ahead.value } onCancel: { ahead.cancel() }
     }
 }

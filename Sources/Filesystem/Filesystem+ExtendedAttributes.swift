@@ -152,7 +152,7 @@ extension Filesystem {
         do throws(MetadataError) {
             if let directory = inode.directory {
                 if directory.view == .objects {
-                    try await writer.expire(directory: directory.prefix)
+                    try await writer.expire(directory: directory.prefix, at: .now())
                     directory.progress.withLock { $0 = Directory.Progress() }
                 }
                 directory.seenVersions.withLock { $0 = nil }

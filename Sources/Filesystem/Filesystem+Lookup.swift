@@ -281,7 +281,7 @@ extension Filesystem {
         return try await ask(segments, in: directory)
     }
 
-    private func listingState(of directory: Directory) async throws(FileError) -> ListingState {
+    func listingState(of directory: Directory) async throws(FileError) -> ListingState {
         do throws(MetadataError) { return try await reader.state(of: directory.prefix) } catch {
             throw failure("lookup", directory.prefix, error)
         }
@@ -402,12 +402,12 @@ extension Filesystem {
                 inode: number, kind: .file, sizeBytes: sizeBytes, modified: attributes.modified ?? mountedAt,
                 permissions: attributes.permissions, uid: attributes.uid, gid: attributes.gid, checkedAt: .now())
         }
-        let attributes = inode.directory == nil ? inode.record?.attributes : inode.attributes
+        let attributes = inode.directory == nil ? inode.objectAttributes : inode.attributes
         let kind: Node.Kind =
             inode.directory != nil ? .directory : attributes?.isSymbolicLink ?? false ? .symbolicLink : .file
-        let modified = attributes?.modified ?? inode.record?.modified ?? mountedAt
+        let modified = attributes?.modified ?? inode.modified ?? mountedAt
         return Node(
-            inode: number, kind: kind, sizeBytes: inode.record?.sizeBytes ?? 0,
+            inode: number, kind: kind, sizeBytes: inode.sizeBytes,
             modified: inode.namesChangedAt.map { max($0, modified) } ?? modified,
             permissions: attributes?.permissions, uid: attributes?.uid, gid: attributes?.gid,
             checkedAt: inode.checkedAt)
@@ -449,9 +449,10 @@ extension Inode {
     /// Newer knowledge replaces older; a row that was read before the inode learned better does not.
     mutating func learn(_ record: ObjectRecord, at time: Timestamp) {
         guard time >= checkedAt || checkedAt.isAhead(of: time) else { return }
-        if record != self.record { isKnownFrozen = false }
+        checkedAt = time
+        guard record != self.record else { return }
+        isKnownFrozen = false
         if record.etag != self.record?.etag { isKnownRegular = false }
         self.record = record
-        checkedAt = time
     }
 }

@@ -43,6 +43,8 @@ extension Filesystem {
         if !inode.isKnownFrozen, context.state(of: record, at: .now()).isReadable {
             return opened(number, inode, record, isFrozen: false)
         }
+        // All of it was read while a copy was there.
+        if await isOnDisk(inode, record) { return opened(number, inode, record, isFrozen: false) }
         if try await mayOpenFrozen(inode, record, seenAt: seenAt, caller) {
             return opened(number, inode, record, isFrozen: true)
         }
@@ -105,6 +107,7 @@ extension Filesystem {
     /// The bytes, if they are in memory (or there are none); starts fetching what is missing, unless it is frozen.
     package func readAtHand(_ handle: UInt64, offset: UInt64, sizeBytes: Int) -> PinnedBytes? {
         guard let file = openFiles[handle], !file.isFrozen.load(ordering: .acquiring) else { return nil }
+        if offset == 0 { noteReading(file.inode, file) }
         let source = file.source
         guard let range = source.range(offset, sizeBytes) else { return PinnedBytes.none }
         switch source {
@@ -113,6 +116,12 @@ extension Filesystem {
             guard case .success(let bytes) = staged.bytesAtHand(range) else { return nil }
             return PinnedBytes(bytes)
         }
+    }
+
+    private func isOnDisk(_ inode: Inode, _ record: ObjectRecord) async -> Bool {
+        guard let blocks = contents.blocks else { return false }
+        return await blocks.holds(
+            inode.key, version: inode.version, etag: record.etag, sizeBytes: record.sizeBytes)
     }
 
     func content(_ inode: Inode, _ record: ObjectRecord) -> FileContent {
@@ -129,6 +138,10 @@ extension Filesystem {
         // A copy may lapse between the restore and the read, and be restored again; but not for ever.
         for _ in 0..<3 {
             if file.isFrozen.load(ordering: .acquiring) {
+                // What was read while a copy was there needs none.
+                if case .object(let content) = file.source, let bytes = await content.bytesWithoutFetching(range) {
+                    return bytes
+                }
                 try await thaw(file, caller)
                 file.isFrozen.store(false, ordering: .releasing)
                 inodes.update(file.inode) { $0.isKnownFrozen = false }

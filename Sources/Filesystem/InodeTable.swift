@@ -24,48 +24,153 @@ package struct Node: Sendable {
     package var isDirectory: Bool { kind == .directory }
 }
 
-/// An inode that the kernel knows.
+/// An inode that the kernel knows. There is one for every name that somebody looked at, so what few of them have is
+/// kept apart.
 struct Inode: Sendable {
     /// The directory that it is a name of; nil for the mount's root.
     var home: Directory?
     var segment: [UInt8]
-    /// Its name is the segment itself; see `Names` for the others.
-    var isPlainlyNamed: Bool
     /// What a directory's children share; nil for a file.
     let directory: Directory?
-    /// Nil for a directory.
-    var record: ObjectRecord?
+    private var known: Known?
+    private var rare: Rare?
     var checkedAt: Timestamp
     /// Lookups that the kernel has not taken back.
     var lookups: UInt64 = 0
-    /// The version that was opened last, whose pages the kernel may still have.
-    var openedETag = ""
+    /// Its name is the segment itself; see `Names` for the others.
+    var isPlainlyNamed: Bool
     /// A GET or a restore said it is frozen, whatever the record says (a listing may not tell), until the next record.
     var isKnownFrozen = false
     /// It was asked, and is no symbolic link, though its attributes are not known.
     var isKnownRegular = false
     /// Its name has been taken away; who has it open still reads it.
     var isRemoved = false
-    /// Where objects that the file was lie for those who have it open.
-    var hiddenKeys: [ObjectKey] = []
-    /// What its number would be by its name, if it has another.
-    var movedHash: UInt64?
-    /// The file as it is being changed through this mount.
-    var staged: StagedFile?
-    /// A directory's, as far as they are known.
-    var attributes: FileAttributes?
-    /// When somebody last looked at what a directory's marker says of them.
-    var markerCheckedAt = Timestamp.epoch
-    /// When a name of the directory was last made or taken away here.
-    var namesChangedAt: Timestamp?
     /// What became of the restore that was asked for through this mount; for those who poll.
     var restore: Restore = .none
 
     enum Restore: Sendable { case none, underWay, failed }
 
+    init(
+        home: Directory?, segment: [UInt8], isPlainlyNamed: Bool, directory: Directory?, record: ObjectRecord?,
+        checkedAt: Timestamp, lookups: UInt64
+    ) {
+        self.home = home
+        self.segment = segment
+        self.isPlainlyNamed = isPlainlyNamed
+        self.directory = directory
+        self.checkedAt = checkedAt
+        self.lookups = lookups
+        known = record.map { Known($0) }
+    }
+
     var key: ObjectKey { home?.key(of: segment) ?? .empty }
     /// The version that a file below `.versions` is; nil for an object as it is.
     var version: String? { home?.version(of: segment) }
+
+    // MARK: What is kept apart
+
+    /// Of an object; most have nothing else.
+    private final class Known: Sendable {
+        let sizeBytes: UInt64
+        let modified: Timestamp
+        let etag: String
+        let storageClass: StorageClass
+        let more: More?
+
+        init(_ record: ObjectRecord) {
+            sizeBytes = record.sizeBytes
+            modified = record.modified
+            etag = record.etag
+            storageClass = record.storageClass
+            let hasMore =
+                record.restore != nil || record.archiveStatus != nil || record.versionID != nil
+                || record.attributes != nil
+            more = hasMore ? More(record) : nil
+        }
+
+        var record: ObjectRecord {
+            more?.record
+                ?? ObjectRecord(sizeBytes: sizeBytes, modified: modified, etag: etag, storageClass: storageClass)
+        }
+    }
+
+    private final class More: Sendable {
+        let record: ObjectRecord
+        init(_ record: ObjectRecord) { self.record = record }
+    }
+
+    private struct Details {
+        var openedETag = ""
+        var hiddenKeys: [ObjectKey] = []
+        var movedHash: UInt64?
+        var staged: StagedFile?
+        var attributes: FileAttributes?
+        var markerCheckedAt = Timestamp.epoch
+        var namesChangedAt: Timestamp?
+    }
+
+    private final class Rare: Sendable {
+        let details: Details
+        init(_ details: Details) { self.details = details }
+    }
+
+    private var details: Details {
+        get { rare?.details ?? Details() }
+        set { rare = Rare(newValue) }
+    }
+
+    /// Nil for a directory.
+    var record: ObjectRecord? {
+        get { known?.record }
+        set { known = newValue.map { Known($0) } }
+    }
+
+    var sizeBytes: UInt64 { known?.sizeBytes ?? 0 }
+    var modified: Timestamp? { known?.modified }
+    /// A file's, as far as they are known.
+    var objectAttributes: FileAttributes? { known?.more?.record.attributes }
+
+    /// The version that was opened last, whose pages the kernel may still have.
+    var openedETag: String {
+        get { rare?.details.openedETag ?? "" }
+        set { details.openedETag = newValue }
+    }
+
+    /// Where objects that the file was lie for those who have it open.
+    var hiddenKeys: [ObjectKey] {
+        get { rare?.details.hiddenKeys ?? [] }
+        set { details.hiddenKeys = newValue }
+    }
+
+    /// What its number would be by its name, if it has another.
+    var movedHash: UInt64? {
+        get { rare?.details.movedHash }
+        set { details.movedHash = newValue }
+    }
+
+    /// The file as it is being changed through this mount.
+    var staged: StagedFile? {
+        get { rare?.details.staged }
+        set { if newValue != nil || rare != nil { details.staged = newValue } }
+    }
+
+    /// A directory's, as far as they are known.
+    var attributes: FileAttributes? {
+        get { rare?.details.attributes }
+        set { details.attributes = newValue }
+    }
+
+    /// When somebody last looked at what a directory's marker says of them.
+    var markerCheckedAt: Timestamp {
+        get { rare?.details.markerCheckedAt ?? .epoch }
+        set { details.markerCheckedAt = newValue }
+    }
+
+    /// When a name of the directory was last made or taken away here.
+    var namesChangedAt: Timestamp? {
+        get { rare?.details.namesChangedAt }
+        set { details.namesChangedAt = newValue }
+    }
 }
 
 /// The inodes that the kernel knows, by number. One lock, a leaf; every operation under it is short and calls nobody.

@@ -62,13 +62,15 @@ package enum Names {
 
     /// Whether the segment is a file name as it is.
     static func isPlain(_ segment: some Collection<UInt8>) -> Bool {
-        let dot = UInt8(ascii: ".")
-        guard !segment.isEmpty, segment.count <= bytesMax, !segment.contains(where: { $0 == 0 || $0 == slash }) else {
-            return false
+        guard let first = segment.first, segment.count <= bytesMax,
+            !segment.contains(where: { $0 == 0 || $0 == slash })
+        else { return false }
+        switch first {
+        case UInt8(ascii: "."):
+            return !segment.elementsEqual(versions) && !(segment.count <= 2 && segment.allSatisfy { $0 == first })
+        case escaped[0]: return !segment.starts(with: escaped) && !segment.starts(with: shadowed)
+        default: return true
         }
-        if segment.first == dot, segment.elementsEqual(versions) { return false }
-        if segment.count <= 2, segment.allSatisfy({ $0 == dot }) { return false }
-        return !segment.starts(with: escaped) && !segment.starts(with: shadowed)
     }
 
     private static func encode(_ segment: some Collection<UInt8>) -> [UInt8] {

@@ -149,6 +149,9 @@ final class OpenFiles: Sendable {
 
     subscript(handle: UInt64) -> FileHandle? { state.withLock { $0.handles[handle] } }
 
+    /// Whether somebody reads what the object was when he opened it.
+    func hasContent(_ inode: UInt64) -> Bool { state.withLock { $0.contents[inode] != nil } }
+
     func isOpen(_ inode: UInt64) -> Bool { state.withLock { $0.handles.values.contains { $0.inode == inode } } }
 
     func isOpenForWriting(_ inode: UInt64) -> Bool {

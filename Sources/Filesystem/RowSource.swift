@@ -17,6 +17,7 @@ struct RowSource: EntrySource {
     let state: ListingState
     let fail: @Sendable (MetadataError) -> FileError
     private var last: [UInt8]?
+    private var isAtEnd = false
 
     private static let pageRows = 1000
 
@@ -33,6 +34,7 @@ struct RowSource: EntrySource {
 
     /// Rows that a lookup found ahead of the listing wait for it.
     mutating func next() async throws(FileError) -> [MetadataRow]? {
+        if isAtEnd { return nil }
         try await listing?.advance(beyond: last)
         let through = await listing?.isComplete ?? true ? nil : await listing?.through
         var rows: [MetadataRow]
@@ -41,6 +43,7 @@ struct RowSource: EntrySource {
         } catch {
             throw fail(error)
         }
+        isAtEnd = through == nil && rows.count < Self.pageRows
         if let through { rows.removeAll { through.lexicographicallyPrecedes($0.segment) } }
         if rows.isEmpty {
             // Everything up to `through` may have been deleted or refreshed meanwhile: look beyond it.
@@ -57,28 +60,43 @@ extension Filesystem {
     /// Where to read the directory's rows from now.
     func entrySource(of directory: Directory) async throws(FileError) -> any EntrySource {
         if directory.view != .objects { return versionRows(of: directory) }
-        let state: ListingState
-        do throws(MetadataError) {
-            state = try await reader.state(of: directory.prefix)
-        } catch {
-            throw failure("listing", directory.prefix, error)
-        }
-        let isComplete = isFresh(state.listedAt) && state.listedAt == state.startedAt
-        let listing = isComplete ? nil : try await listing(of: directory)
+        let (state, listing) = try await listed(directory)
         let rows = RowSource(
-            prefix: directory.prefix, reader: reader, listing: listing, state: listing?.state ?? state
+            prefix: directory.prefix, reader: reader, listing: listing, state: state
         ) { [self] in failure("listing", directory.prefix, $0) }
         let staged = stagedFiles.rows(in: directory.prefix)
         return staged.isEmpty ? rows : OverlaidRows(rows, staged: staged)
     }
 
+    /// The state that rows of the directory are to be read of, and the listing that they come from, if they are not
+    /// all there.
+    private func listed(_ directory: Directory) async throws(FileError) -> (ListingState, DirectoryListing?) {
+        let state = try await listingState(of: directory)
+        if isComplete(state) {
+            await walker(passes: directory)
+            return (state, nil)
+        }
+        if await listingUnderWay(of: directory) == nil, let state = try await walker(reaches: directory) {
+            return (state, nil)
+        }
+        let listing = try await listing(of: directory)
+        return (listing.state, listing)
+    }
+
+    /// Whether all rows of a directory in that state are known.
+    func isComplete(_ state: ListingState) -> Bool { isFresh(state.listedAt) && state.listedAt == state.startedAt }
+
+    /// The listing under way, or the last one, if it is fresh.
+    func listingUnderWay(of directory: Directory) async -> DirectoryListing? {
+        guard let current = directory.progress.withLock({ $0.listing }), isFresh(current.state.startedAt),
+            await !current.hasFailed
+        else { return nil }
+        return current
+    }
+
     /// The listing under way if it is fresh, or a new one.
     func listing(of directory: Directory) async throws(FileError) -> DirectoryListing {
-        if let current = directory.progress.withLock({ $0.listing }), isFresh(current.state.startedAt),
-            await !current.hasFailed
-        {
-            return current
-        }
+        if let current = await listingUnderWay(of: directory) { return current }
         let beginning = directory.progress.withLock { progress in
             if let beginning = progress.beginning { return beginning }
             let beginning = Task { await self.beginListing(of: directory) }

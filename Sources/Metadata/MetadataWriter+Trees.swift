@@ -60,7 +60,7 @@ extension MetadataWriter {
     /// Nothing is known of the tree, nor of whether it is there: the next look at its parent asks the store.
     package func expireTree(_ prefix: ObjectKey, at now: Timestamp) throws(MetadataError) {
         try forgetTree(below: prefix, at: now)
-        if let place = prefix.placeOfDirectory { try expire(directory: place.directory) }
+        if let place = prefix.placeOfDirectory { try expire(directory: place.directory, at: now) }
     }
 
     /// Directories keep their rows: a listing or a lookup that is still under way must find out that it is too late.

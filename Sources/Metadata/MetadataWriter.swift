@@ -139,26 +139,35 @@ package actor MetadataWriter {
     package func finishListing(_ prefix: ObjectKey, listing: Int64) throws(MetadataError) {
         try guarded { connection, statements throws(DatabaseError) in
             try connection.transaction { () throws(DatabaseError) in
-                try statements.finishListing.bind(prefix.bytes, at: 1)
-                try statements.finishListing.bind(listing, at: 2)
-                let finished = try statements.finishListing.first { ($0.int64(0), $0.int64(1)) }
-                guard let (directory, startedAt) = finished else { return }
-                try statements.dropUnlisted.bind(directory, at: 1)
-                try statements.dropUnlisted.bind(listing, at: 2)
-                try statements.dropUnlisted.bind(startedAt, at: 3)
-                try statements.dropUnlisted.run()
+                try Self.finishListing(prefix, listing: listing, statements)
             }
         }
     }
 
-    /// Makes the next look at the directory, and at any name below it, ask the store.
-    package func expire(directory prefix: ObjectKey) throws(MetadataError) {
+    static func finishListing(
+        _ prefix: ObjectKey, listing: Int64, _ statements: WriteStatements
+    ) throws(DatabaseError) {
+        try statements.finishListing.bind(prefix.bytes, at: 1)
+        try statements.finishListing.bind(listing, at: 2)
+        let finished = try statements.finishListing.first { ($0.int64(0), $0.int64(1)) }
+        guard let (directory, startedAt) = finished else { return }
+        try statements.dropUnlisted.bind(directory, at: 1)
+        try statements.dropUnlisted.bind(listing, at: 2)
+        try statements.dropUnlisted.bind(startedAt, at: 3)
+        try statements.dropUnlisted.run()
+    }
+
+    /// Makes the next look at the directory, and at any name below it, ask the store. A page that was asked for before
+    /// `now` begins no listing of it.
+    package func expire(directory prefix: ObjectKey, at now: Timestamp) throws(MetadataError) {
         try guarded { connection, statements throws(DatabaseError) in
             try connection.transaction { () throws(DatabaseError) in
-                for statement in [statements.expireDirectory, statements.expireEntries] {
-                    try statement.bind(prefix.bytes, at: 1)
-                    try statement.run()
-                }
+                _ = try Self.directory(prefix, statements)
+                try statements.expireDirectory.bind(prefix.bytes, at: 1)
+                try statements.expireDirectory.bind(now.nanoseconds, at: 2)
+                try statements.expireDirectory.run()
+                try statements.expireEntries.bind(prefix.bytes, at: 1)
+                try statements.expireEntries.run()
             }
         }
     }

@@ -202,24 +202,3 @@ extension Timestamp {
     /// Minutes since the epoch.
     package var minute: Int64 { seconds / 60 }
 }
-
-extension Connection {
-    /// All rows of a query that is not asked often.
-    func rows<Row>(_ sql: String, _ read: (Statement) -> Row) throws(DatabaseError) -> [Row] {
-        try prepare(sql).all(read)
-    }
-}
-
-extension Statement {
-    func all<Row>(_ read: (Statement) -> Row) throws(DatabaseError) -> [Row] {
-        var rows: [Row] = []
-        while try step() { rows.append(read(self)) }
-        return rows
-    }
-
-    /// The first row; the others are dropped.
-    func first<Row>(_ read: (Statement) -> Row) throws(DatabaseError) -> Row? {
-        defer { reset() }
-        return try step() ? read(self) : nil
-    }
-}

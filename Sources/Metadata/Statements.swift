@@ -93,6 +93,7 @@ struct WriteStatements {
     let directory: Statement
     let upsert: Statement
     let beginListing: Statement
+    let beginUnlessNewer: Statement
     let finishListing: Statement
     let dropUnlisted: Statement
     let expireDirectory: Statement
@@ -128,17 +129,23 @@ struct WriteStatements {
                 restore = excluded.restore, expiry = excluded.expiry, version = excluded.version
             WHERE excluded.checked_at >= checked_at OR checked_at > excluded.checked_at + 60000000000
             """)
-        beginListing = try connection.prepare(
-            """
+        let begin = """
             UPDATE directory SET started_at = ?2, listing = (SELECT coalesce(max(listing), 0) + 1 FROM directory)
-            WHERE prefix = ?1 RETURNING listing
+            WHERE prefix = ?1
+            """
+        beginListing = try connection.prepare("\(begin) RETURNING listing")
+        // What was asked for earlier does not take the place of what is newer, unless the clock was set back.
+        beginUnlessNewer = try connection.prepare(
+            """
+            \(begin) AND max(started_at, emptied_at) NOT BETWEEN ?2 + 1 AND ?2 + 60000000000 RETURNING listing
             """)
         finishListing = try connection.prepare(
             "UPDATE directory SET listed_at = started_at WHERE prefix = ?1 AND listing = ?2 RETURNING id, started_at")
         dropUnlisted = try connection.prepare(
             "DELETE FROM entry WHERE directory = ?1 AND listing <> ?2 AND checked_at < ?3")
         // A listing that is under way must not end as if it had seen what comes from now on.
-        expireDirectory = try connection.prepare("UPDATE directory SET listed_at = 0, listing = listing + 1 WHERE prefix = ?1")
+        expireDirectory = try connection.prepare(
+            "UPDATE directory SET started_at = ?2, listed_at = 0, listing = listing + 1 WHERE prefix = ?1")
         expireEntries = try connection.prepare(
             "UPDATE entry SET checked_at = 0 WHERE directory = (SELECT id FROM directory WHERE prefix = ?1)")
         expireEntry = try connection.prepare(

@@ -8,9 +8,10 @@ extension Dispatcher {
     package func getxattr(
         _ request: consuming Request, inode: UInt64, name: UnsafeRawBufferPointer, sizeBytes: Int
     ) {
-        // `ls -l` asks every file for its ACL and its capabilities: answered here, without a task.
+        // Of a file system that answers "unsupported" `ls -l` asks for ACL and security context once, and of one
+        // that has none of the kind for every file.
         guard let attribute = AttributeName(name) else {
-            return request.reply(errno: name.starts(with: "system.".utf8) ? EOPNOTSUPP : ENODATA)
+            return request.reply(errno: name.starts(with: "user.".utf8) ? ENODATA : EOPNOTSUPP)
         }
         inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in

@@ -360,6 +360,7 @@ package final class StagedFile: Sendable {
                 try await flush()
             case .noRoom:
                 if context.area.reclaim() { continue }
+                if await context.contents.blocks?.trim(for: Self.roomStep) ?? false { continue }
                 if state.withLock({ $0.isSending }) {
                     await waitForChange()
                 } else if !hasFlushed, isDirty {
@@ -374,6 +375,9 @@ package final class StagedFile: Sendable {
             }
         }
     }
+
+    /// For how much what was read makes room at once.
+    private static let roomStep: UInt64 = 16 << 20
 
     /// Stores the file: what is stored need not be kept here. If it cannot be, there is no room.
     private func makeRoom() async throws(UploadError) {

@@ -11,6 +11,8 @@ package final class StagingArea: Sendable {
     private let bytesMax: UInt64
     private let keepFreeBytes: UInt64
     private let used = Atomic<UInt64>(0)
+    /// Told now and then when more is taken: what else uses the disk may have to make room.
+    private let grown = Mutex<(@Sendable () -> Void)?>(nil)
     private let files = Mutex<[ObjectIdentifier: WeakReference<StagedFile>]>([:])
 
     /// Makes the directory (mode 0700); one that is there must be this user's alone. `keepFreeBytes` of the disk under
@@ -128,9 +130,14 @@ package final class StagingArea: Sendable {
 
     // MARK: Room
 
+    private static let growthStep: UInt64 = 16 << 20
+
+    package func whenGrown(_ body: @escaping @Sendable () -> Void) { grown.withLock { $0 = body } }
+
     /// Counts the bytes in, unless they are too many.
     func take(_ bytes: UInt64) -> Bool {
-        let total = used.wrappingAdd(bytes, ordering: .relaxed).newValue
+        let (before, total) = used.wrappingAdd(bytes, ordering: .relaxed)
+        if before / Self.growthStep != total / Self.growthStep { grown.withLock { $0 }?() }
         if total <= bytesMax, bytes == 0 || freeBytes >= keepFreeBytes.addingReportingOverflow(bytes).partialValue {
             return true
         }

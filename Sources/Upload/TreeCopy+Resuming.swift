@@ -192,7 +192,7 @@ extension TreeCopy {
             if prefix.isPrefix {
                 try await writer.expireTree(prefix, at: .now())
             } else {
-                try await writer.expire(directory: prefix.directory)
+                try await writer.expire(directory: prefix.directory, at: .now())
             }
         } catch {
             log.warning("what is known of \(prefix) may be out of date until its TTL is over: \(error)")

@@ -160,7 +160,81 @@ struct ListingTests {
         try await fixture.writer.expire(Array("a".utf8), below: .empty)
         #expect(try await fixture.row("a")?.checkedAt == .epoch)
         #expect(try await fixture.row("b")?.checkedAt == Timestamp(seconds: 101))
-        try await fixture.writer.expire(directory: .empty)
+        try await fixture.writer.expire(directory: .empty, at: Timestamp(seconds: 200))
         #expect(try await fixture.reader.state(of: .empty).listedAt == .epoch)
+    }
+
+    // MARK: Listings without a delimiter
+
+    private func part(
+        _ prefix: String, _ names: [String], at seconds: Int64, listing: Int64? = nil, isLast: Bool = true
+    ) -> ListedPart {
+        var part = ListedPart(prefix: ObjectKey(prefix), listing: listing)
+        part.rows = names.map {
+            MetadataRow(segment: Array($0.utf8), kind: object(), checkedAt: Timestamp(seconds: seconds))
+        }
+        part.isLast = isLast
+        return part
+    }
+
+    private func isListed(_ prefix: String, _ fixture: Fixture, at seconds: Int64) async throws -> Bool {
+        let state = try await fixture.reader.state(of: ObjectKey(prefix))
+        return state.listedAt == Timestamp(seconds: seconds) && state.startedAt == state.listedAt
+    }
+
+    @Test("pages without a delimiter list directories as a whole, and what they did not see is gone")
+    func flat() async throws {
+        let fixture = try Fixture()
+        try await fixture.record(["gone", "b"], at: 50, listing: 0, below: ObjectKey("x/"))
+        let first = try await fixture.writer.record(
+            [part("w/", ["a"], at: 100), part("x/", ["b"], at: 100, isLast: false)], at: Timestamp(seconds: 100))
+        #expect(try await isListed("w/", fixture, at: 100))
+        #expect(try await !isListed("x/", fixture, at: 100))
+        #expect(try await fixture.row("gone", below: ObjectKey("x/")) != nil)
+        let second = try await fixture.writer.record(
+            [part("x/", ["c"], at: 101, listing: first[1]), part("y/", [], at: 101)], at: Timestamp(seconds: 101))
+        #expect(try await isListed("x/", fixture, at: 100))
+        #expect(try await isListed("y/", fixture, at: 101))
+        #expect(try await fixture.names(below: ObjectKey("x/")) == ["b", "c"])
+        #expect(try await fixture.row("gone", below: ObjectKey("x/")) == nil)
+        #expect(second[0] == first[1])
+        #expect(Set((first + second).compactMap { $0 }).count == 3)
+    }
+
+    @Test("a page without a delimiter says nothing of directories of which something newer is known")
+    func flatIsOlder() async throws {
+        let fixture = try Fixture()
+        let listing = try await fixture.writer.beginListing(ObjectKey("listed/"), at: Timestamp(seconds: 101))
+        try await fixture.writer.finishListing(ObjectKey("listed/"), listing: listing)
+        try await fixture.writer.expire(directory: ObjectKey("refreshed/"), at: Timestamp(seconds: 101))
+        try await fixture.writer.forgetTree(below: ObjectKey("moved/"), at: Timestamp(seconds: 101))
+        let names = ["listed/", "refreshed/", "moved/", "moved/sub/", "other/"]
+        try await fixture.writer.forgetTree(below: ObjectKey("moved/sub/"), at: Timestamp(seconds: 101))
+        let parts = names.map { part($0, ["old"], at: 100) }
+        let listings = try await fixture.writer.record(parts, at: Timestamp(seconds: 100))
+        #expect(listings.map { $0 != nil } == [false, false, false, false, true])
+        for name in names.dropLast() { #expect(try await fixture.row("old", below: ObjectKey(name)) == nil) }
+        #expect(try await isListed("listed/", fixture, at: 101))
+        #expect(try await fixture.reader.state(of: ObjectKey("refreshed/")).listedAt == .epoch)
+        // A clock that was set back must not be waited for.
+        let later = try await fixture.writer.record(
+            [part("listed/", ["new"], at: 20)], at: Timestamp(seconds: 20))
+        #expect(later[0] != nil)
+        #expect(try await isListed("listed/", fixture, at: 20))
+    }
+
+    @Test("a listing of its own, or a refresh, overtakes what pages without a delimiter have begun")
+    func flatIsOvertaken() async throws {
+        let fixture = try Fixture()
+        let begun = try await fixture.writer.record(
+            ["a/", "b/"].map { part($0, ["1"], at: 100, isLast: false) }, at: Timestamp(seconds: 100))
+        let listing = try await fixture.writer.beginListing(ObjectKey("a/"), at: Timestamp(seconds: 102))
+        try await fixture.writer.expire(directory: ObjectKey("b/"), at: Timestamp(seconds: 102))
+        _ = try await fixture.writer.record(
+            zip(["a/", "b/"], begun).map { part($0, ["2"], at: 101, listing: $1) }, at: Timestamp(seconds: 101))
+        #expect(try await fixture.reader.state(of: ObjectKey("a/")).listedAt == .epoch)
+        #expect(try await fixture.reader.state(of: ObjectKey("b/")).listedAt == .epoch)
+        try await fixture.writer.finishListing(ObjectKey("a/"), listing: listing)
+        #expect(try await fixture.names(below: ObjectKey("a/")).isEmpty)
     }
 }

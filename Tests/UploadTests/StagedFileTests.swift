@@ -90,7 +90,8 @@ struct StagedFileTests {
         #expect(fixture.stored == expected)
         let sent = fixture.store.calls.count { if case .uploadPart = $0 { true } else { false } }
         #expect(sent == 1)
-        #expect(fixture.store.gets.allSatisfy { (128..<192).contains($0.lowerBound) })
+        // For the rest of the part that was changed.
+        #expect(fixture.store.gets.count == 1)
     }
 
     @Test("what somebody else stored since the file was opened is not overwritten, and nothing is lost")

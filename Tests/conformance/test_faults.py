@@ -10,6 +10,7 @@ import oss2
 import pytest
 
 from clients import oss2_bucket, s3_client, s3_error
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -122,6 +123,23 @@ def test_the_request_log(emulator, client):
     assert [(line["op"], line["key"], line["range"], line["status"]) for line in log["requests"]] == [
         ("GetObject", "dir/k", "bytes=0-99", 206), ("GetObject", "none", None, 404)]
     assert log["bytes_out"] >= 100
+
+
+def test_bytes_that_nobody_takes_are_not_counted(emulator, client):
+    size = 256 << 20
+    emulator.seed("bkt", prefix="large/", size=size)
+    emulator.clear_requests()
+    body = client.get_object(Bucket="bkt", Key="large/00000000")["Body"]
+    assert len(body.read(1000)) == 1000
+    assert emulator.requests()["bytes_out"] == size
+    body.close()
+
+    def sent():
+        log = emulator.requests()
+        assert log["bytes_out"] == log["requests"][0]["bytes_out"]
+        return log["bytes_out"]
+
+    wait_until(lambda: 1000 <= sent() < size // 2, "the rest to be taken back")
 
 
 def test_the_clock(emulator):

@@ -88,7 +88,7 @@ def test_a_cancelled_restore_stays_cancelled_after_a_crash(emulator, archive, tm
 
 def test_a_copy_is_given_back_where_the_provider_takes_it(emulator, tmp_path):
     put(emulator, "f", CONTENT, "Archive")
-    with Mount(emulator, "oss://bkt", tmp_path) as mount:
+    with Mount(emulator, "oss://bkt", tmp_path, {"cache": "off"}) as mount:
         with Reader(mount.path / "f") as reader:
             thaw(emulator, "f", "1m")
             assert reader.result() == READ_BACK

@@ -66,6 +66,33 @@ def test_find_costs_one_listing_for_each_directory(mounting, emulator, objects):
         assert lists <= 12 and others == {}
 
 
+@pytest.mark.without("cos", "oas", why="IBM lists as S3 does, and a vault by its catalogue")
+def test_a_walk_costs_a_listing_of_its_keys_and_not_one_for_each_directory(mounting, emulator):
+    for directory in range(60):
+        emulator.seed("bkt", count=100, size=1, prefix=f"walk/d{directory:03}/")
+    with mounting() as mount:
+        emulator.clear_requests()
+        assert len(run("find", mount.path, "-type", "f", "-size", "1").split()) == 6000
+        lists, others = counts(emulator)
+        # The root, `walk`, two directories before it counts as a walk, and 58 directories by the thousand keys.
+        assert lists <= 2 + 2 + 6 + 2 and others == {}
+        emulator.clear_requests()
+        assert len(run("ls", "-lR", mount.path).splitlines()) > 6000
+        assert counts(emulator) == (0, {})
+
+
+@pytest.mark.without("cos", "oas", why="IBM lists as S3 does, and a vault by its catalogue")
+def test_a_walk_that_goes_down_nowhere_costs_few_requests_more(mounting, emulator):
+    for directory in range(30):
+        emulator.seed("bkt", count=3000, size=1, prefix=f"d{directory:03}/", pattern="sub{d}/{i:5}")
+    with mounting() as mount:
+        emulator.clear_requests()
+        found = run("find", mount.path, "-maxdepth", "2", "-type", "d").split()
+        assert len(found) == 1 + 30 + 30 * 3
+        lists, others = counts(emulator)
+        assert lists <= 1 + 30 + 8 and others == {}
+
+
 @pytest.mark.without("oas", why="a vault is listed by its catalogue")
 def test_a_missing_name_is_asked_for_once(mounting, emulator, objects):
     objects.put("d/f", b"x")

@@ -135,7 +135,7 @@ def test_a_copy_that_somebody_else_restored_is_read_at_once(emulator, archive, t
 
 def test_an_expired_copy_is_restored_again(emulator, archive, tmp_path):
     put(emulator, "f", CONTENT, archive.quick)
-    with archive.mount(emulator, tmp_path, metadata_ttl="forever") as mount:
+    with archive.mount(emulator, tmp_path, metadata_ttl="forever", cache="off") as mount:
         for turn in (1, 2):
             with Reader(mount.path / "f") as reader:
                 thaw(emulator, "f", archive.quick_span)

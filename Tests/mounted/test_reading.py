@@ -144,7 +144,8 @@ def test_reading_in_order_fetches_every_byte_once_in_large_pieces(mounting, emul
         ranges = sorted(gets(emulator))
         assert sum(sent for _, _, sent in ranges) == len(body)
         assert all(end == following[0] for (_, end, _), following in zip(ranges, ranges[1:]))
-        assert len(ranges) <= 24, ranges
+        # A store that is far away is asked for more at once, and less each time.
+        assert len(ranges) <= 68, ranges
 
 
 @pytest.mark.without("oas", why="the ranges of a job's output are whole mebibytes")

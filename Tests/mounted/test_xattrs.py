@@ -1,6 +1,7 @@
 """The extended attributes of files in each state, what cannot be set, and that copying them does no harm."""
 
 import datetime
+import errno
 import os
 import re
 
@@ -133,6 +134,16 @@ def test_unknown_and_command_attributes_read_as_absent(emulator, archive, tmp_pa
             assert attribute(mount.path / "f", name) is None, name
         done = run("getfattr", "-n", "user.other", mount.path / "f")
         assert done.returncode != 0 and "No such attribute" in done.stderr
+
+
+def test_attributes_of_other_namespaces_are_unsupported(emulator, archive, tmp_path):
+    # `ls -l` then asks once for each mount, and not for each file.
+    put(emulator, "f", CONTENT)
+    with archive.mount(emulator, tmp_path) as mount:
+        for name in ["security.selinux", "security.capability", "system.posix_acl_access", "trusted.other"]:
+            with pytest.raises(OSError) as caught:
+                os.getxattr(mount.path / "f", name)
+            assert caught.value.errno == errno.EOPNOTSUPP, name
 
 
 def test_commands_are_never_listed(emulator, archive, tmp_path):

@@ -74,8 +74,11 @@ class Mount:
 
     def command(self):
         """The command line that mounts; an option whose value is None is a switch."""
-        text = ",".join(name if value is None else f"{name}={value}" for name, value in self.options.items())
-        return [thawfs_binary(), "mount", self.source, str(self.path), "-o", text]
+        return [thawfs_binary(), "mount", self.source, str(self.path), "-o", self.option_text()]
+
+    def option_text(self):
+        """What is behind `-o`."""
+        return ",".join(name if value is None else f"{name}={value}" for name, value in self.options.items())
 
     def mount(self):
         """Mounts and answers the finished command: `returncode` and `stderr` (text)."""

@@ -47,7 +47,10 @@ final class ConnectionHandler: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) {
         if case .store(let exchange) = intake { exchange.abandon() }
         intake = .none
-        outgoing?.reader?.close()
+        if let outgoing {
+            outgoing.reader?.close()
+            if let line = outgoing.line { service.log.retract(outgoing.remaining, from: line) }
+        }
         outgoing = nil
         context.fireChannelInactive()
     }
@@ -106,10 +109,9 @@ final class ConnectionHandler: ChannelInboundHandler {
 
     /// Reads no more until bytes that came so fast could have come at this rate.
     private func rest(_ bytes: Int, _ bytesPerSecond: Int, _ context: ChannelHandlerContext) {
-        let nanoseconds = Int64(Double(bytes) / Double(bytesPerSecond) * 1e9)
-        restsUntil = max(restsUntil, .now()) + .nanoseconds(nanoseconds)
+        restsUntil = max(restsUntil, .now()) + Self.time(bytes, bytesPerSecond)
         setReading(false, context)
-        schedule(.nanoseconds((restsUntil - .now()).nanoseconds), context) { handler, context in
+        schedule(restsUntil - .now(), context) { handler, context in
             if handler.restsUntil <= .now() { handler.setReading(true, context) }
         }
     }
@@ -141,22 +143,29 @@ final class ConnectionHandler: ChannelInboundHandler {
             guard let latency = exchange.effects.latency else {
                 return send(reply, id: exchange.request.id, exchange: exchange, context)
             }
-            schedule(latency, context) { $0.send(reply, id: exchange.request.id, exchange: exchange, $1) }
+            schedule(TimeAmount(latency), context) { handler, context in
+                handler.send(reply, id: exchange.request.id, exchange: exchange, context)
+            }
         }
     }
 
     /// Runs `body` later, unless the connection is gone by then.
     private func schedule(
-        _ delay: Duration,
+        _ delay: TimeAmount,
         _ context: ChannelHandlerContext,
         _ body: @escaping (ConnectionHandler, ChannelHandlerContext) -> Void
     ) {
-        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(delay)) {
+        context.eventLoop.assumeIsolated().scheduleTask(in: delay) {
             if context.channel.isActive { body(self, context) }
         }
     }
 
     // MARK: - Sending
+
+    /// A body that may not come faster than so many bytes a second comes in so many pieces a second.
+    private static let piecesPerSecond = 200
+    /// How much of the time that timers or the peer were late is made up for.
+    private static let lagMax = TimeAmount.milliseconds(50)
 
     /// A reply on its way out.
     private struct Outgoing {
@@ -164,7 +173,11 @@ final class ConnectionHandler: ChannelInboundHandler {
         var remaining: UInt64
         /// Closes the connection when `remaining` is sent, whatever was promised.
         var closesAfter: Bool
+        /// Its line in the log, which counts all of the body as sent.
+        var line: Int?
         var bytesPerSecond: Int?
+        /// When the next piece may go: the last of its bytes would then have come.
+        var nextAt = NIODeadline.now()
         /// Waiting for a timer.
         var isPaused = false
     }
@@ -180,15 +193,19 @@ final class ConnectionHandler: ChannelInboundHandler {
         var closes = !isKeepAlive
         if let cut = effects.cutBodyBytes, cut < sent { (sent, closes) = (cut, true) }
         if effects.wrongLength != nil { closes = true }
-        if let exchange { log(exchange, reply, bytesOut: sent) }
+        let line = exchange.map { log($0, reply, bytesOut: sent) }
         let head = head(of: reply, id: id, exchange: exchange, announcesClose: !isKeepAlive)
         context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
         var outgoing = Outgoing(
             reader: nil,
             remaining: sent,
             closesAfter: closes,
+            line: line,
             bytesPerSecond: effects.bytesPerSecond
         )
+        if let rate = effects.bytesPerSecond {
+            outgoing.nextAt = outgoing.nextAt + Self.time(min(Int(clamping: sent), Self.pieceBytes(rate)), rate)
+        }
         switch reply.body {
         case .none, .length: break
         case .bytes(let bytes):
@@ -203,10 +220,10 @@ final class ConnectionHandler: ChannelInboundHandler {
         self.outgoing = outgoing
         guard let delay = effects.slowFirstByte else { return pump(context) }
         context.flush()
-        pause(delay, context)
+        pause(TimeAmount(delay), context)
     }
 
-    private func pause(_ delay: Duration, _ context: ChannelHandlerContext) {
+    private func pause(_ delay: TimeAmount, _ context: ChannelHandlerContext) {
         outgoing?.isPaused = true
         schedule(delay, context) { handler, context in
             handler.outgoing?.isPaused = false
@@ -220,20 +237,34 @@ final class ConnectionHandler: ChannelInboundHandler {
             guard outgoing.remaining > 0, let reader = outgoing.reader else { return complete(context) }
             guard context.channel.isWritable else { return }
             var most = Int(clamping: outgoing.remaining)
-            if let rate = outgoing.bytesPerSecond { most = min(most, max(1, rate / 20)) }
+            if let rate = outgoing.bytesPerSecond {
+                let early = outgoing.nextAt - .now()
+                guard early <= .zero else { return pause(early, context) }
+                most = min(most, Self.pieceBytes(rate))
+            }
             do throws(ProviderError) {
                 guard let piece = try reader.next(max: most) else {
                     throw .internalError("the content ended early")
                 }
-                self.outgoing?.remaining -= UInt64(piece.data.readableBytes)
+                let bytes = piece.data.readableBytes
+                self.outgoing?.remaining -= UInt64(bytes)
+                if let rate = outgoing.bytesPerSecond {
+                    self.outgoing?.nextAt = max(outgoing.nextAt, .now() - Self.lagMax) + Self.time(bytes, rate)
+                }
                 write(piece, context)
             } catch {
                 // The status is sent already: all that is left is a body that is visibly too short.
                 self.outgoing?.closesAfter = true
                 self.outgoing?.remaining = 0
             }
-            if outgoing.bytesPerSecond != nil { pause(.milliseconds(50), context) }
         }
+    }
+
+    private static func pieceBytes(_ bytesPerSecond: Int) -> Int { max(1, bytesPerSecond / piecesPerSecond) }
+
+    /// How long so many bytes take.
+    private static func time(_ bytes: Int, _ bytesPerSecond: Int) -> TimeAmount {
+        .nanoseconds(Int64(Double(bytes) / Double(bytesPerSecond) * 1e9))
     }
 
     private func write(_ piece: ContentReader.Piece, _ context: ChannelHandlerContext) {
@@ -286,9 +317,11 @@ final class ConnectionHandler: ChannelInboundHandler {
         )
     }
 
-    private func log(_ exchange: Exchange, _ reply: Reply, bytesOut: UInt64) {
+    /// Answers the line's number.
+    @discardableResult
+    private func log(_ exchange: Exchange, _ reply: Reply, bytesOut: UInt64) -> Int {
         let request = exchange.request
-        service.log.add(
+        return service.log.add(
             RequestLog.Line(
                 operation: exchange.operation.rawValue,
                 method: request.method,

@@ -10,7 +10,9 @@ import Upload
 struct CacheCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cache", abstract: "Look after what is kept on this machine.",
-        subcommands: [CacheRecoverCommand.self, CacheImportCommand.self])
+        subcommands: [
+            CacheRecoverCommand.self, CacheImportCommand.self, CacheVerifyCommand.self, CacheClearCommand.self,
+        ])
 }
 
 /// `thawfs cache recover`: for what a mount has accepted and cannot store.

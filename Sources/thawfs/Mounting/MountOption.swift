@@ -17,6 +17,7 @@ enum MountOption: String, CaseIterable {
     case memory
     case writeBack = "write_back"
     case storageClass = "storage_class"
+    case cache
     case cacheDirectory = "cache_dir"
     case cacheSize = "cache_size"
     case cacheKeepFree = "cache_keep_free"
@@ -52,7 +53,8 @@ enum MountOption: String, CaseIterable {
         case .memory: "a ceiling for buffers, such as 128M (default) or 1G"
         case .writeBack: "no value, or on or off (default): close and fsync return once a journal on this machine has what was written"
         case .storageClass: "for what is written: a class of the store, such as IA or STANDARD_IA (default: the bucket's)"
-        case .cacheDirectory: "a directory for what is written and not yet stored; on a disk"
+        case .cache: "on (default) or off: keep on disk what was read, if it was restored or slow to get"
+        case .cacheDirectory: "a directory for what was read, and for what is written and not yet stored; on a disk"
         case .cacheSize: "how much of that there may be, such as 10G (default)"
         case .cacheKeepFree: "how much of its disk is left to others, such as 1G (default)"
         case .onFrozen: "block (default), eagain or refuse"
@@ -70,7 +72,7 @@ enum MountOption: String, CaseIterable {
 
     var isSwitch: Bool {
         switch self {
-        case .readOnly, .readWrite, .allowOther, .defaultPermissions, .pathStyle, .writeBack: true
+        case .readOnly, .readWrite, .allowOther, .defaultPermissions, .pathStyle, .writeBack, .cache: true
         default: false
         }
     }

@@ -158,16 +158,18 @@ struct MountOptions {
     }
 
     struct CacheLimits {
-        /// How much may be written and not yet stored.
+        /// How much may be written and not yet stored; what was read has the rest of it.
         let sizeMaxBytes: UInt64
         /// How much of its disk is left to others.
         let keepFreeBytes: UInt64
+        let keepsReads: Bool
     }
 
     func cacheLimits() throws -> CacheLimits {
         let sizeMax = try parsed(.cacheSize) { Units.bytes($0).flatMap { $0 > 0 ? $0 : nil } }
         return CacheLimits(
-            sizeMaxBytes: sizeMax ?? 10 << 30, keepFreeBytes: try parsed(.cacheKeepFree, Units.bytes) ?? 1 << 30)
+            sizeMaxBytes: sizeMax ?? 10 << 30, keepFreeBytes: try parsed(.cacheKeepFree, Units.bytes) ?? 1 << 30,
+            keepsReads: try isOn(.cache) ?? true)
     }
 
     func memoryBytes() throws -> Int {

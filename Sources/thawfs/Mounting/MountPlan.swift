@@ -87,10 +87,11 @@ struct MountPlan {
         configuration.report = try await reader.loadedReport()
         let area = try StagingLocation(state.path, options, environment).open(
             cacheLimits, writesBack: configuration.writeBack, hasPromises: !writer.left.uploads.isEmpty, log)
+        let blocks = await BlockLocation(beside: area).open(cacheLimits, log, area: area)
         let filesystem = Filesystem(
             configuration: configuration, store: store, context: context,
-            contents: ContentCache(store: store, bytesMax: memoryBytes / 2), area: area, writer: writer,
-            reader: reader, log: log)
+            contents: ContentCache(store: store, bytesMax: memoryBytes * 3 / 8, blocks: blocks), area: area,
+            writer: writer, reader: reader, log: log)
         reference.value = filesystem
         try await filesystem.resumeRestores()
         if let endpoint = backupEndpoint, let bucket = source.bucket {
@@ -124,6 +125,7 @@ struct MountPlan {
         }
         signals.cancel()
         http.shutdown()
+        await blocks?.end()
         await writer.checkpoint()
         log.info("unmounted \(source.text) from \(mountpoint.path)")
         withExtendedLifetime((state, stop)) {}

@@ -56,6 +56,7 @@ struct StagingLocation {
                 path = current
             } else {
                 rmdir(current)
+                BlockLocation(besideStaging: current).remove()
             }
         }
         let area: StagingArea

@@ -1,0 +1,449 @@
+internal import Database
+internal import Glibc
+package import Logging
+package import ThawCore
+internal import Synchronization
+
+/// What was read of objects, kept on disk within limits, so that it need not be fetched again: not by another program,
+/// not after a remount, and not once the copy that was restored for it has lapsed.
+///
+/// Only what is slower to get than from a disk is kept, and everything that was restored. Every block has a checksum,
+/// looked at whenever it is read. A process that is killed loses what it wrote in the last second; a power loss, what
+/// had not reached the disk; neither ever gives wrong bytes. One mount has the directory for itself.
+///
+/// Order of what happens to a segment: its row is written after its blocks and removed before its file.
+package final class BlockCache: Sendable {
+    package struct Limits: Sendable {
+        /// For all blocks together, without what `occupiedBytes` says.
+        package var bytesMax: UInt64
+        /// How much of its disk is left to others.
+        package var keepFreeBytes: UInt64
+
+        package init(bytesMax: UInt64, keepFreeBytes: UInt64) {
+            self.bytesMax = bytesMax
+            self.keepFreeBytes = keepFreeBytes
+        }
+    }
+
+    private let directory: String
+    private let limits: Limits
+    private let occupiedBytes: @Sendable () -> UInt64
+    private let index: BlockIndex
+    private let files: [SegmentFiles]
+    private let log: Logger
+    private let used: Atomic<UInt64>
+    /// Bytes on their way to the disk.
+    private let pending = Atomic<Int>(0)
+    /// Parts that were announced and of which nothing more is to be done.
+    let settled = Atomic<Int>(0)
+    private let isTrimming = Atomic(false)
+    private let state = Mutex(State())
+
+    private struct State {
+        /// Segments of which the index does not know yet how they stand.
+        var changed: [SegmentName: CachedObject] = [:]
+        var recording: Task<Void, Never>?
+        /// Nothing is written before that: the disk was full, or failed.
+        var restsUntil = Timestamp.epoch
+        /// The index cannot be used any more.
+        var isOff = false
+        var isEnded = false
+    }
+
+    /// A segment with bytes of a restored copy counts as if it had been used this much later: to get them again costs
+    /// money and hours.
+    private static let restoredBonus = Duration.seconds(30 * 86_400)
+    private static let recordAfter = Duration.seconds(1)
+    private static let restAfterFailure = Duration.seconds(60)
+    private static let indexName = "index.sqlite"
+
+    /// Opens the directory, made with mode 0700. `occupiedBytes` of the same disk are used besides, and
+    /// count against `limits`. What cannot be understood is thrown away.
+    package init(
+        directory: String, limits: Limits, occupiedBytes: @escaping @Sendable () -> UInt64 = { 0 }, log: Logger
+    ) async throws(BlockCacheFault) {
+        guard mkdir(directory, 0o700) == 0 || errno == EEXIST else {
+            throw BlockCacheFault(text: errorText(errno))
+        }
+        guard Self.isPrivate(directory) else {
+            throw BlockCacheFault(text: "it is not this user's alone: it must be theirs, with mode 0700")
+        }
+        self.directory = directory
+        self.limits = limits
+        self.occupiedBytes = occupiedBytes
+        self.log = log
+        let executor: ThreadExecutor
+        do throws(Thread.Failure) {
+            var files: [SegmentFiles] = []
+            for number in 0..<4 { files.append(try SegmentFiles(directory: directory, number: number)) }
+            self.files = files
+            executor = try ThreadExecutor(name: "blocks-index")
+        } catch {
+            throw BlockCacheFault(text: errorText(error.errno))
+        }
+        let opened: (index: BlockIndex, bytes: UInt64, wasEndedWell: Bool)
+        do throws(DatabaseError) { opened = try await Self.openIndex(directory, executor) } catch {
+            log.warning("the block cache in \(directory) cannot be used (\(error)); a new one is begun")
+            Self.removeIndex(directory)
+            do throws(DatabaseError) { opened = try await Self.openIndex(directory, executor) } catch {
+                throw BlockCacheFault(text: "\(error)")
+            }
+        }
+        index = opened.index
+        used = Atomic(opened.bytes)
+        if !opened.wasEndedWell { Task { await self.sweep() } }
+    }
+
+    private static func isPrivate(_ directory: String) -> Bool {
+        var status = stat()
+        return lstat(directory, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR && status.st_uid == geteuid()
+            && status.st_mode & 0o077 == 0
+    }
+
+    /// Removes a cache that nobody uses.
+    package static func remove(_ directory: String) {
+        guard isPrivate(directory) else { return }
+        removeIndex(directory)
+        for name in subdirectories {
+            for file in names(in: directory + "/" + name) { unlink(directory + "/" + name + "/" + file) }
+            rmdir(directory + "/" + name)
+        }
+        rmdir(directory)
+    }
+
+    private static let subdirectories = (0..<256).map { SegmentName.directory($0) }
+
+    private static func openIndex(
+        _ directory: String, _ executor: ThreadExecutor
+    ) async throws(DatabaseError) -> (index: BlockIndex, bytes: UInt64, wasEndedWell: Bool) {
+        let index = try BlockIndex(path: directory + "/" + indexName, executor: executor)
+        return (index, try await index.total().bytes, try await index.begin())
+    }
+
+    private static func removeIndex(_ directory: String) {
+        for suffix in ["", "-wal", "-shm"] { unlink(directory + "/" + indexName + suffix) }
+    }
+
+    package var usedBytes: UInt64 { used.load(ordering: .relaxed) }
+    package var bytesMax: UInt64 { limits.bytesMax }
+
+    // MARK: Objects
+
+    /// Nil where the cache cannot be used.
+    func object(_ key: ObjectKey, version: String?, etag: String, sizeBytes: UInt64) async -> CachedObject? {
+        guard !isOff else { return nil }
+        let name = BlockName(key: key, version: version, etag: etag, sizeBytes: sizeBytes)
+        do throws(DatabaseError) { return try await index.object(name, sizeBytes: sizeBytes) } catch {
+            giveUp(error)
+            return nil
+        }
+    }
+
+    /// Whether every byte of the object is here.
+    package func holds(_ key: ObjectKey, version: String?, etag: String, sizeBytes: UInt64) async -> Bool {
+        await object(key, version: version, etag: etag, sizeBytes: sizeBytes)?.has(0..<sizeBytes) ?? false
+    }
+
+    private var isOff: Bool { state.withLock { $0.isOff } }
+
+    /// The index is of no use any more: the next mount begins a new one.
+    private func giveUp(_ error: DatabaseError) {
+        let isFirst = state.withLock { state in
+            defer { state.isOff = true }
+            return !state.isOff
+        }
+        guard isFirst else { return }
+        log.error("the block cache in \(directory) is not used any more: \(error)")
+        if error.isCorrupt { Self.removeIndex(directory) }
+    }
+
+    // MARK: Reading
+
+    /// Fills the part from the disk; false when not all of it is there, or not as it was written.
+    func fill(_ part: Part, of object: CachedObject) async -> Bool {
+        guard !part.range.isEmpty, object.has(part.range) else { return false }
+        for (number, range) in Blocks.segments(of: part.range) {
+            guard await read(SegmentName(object: object.name, number: number), range, into: part, of: object) else {
+                return false
+            }
+        }
+        part.isFilled()
+        return true
+    }
+
+    private func read(
+        _ name: SegmentName, _ range: Range<UInt64>, into part: Part, of object: CachedObject
+    ) async -> Bool {
+        guard let sums = object.sums(name.number, range), sums.allSatisfy({ $0 != 0 }) else { return false }
+        do throws(SegmentFiles.ReadFailure) {
+            try await files(of: name).read(name, range, sums, into: part)
+            if object.touch(name.number, worth: .now()) { note(name, object) }
+            return true
+        } catch {
+            let lost: Range<UInt64>
+            switch error {
+            case .absent:
+                lost = UInt64(name.number) * Blocks.segmentBytes..<UInt64(name.number + 1) * Blocks.segmentBytes
+            case .local(let cause):
+                log.warning("the block cache cannot read \(directory)/\(name.path): \(cause); it is fetched again")
+                lost = range
+            case .damaged(let bytes):
+                log.warning("the block cache's \(directory)/\(name.path) is not what was written; it is fetched again")
+                lost = bytes
+            }
+            let bytes = error.isAbsent ? object.remove(name.number) : object.drop(name.number, lost)
+            used.subtract(bytes)
+            note(name, object)
+            return false
+        }
+    }
+
+    private func files(of name: SegmentName) -> SegmentFiles {
+        files[Int((name.object.low &+ UInt64(name.number)) % UInt64(files.count))]
+    }
+
+    // MARK: Writing
+
+    /// Announces a part that `keep` is to write; false when so many are on their way that it had better go without.
+    /// What was restored is always taken.
+    func announce(_ bytes: Int, isRestored: Bool, within budget: Int) -> Bool {
+        let waiting = pending.add(bytes, ordering: .relaxed).newValue
+        if isRestored || waiting <= budget { return true }
+        pending.subtract(bytes, ordering: .relaxed)
+        return false
+    }
+
+    /// Nothing is on its way to the disk.
+    var isQuiet: Bool { pending.load(ordering: .relaxed) == 0 && !isTrimming.load(ordering: .acquiring) }
+
+    /// Writes the part, all of whose bytes must be there, and which was announced. `isRestored`: they come from a copy
+    /// that was restored.
+    func keep(_ part: Part, of object: CachedObject, isRestored: Bool) async {
+        defer {
+            pending.subtract(part.range.count, ordering: .relaxed)
+            settled.add(1, ordering: .relaxed)
+        }
+        let isResting = state.withLock { $0.isOff || $0.isEnded || $0.restsUntil > .now() }
+        guard !isResting, !object.has(part.range) else { return }
+        guard part.range.count <= limits.bytesMax / 2 else { return }
+        if missingBytes(for: 0) > 0 {
+            await trim(for: 0)
+            guard missingBytes(for: 0) == 0 else { return }
+        }
+        for (number, range) in Blocks.segments(of: part.range) {
+            let name = SegmentName(object: object.name, number: number)
+            do throws(ErrnoError) {
+                let sums = try await files(of: name).write(name, range, from: part)
+                used.add(object.add(number, range, sums, worth: Self.worth(isRestored: isRestored)))
+                note(name, object)
+            } catch {
+                return rest(after: error)
+            }
+        }
+    }
+
+    /// When a segment that is used now makes room, as a time: the earliest first.
+    private static func worth(isRestored: Bool) -> Timestamp {
+        isRestored ? .now() + restoredBonus : .now()
+    }
+
+    private func rest(after error: ErrnoError) {
+        log.warning("the block cache in \(directory) cannot write: \(error); it goes without for a minute")
+        state.withLock { $0.restsUntil = .now() + Self.restAfterFailure }
+    }
+
+    // MARK: Room
+
+    /// How much must go before all that is on its way, and so much more, may come.
+    private func missingBytes(for bytes: UInt64) -> UInt64 {
+        let coming = UInt64(pending.load(ordering: .relaxed)) &+ bytes
+        let wanted = usedBytes &+ coming &+ occupiedBytes()
+        let overLimit = wanted > limits.bytesMax ? wanted - limits.bytesMax : 0
+        let floor = limits.keepFreeBytes &+ coming
+        let free = freeBytes
+        return max(overLimit, free < floor ? floor - free : 0)
+    }
+
+    private var freeBytes: UInt64 {
+        var status = statvfs()
+        guard statvfs(directory, &status) == 0 else { return .max }
+        return UInt64(status.f_bavail) * UInt64(status.f_frsize)
+    }
+
+    /// Evicts what is worth least until there is room for so much more, or nothing is left; answers whether anything
+    /// was. Somebody who finds it under way does not wait for it.
+    @discardableResult
+    package func trim(for bytes: UInt64) async -> Bool {
+        guard !isTrimming.exchange(true, ordering: .acquiringAndReleasing) else { return false }
+        defer { isTrimming.store(false, ordering: .releasing) }
+        guard !isOff, missingBytes(for: bytes) > 0 else { return false }
+        var hasEvicted = false
+        await record()
+        // A little more than it takes, so that not every write comes here.
+        let slack = min(limits.bytesMax / 32, 64 << 20)
+        while true {
+            let missing = missingBytes(for: bytes &+ slack)
+            if missing == 0 { break }
+            do throws(DatabaseError) {
+                let victims = try await index.takeLeastWorth(missing)
+                if victims.isEmpty { break }
+                for victim in victims { await evict(victim) }
+                hasEvicted = true
+            } catch {
+                giveUp(error)
+                break
+            }
+        }
+        return hasEvicted
+    }
+
+    private func evict(_ victim: BlockIndex.Victim) async {
+        used.subtract(victim.object?.remove(victim.name.number) ?? victim.bytes)
+        await files(of: victim.name).remove(victim.name)
+    }
+
+    // MARK: The index
+
+    private func note(_ name: SegmentName, _ object: CachedObject) {
+        state.withLock { state in
+            state.changed[name] = object
+            guard state.recording == nil, !state.isEnded else { return }
+            state.recording = Task {
+                try? await Task.sleep(for: Self.recordAfter)
+                await self.record()
+            }
+        }
+    }
+
+    private func record() async {
+        let changed = state.withLock { state in
+            defer { (state.changed, state.recording) = ([:], nil) }
+            return state.changed
+        }
+        guard !changed.isEmpty, !isOff else { return }
+        do throws(DatabaseError) { try await index.record(changed) } catch { giveUp(error) }
+    }
+
+    /// Waits for what is on its way to the disk, and writes down what is there. Nothing is kept after that.
+    package func end() async {
+        state.withLock { $0.isEnded = true }
+        let deadline = ContinuousClock.now + .seconds(5)
+        while !isQuiet, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(2)) }
+        await record()
+        guard !isOff else { return }
+        do throws(DatabaseError) { try await index.end() } catch { giveUp(error) }
+    }
+
+    // MARK: Looking after it
+
+    /// Removes files that the index does not know: a process was killed before it could write them down.
+    private func sweep() async {
+        let begun = Timestamp.now().seconds
+        var removed = 0
+        for name in Self.subdirectories {
+            for file in Self.names(in: directory + "/" + name) {
+                let path = directory + "/" + name + "/" + file
+                var status = stat()
+                // Younger ones are this process's own.
+                guard lstat(path, &status) == 0, Int64(status.st_mtim.tv_sec) < begun - 1 else { continue }
+                let isKnown: Bool
+                if let segment = SegmentName(file) {
+                    do throws(DatabaseError) { isKnown = try await index.has(segment) } catch { return giveUp(error) }
+                } else {
+                    isKnown = false
+                }
+                if !isKnown, unlink(path) == 0 { removed += 1 }
+            }
+        }
+        if removed > 0 { log.info("the block cache had \(removed) files of a mount that was killed; they are gone") }
+    }
+
+    private static func names(in directory: String) -> [String] {
+        guard let listing = opendir(directory) else { return [] }
+        defer { closedir(listing) }
+        var names: [String] = []
+        while let entry = readdir(listing) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if !name.hasPrefix(".") { names.append(name) }
+        }
+        return names
+    }
+
+    package struct Verification: Sendable {
+        package var segments = 0
+        package var bytes: UInt64 = 0
+        /// Thrown away: not what was written.
+        package var damaged = 0
+    }
+
+    /// Reads everything, and throws away what is not as it was written. Nothing else may use the cache meanwhile.
+    package func verify() async throws(BlockCacheFault) -> Verification {
+        var result = Verification()
+        var last: SegmentName?
+        do throws(DatabaseError) {
+            while true {
+                let found = try await index.segments(after: last, limit: 64)
+                guard let end = found.last else { return result }
+                last = end.name
+                for checked in found {
+                    result.segments += 1
+                    let isSound = await files(of: checked.name).check(
+                        checked.name, checked.segment, sizeBytes: checked.sizeBytes)
+                    if isSound {
+                        result.bytes += checked.bytes
+                    } else {
+                        result.damaged += 1
+                        used.subtract(checked.bytes)
+                        try await index.remove([checked.name])
+                        await files(of: checked.name).remove(checked.name)
+                    }
+                }
+            }
+        } catch {
+            throw BlockCacheFault(text: "\(error)")
+        }
+    }
+
+    /// Evicts everything; answers how many bytes that were.
+    package func clear() async throws(BlockCacheFault) -> UInt64 {
+        await record()
+        let before = usedBytes
+        do throws(DatabaseError) {
+            while true {
+                let victims = try await index.takeLeastWorth(.max)
+                if victims.isEmpty { break }
+                for victim in victims { await evict(victim) }
+            }
+        } catch {
+            throw BlockCacheFault(text: "\(error)")
+        }
+        return before - min(before, usedBytes)
+    }
+}
+
+/// Why no blocks can be kept there, in a sentence.
+package struct BlockCacheFault: Error, CustomStringConvertible {
+    let text: String
+    package var description: String { text }
+}
+
+extension SegmentFiles.ReadFailure {
+    fileprivate var isAbsent: Bool { if case .absent = self { true } else { false } }
+}
+
+extension Atomic where Value == UInt64 {
+    fileprivate func add(_ bytes: UInt64) { wrappingAdd(bytes, ordering: .relaxed) }
+
+    /// Not below nothing: what was counted twice must not make the cache look full for ever.
+    fileprivate func subtract(_ bytes: UInt64) {
+        var known = load(ordering: .relaxed)
+        while true {
+            let (exchanged, original) = compareExchange(
+                expected: known, desired: known - Swift.min(known, bytes), ordering: .relaxed)
+            if exchanged { return }
+            known = original
+        }
+    }
+}

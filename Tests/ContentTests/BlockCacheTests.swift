@@ -1,0 +1,225 @@
+import Glibc
+import Logging
+import ObjectStore
+import Synchronization
+import Testing
+import ThawCore
+import ThawTesting
+import Wire
+
+@testable import Content
+
+private let key = ObjectKey("file")
+private let mebi: UInt64 = 1 << 20
+
+/// A store with one file, and caches that come and go over one directory, as mounts do.
+private struct Fixture {
+    let store = FakeStore()
+    let data: [UInt8]
+    let directory: TemporaryDirectory
+    var path: String { directory.path + "/blocks" }
+
+    init(sizeBytes: Int = 3 << 20) throws {
+        // No two blocks are alike; made quickly.
+        var generator = SeededGenerator(seed: UInt64(sizeBytes))
+        var data: [UInt8] = []
+        data.reserveCapacity(sizeBytes)
+        while data.count < sizeBytes {
+            data += generator.bytes(64)
+            data += [UInt8](repeating: 7, count: min(sizeBytes - data.count, 30_000))
+        }
+        self.data = Array(data[..<sizeBytes])
+        store.put(key, data)
+        directory = try TemporaryDirectory()
+    }
+
+    func blocks(bytesMax: UInt64 = 1 << 40, keepFreeBytes: UInt64 = 0) async throws -> BlockCache {
+        try await BlockCache(
+            directory: path, limits: .init(bytesMax: bytesMax, keepFreeBytes: keepFreeBytes), log: Logger(label: "test"))
+    }
+
+    func content(_ blocks: BlockCache?, _ key: ObjectKey = key) -> FileContent {
+        let record = store.record(key)
+        return ContentCache(store: store, bytesMax: 64 << 20, blocks: blocks).content(
+            key: key, version: nil, etag: record?.etag ?? "", sizeBytes: record?.sizeBytes ?? 0)
+    }
+
+    /// Reads it all through one cache, and waits until as much as it is is on disk.
+    func fill(_ blocks: BlockCache, _ key: ObjectKey = key) async throws {
+        let before = blocks.usedBytes
+        let size = store.record(key)?.sizeBytes ?? 0
+        let content = content(blocks, key)
+        _ = try await content.bytes(0..<size, ahead: 0)
+        #expect(await eventually { blocks.usedBytes >= before + size })
+    }
+
+    func files() -> [String] {
+        (0..<256).flatMap { number -> [String] in
+            let name = path + "/" + SegmentName.directory(UInt64(number))
+            guard let listing = opendir(name) else { return [] }
+            defer { closedir(listing) }
+            var names: [String] = []
+            while let entry = readdir(listing) {
+                let file = withUnsafeBytes(of: &entry.pointee.d_name) {
+                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                }
+                if !file.hasPrefix(".") { names.append(name + "/" + file) }
+            }
+            return names
+        }
+    }
+}
+
+extension PinnedBytes {
+    fileprivate var bytes: [UInt8] { withPieces { pieces in pieces.flatMap { Array($0) } } }
+}
+
+@Suite("the block cache")
+struct BlockCacheTests {
+    @Test("what was read is not fetched again by the next mount, whatever ranges are read")
+    func survives() async throws {
+        let fixture = try Fixture()
+        let first = try await fixture.blocks()
+        try await fixture.fill(first)
+        await first.end()
+        let fetched = fixture.store.gets.count
+        let second = try await fixture.blocks()
+        #expect(second.usedBytes == UInt64(fixture.data.count))
+        let content = fixture.content(second)
+        for range in [0..<mebi, 5..<6, 2 * mebi - 7..<2 * mebi + 100_000, 3 * mebi - 1..<3 * mebi] {
+            let bytes = try await content.bytes(range, ahead: mebi).bytes
+            #expect(bytes == Array(fixture.data[Int(range.lowerBound)..<Int(range.upperBound)]))
+        }
+        #expect(fixture.store.gets.count == fetched)
+    }
+
+    @Test("what a killed process had not written down is fetched again, and its files go")
+    func killed() async throws {
+        let fixture = try Fixture()
+        let first = try await fixture.blocks()
+        try await fixture.fill(first)
+        // Nothing is written down: the process is gone before a second has passed.
+        #expect(fixture.files().count == 1)
+        for file in fixture.files() {
+            var times = [timespec(), timespec()]
+            utimensat(AT_FDCWD, file, &times, 0)
+        }
+        let second = try await fixture.blocks()
+        #expect(second.usedBytes == 0)
+        #expect(await eventually { fixture.files().isEmpty })
+        #expect(try await fixture.content(second).bytes(0..<mebi, ahead: 0).bytes == Array(fixture.data[..<Int(mebi)]))
+        withExtendedLifetime(first) {}
+    }
+
+    @Test("a block that the disk changed is fetched again, and only its object's reader notices nothing")
+    func damaged() async throws {
+        let fixture = try Fixture()
+        let first = try await fixture.blocks()
+        try await fixture.fill(first)
+        await first.end()
+        let file = try #require(fixture.files().first)
+        let descriptor = open(file, O_WRONLY)
+        #expect(pwrite(descriptor, "X", 1, 100_000) == 1)
+        close(descriptor)
+        let fetched = fixture.store.gets.count
+        let second = try await fixture.blocks()
+        let bytes = try await fixture.content(second).bytes(0..<3 * mebi, ahead: 0).bytes
+        #expect(bytes == fixture.data)
+        #expect(fixture.store.gets.count > fetched)
+        #expect(try await fixture.content(second).bytes(2 * mebi..<3 * mebi, ahead: 0).bytes.count == Int(mebi))
+    }
+
+    @Test("another version of the object is another object")
+    func replaced() async throws {
+        let fixture = try Fixture()
+        let blocks = try await fixture.blocks()
+        try await fixture.fill(blocks)
+        let other = [UInt8](repeating: 7, count: fixture.data.count)
+        fixture.store.put(key, other)
+        #expect(try await fixture.content(blocks).bytes(0..<mebi, ahead: 0).bytes == Array(other[..<Int(mebi)]))
+    }
+
+    @Test("what was not used for longest makes room, and the limit holds")
+    func evicts() async throws {
+        let fixture = try Fixture(sizeBytes: 1 << 20)
+        let blocks = try await fixture.blocks(bytesMax: 4 << 20)
+        for number in 0..<8 {
+            let key = ObjectKey("file-\(number)")
+            fixture.store.put(key, fixture.data)
+            _ = try await fixture.content(blocks, key).bytes(0..<mebi, ahead: 0)
+            #expect(await eventually { blocks.settled.load(ordering: .relaxed) > number })
+            #expect(blocks.usedBytes <= 4 << 20)
+        }
+        #expect(fixture.files().count <= 4)
+        let fetched = fixture.store.gets.count
+        _ = try await fixture.content(blocks, ObjectKey("file-7")).bytes(0..<mebi, ahead: 0)
+        #expect(fixture.store.gets.count == fetched)
+        _ = try await fixture.content(blocks, ObjectKey("file-0")).bytes(0..<mebi, ahead: 0)
+        #expect(fixture.store.gets.count > fetched)
+    }
+
+    @Test("bytes of a restored copy stay longer than those that cost nothing to get again")
+    func keepsRestored() async throws {
+        let fixture = try Fixture(sizeBytes: 1 << 20)
+        let blocks = try await fixture.blocks(bytesMax: 4 << 20)
+        let thawed = ObjectKey("thawed")
+        fixture.store.put(thawed, fixture.data)
+        fixture.store.change(thawed) { $0.restore = .restored(until: nil) }
+        try await fixture.fill(blocks, thawed)
+        for number in 0..<8 {
+            let key = ObjectKey("file-\(number)")
+            fixture.store.put(key, fixture.data)
+            _ = try await fixture.content(blocks, key).bytes(0..<mebi, ahead: 0)
+            #expect(await eventually { blocks.settled.load(ordering: .relaxed) > number + 1 })
+        }
+        let record = try #require(fixture.store.record(thawed))
+        #expect(await blocks.holds(thawed, version: nil, etag: record.etag, sizeBytes: record.sizeBytes))
+    }
+
+    @Test("a disk that has no room to spare is left alone")
+    func keepsFree() async throws {
+        let fixture = try Fixture()
+        let blocks = try await fixture.blocks(keepFreeBytes: 1 << 60)
+        #expect(try await fixture.content(blocks).bytes(0..<mebi, ahead: 0).bytes == Array(fixture.data[..<Int(mebi)]))
+        #expect(await eventually { blocks.settled.load(ordering: .relaxed) == 1 })
+        #expect(blocks.usedBytes == 0)
+        #expect(fixture.files().isEmpty)
+    }
+
+    @Test("an index that is no database is replaced, and nothing wrong is read")
+    func brokenIndex() async throws {
+        let fixture = try Fixture()
+        let first = try await fixture.blocks()
+        try await fixture.fill(first)
+        await first.end()
+        for suffix in ["-wal", "-shm"] { unlink(fixture.path + "/index.sqlite" + suffix) }
+        let descriptor = open(fixture.path + "/index.sqlite", O_WRONLY | O_TRUNC)
+        let noise = [UInt8](repeating: 0x5A, count: 8192)
+        #expect(write(descriptor, noise, noise.count) == noise.count)
+        close(descriptor)
+        let second = try await fixture.blocks()
+        #expect(second.usedBytes == 0)
+        #expect(try await fixture.content(second).bytes(0..<mebi, ahead: 0).bytes == Array(fixture.data[..<Int(mebi)]))
+    }
+
+    @Test("verifying finds and drops what is damaged, clearing drops all")
+    func verifies() async throws {
+        let fixture = try Fixture(sizeBytes: 17 << 20)
+        // So much at once tells that it comes faster than from a disk; restored, it is kept all the same.
+        fixture.store.change(key) { $0.restore = .restored(until: nil) }
+        let first = try await fixture.blocks()
+        try await fixture.fill(first)
+        await first.end()
+        let second = try await fixture.blocks()
+        let sound = try await second.verify()
+        #expect(sound.segments == 2 && sound.bytes == 17 << 20 && sound.damaged == 0)
+        let file = try #require(fixture.files().first)
+        #expect(truncate(file, 1000) == 0)
+        let result = try await second.verify()
+        #expect(result.segments == 2 && result.damaged == 1)
+        #expect(fixture.files().count == 1)
+        _ = try await second.clear()
+        #expect(fixture.files().isEmpty)
+        #expect(second.usedBytes == 0)
+    }
+}
