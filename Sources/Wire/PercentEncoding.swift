@@ -26,8 +26,14 @@ package enum PercentEncoding {
     /// - Parameter plusAsBlank: turns `+` into a blank, as S3 listings with `encoding-type=url` want; OSS
     ///   sends `%20`.
     package static func decode(_ text: some Sequence<UInt8>, plusAsBlank: Bool = false) -> [UInt8]? {
+        decode(Array(text), plusAsBlank: plusAsBlank)
+    }
+
+    /// The same. Not generic, because every key of every listing comes through here from another module.
+    package static func decode(_ text: [UInt8], plusAsBlank: Bool = false) -> [UInt8]? {
+        guard text.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") }) else { return text }
         var decoded: [UInt8] = []
-        decoded.reserveCapacity(text.underestimatedCount)
+        decoded.reserveCapacity(text.count)
         var iterator = text.makeIterator()
         while let byte = iterator.next() {
             switch byte {

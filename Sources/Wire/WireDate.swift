@@ -46,7 +46,7 @@ package enum WireDate {
     }
 
     /// With a fraction of one to nine digits or without.
-    package static func parseISO8601(_ text: some StringProtocol) -> Timestamp? {
+    package static func parseISO8601(_ text: String) -> Timestamp? {
         var scan = Scanner(text)
         guard let year = scan.number(4), scan.skip("-"), let month = scan.number(2), scan.skip("-"),
             let day = scan.number(2), scan.skip("T"), let hour = scan.number(2), scan.skip(":"),
@@ -140,12 +140,13 @@ private struct Scanner {
     private var rest: ArraySlice<UInt8>
 
     init(_ text: some StringProtocol) { rest = Array(text.utf8)[...] }
+    init(_ text: String) { rest = Array(text.utf8)[...] }
 
     var atEnd: Bool { rest.isEmpty }
 
     mutating func skip(_ character: Unicode.Scalar) -> Bool {
         guard rest.first == UInt8(ascii: character) else { return false }
-        rest.removeFirst()
+        rest = rest.dropFirst()
         return true
     }
 
@@ -162,7 +163,7 @@ private struct Scanner {
             guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) else { return nil }
             number = number * 10 + Int(byte - UInt8(ascii: "0"))
         }
-        rest.removeFirst(length)
+        rest = rest.dropFirst(length)
         return number
     }
 

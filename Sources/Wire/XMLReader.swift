@@ -49,8 +49,7 @@ package struct XMLReader {
 
     /// Whether the element that started last has this local name.
     package func isNamed(_ wanted: StaticString) -> Bool {
-        guard wanted.utf8CodeUnitCount == name.count else { return false }
-        return wanted.withUTF8Buffer { $0.elementsEqual(bytes[name]) }
+        wanted.utf8CodeUnitCount == name.count && matches(wanted, at: name.lowerBound)
     }
 
     /// The local name of the element that started last.
@@ -83,10 +82,11 @@ package struct XMLReader {
 
     /// `text()` as a string; malformed when it is not UTF-8.
     package mutating func string() throws(XMLError) -> String {
-        guard let text = String(validating: try text(), as: UTF8.self) else {
+        let text = try text()
+        guard let string = text.withUnsafeBufferPointer({ String(validating: $0, as: UTF8.self) }) else {
             throw fail("text is not UTF-8")
         }
-        return text
+        return string
     }
 
     /// The element that started last, whole; its end tag is consumed.
@@ -139,19 +139,21 @@ package struct XMLReader {
             guard let byte = peek() else { throw fail("truncated") }
             if byte == UInt8(ascii: "&") { return .entity(try entity()) }
             if byte != UInt8(ascii: "<") { return .text(try run()) }
-            if matches("</") {
+            switch position + 1 < bytes.count ? bytes[position + 1] : 0 {
+            case UInt8(ascii: "/"):
                 try endTag()
                 return .end
-            }
-            if matches("<![CDATA[") {
+            case UInt8(ascii: "!") where matches("<![CDATA["):
                 let start = position + 9
                 let end = try find("]]>", from: start)
                 position = end + 3
                 return .text(start..<end)
+            case UInt8(ascii: "!"), UInt8(ascii: "?"):
+                _ = try skipMarkup()
+            default:
+                try startTag()
+                return .start
             }
-            if try skipMarkup() { continue }
-            try startTag()
-            return .start
         }
     }
 
@@ -235,17 +237,22 @@ package struct XMLReader {
         guard let end = bytes[start...].prefix(10).firstIndex(of: UInt8(ascii: ";")) else {
             throw fail("an entity that does not end")
         }
-        let text = String(decoding: bytes[start..<end], as: UTF8.self)
-        let scalar: Unicode.Scalar? =
-            switch text {
-            case "amp": "&"
-            case "lt": "<"
-            case "gt": ">"
-            case "quot": "\""
-            case "apos": "'"
-            default: numericEntity(text)
-            }
-        guard let scalar else { throw fail("unknown entity &\(text);") }
+        let scalar: Unicode.Scalar
+        if matches("quot;", at: start) {
+            scalar = "\""
+        } else if matches("amp;", at: start) {
+            scalar = "&"
+        } else if matches("lt;", at: start) {
+            scalar = "<"
+        } else if matches("gt;", at: start) {
+            scalar = ">"
+        } else if matches("apos;", at: start) {
+            scalar = "'"
+        } else {
+            let text = String(decoding: bytes[start..<end], as: UTF8.self)
+            guard let number = numericEntity(text) else { throw fail("unknown entity &\(text);") }
+            scalar = number
+        }
         position = end + 1
         return scalar
     }
@@ -295,7 +302,10 @@ package struct XMLReader {
 
     private func matches(_ token: StaticString, at start: Int) -> Bool {
         guard bytes.count - start >= token.utf8CodeUnitCount else { return false }
-        return token.withUTF8Buffer { $0.elementsEqual(bytes[start..<start + token.utf8CodeUnitCount]) }
+        return token.withUTF8Buffer { wanted in
+            for index in 0..<wanted.count where bytes[start + index] != wanted[index] { return false }
+            return true
+        }
     }
 
     private func find(_ token: StaticString, from start: Int) throws(XMLError) -> Int {

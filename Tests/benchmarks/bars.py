@@ -61,7 +61,7 @@ BARS = [
     Bar("again", "requests", 0, lambda rows: rows.requests("again")),
     Bar("again", "time, of a local file's in the page cache", 1.3, lambda rows: rows.ratio("again", "page cache")),
     Bar("again, remounted", "bytes fetched, of the file's size", 0.0,
-        lambda rows: rows.row("again, remounted").median.fetched / rows.sizes.big),
+        lambda rows: rows.row("again, remounted").median.fetched / rows.sizes.kept),
     Bar("again, remounted", "time, of the local disk's", 1.3, lambda rows: rows.ratio("again, remounted", "disk")),
     Bar("ls", "peak memory of the daemon, MiB", 96, lambda rows: rows.peak("ls")),
     Bar("sequential", "peak memory of the daemon, MiB", 96, lambda rows: rows.peak("sequential")),

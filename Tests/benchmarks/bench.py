@@ -37,6 +37,7 @@ class Sizes:
     serial_files: int = 500
     parallel_files: int = 1000
     readers: int = 8
+    kept: int = 256 << 20
     sparse: int = 256 << 20
     random_reads: int = 300
     blocked: int = 200
@@ -45,13 +46,16 @@ class Sizes:
     rounds: int = 3
     near: dict = dataclasses.field(default_factory=lambda: {"latency_ms": 10})
     far: dict = dataclasses.field(default_factory=lambda: {"latency_ms": 30, "bandwidth": 90_000_000})
+    # Slower than a disk, also by many connections.
+    slow: dict = dataclasses.field(default_factory=lambda: {"latency_ms": 30, "bandwidth": 5_000_000})
 
 
 # To see that all of it works, and what it costs in requests and bytes.
 SHORT = Sizes(
     big=24 * MIB, wide=16 * MIB, ranges=4, entries=2500, directories=12, files_each=10, small=4 << 10, serial_files=40,
-    parallel_files=40, sparse=16 * MIB, random_reads=40, blocked=5, hot_files=10, frozen=10, rounds=1,
+    parallel_files=40, kept=8 * MIB, sparse=16 * MIB, random_reads=40, blocked=5, hot_files=10, frozen=10, rounds=1,
     near={"latency_ms": 1}, far={"latency_ms": 1, "bandwidth": 500_000_000},
+    slow={"latency_ms": 1, "bandwidth": 2_000_000},
 )
 
 

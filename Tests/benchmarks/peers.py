@@ -71,4 +71,4 @@ def installed():
 
 def version(name):
     done = subprocess.run(VERSIONS[name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    return done.stdout.splitlines()[0]
+    return done.stdout.splitlines()[0].split(" (")[0]

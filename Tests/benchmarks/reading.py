@@ -57,17 +57,17 @@ def at_random(bench):
 
 
 def again(bench):
-    """A large file once more: from the kernel's cache, and after a remount from what the mount kept on disk."""
+    """A file of a slow store once more: from the kernel's cache, and after a remount from what was kept on disk."""
     key = "again/00000000"
-    bench.seed("again/", size=bench.sizes.big)
+    bench.seed("again/", size=bench.sizes.kept)
 
     def read(path):
         return dd(path / key)
 
     visits = [[Step("first, keeping", cold(bench, key, dd)), Step("again", read)],
               [Step("again, remounted", cold(bench, key, dd))]]
-    bench.compare(visits, bench.mounts(kept=True, metadata_ttl="forever"), local_floors(bench, key),
-                  bench.sizes.rounds)
+    mounts = bench.mounts(kept=True, metadata_ttl="forever")
+    bench.compare(visits, mounts, local_floors(bench, key), network=bench.sizes.slow)
 
 
 def local_floors(bench, key):

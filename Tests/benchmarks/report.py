@@ -76,6 +76,42 @@ def about(sizes, names):
     }
 
 
+def short(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def markdown(rows, sizes, facts):
+    """The table and the bars, for docs/performance-run.md."""
+    versions = "; ".join(facts["versions"].values())
+    lines = [
+        "# A run of scripts/bench", "",
+        f"{facts['when']}, commit {facts['commit']}; Linux {facts['kernel']}, {facts['cpus']} processors,"
+        f" {facts['memory_mib'] // 1024} GiB; load {min(row.load for row in rows):.0f} to"
+        f" {max(row.load for row in rows):.0f}. {versions}. Of {sizes.rounds} rounds the median."
+        " [What each row is](performance.md).", "",
+        "| | | Median | of thawfs's | Requests | MiB | fetched twice | Peak MiB | CPU s |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    ours = {row.workload: row.value for row in rows if row.subject == "thawfs"}
+    last = None
+    for row in sorted(rows, key=lambda row: [other.workload for other in rows].index(row.workload)):
+        sample = row.median
+        name = f"`{row.workload}`" if row.workload != last else ""
+        last = row.workload
+        cells = [name, row.subject, f"{short(row.value)} {row.unit}",
+                 short(row.value / ours[row.workload]) if row.workload in ours else "",
+                 f"{row.requests:,}" if sample.requests else "",
+                 *(short(size / MIB) if size else "" for size in (sample.fetched, sample.refetched)),
+                 short(sample.peak_mib) if sample.peak_mib else "",
+                 f"{sample.cpu_seconds:.2f}" if sample.cpu_seconds is not None else ""]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "| Bar | Value | At most | |", "|---|--:|--:|---|"]
+    for bar, value in judged(rows, sizes):
+        verdict = "holds" if value <= bar.most else "**missed**"
+        lines.append(f"| `{bar.workload}`: {bar.text} | {short(value)} | {bar.most:g} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
 def document(rows, sizes, facts):
     return json.dumps({
         "about": facts,
