@@ -1,5 +1,6 @@
 import Metadata
 import ObjectStore
+import Synchronization
 import Testing
 import ThawCore
 import ThawTesting
@@ -130,5 +131,41 @@ struct DirectoryTests {
         let error = await #expect(throws: FileError.self) { try await reader.value }
         #expect(error == .interrupted)
         gate.open()
+    }
+
+    @Test("a reader that is interrupted while rows are read ahead for it goes on where it was")
+    func interruptedAhead() async throws {
+        let keys = (0..<60).map { "k\(1000 + $0)" }
+        let fixture = try Fixture(keys)
+        fixture.store.paginate(by: 3)
+        let gate = Gate()
+        fixture.store.script { [store = fixture.store] _ throws(StoreError) in
+            if store.calls.count > 8 { await gate.pass() }
+        }
+        let handle = try fixture.filesystem.openDirectory(Filesystem.rootInode)
+        let given = Names()
+        let reader = Task { try await given.read(handle, of: fixture) }
+        #expect(await eventually { gate.waiting == 1 && given.count >= 20 })
+        reader.cancel()
+        let error = await #expect(throws: FileError.self) { try await reader.value }
+        #expect(error == .interrupted)
+        gate.open()
+        try await given.read(handle, of: fixture)
+        #expect(given.all == keys)
+    }
+
+    /// What one reader was given, two at a time.
+    private final class Names: Sendable {
+        private let given = Mutex<[Fixture.Given]>([])
+        var count: Int { given.withLock { $0.count } }
+        var all: [String] { given.withLock { $0.map(\.name) } }
+
+        func read(_ handle: UInt64, of fixture: Fixture) async throws {
+            while true {
+                let page = try await fixture.page(handle, from: given.withLock { $0.last?.next } ?? 2, room: 2)
+                if page.isEmpty { return }
+                given.withLock { $0 += page }
+            }
+        }
     }
 }

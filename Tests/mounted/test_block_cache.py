@@ -53,10 +53,10 @@ def test_without_a_cache_nothing_of_it_is_on_disk(mounting, emulator, objects):
     assert not block_files(mount)
 
 
-@pytest.mark.without("oas", why="an archive that somebody else made is told of by an inventory")
+@pytest.mark.without("oas", why="what others do to a vault is seen with its next inventory")
 def test_an_object_that_was_replaced_is_not_taken_from_the_cache(mounting, objects):
     objects.put("f", CONTENT)
-    mount = mounting()
+    mount = mounting(options={"metadata_ttl": "1s"})
     with mount:
         assert read(mount.path / "f") == READ_BACK
     objects.put("f", b"x" * len(CONTENT))

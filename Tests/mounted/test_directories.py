@@ -66,7 +66,7 @@ def test_find_costs_one_listing_for_each_directory(mounting, emulator, objects):
         assert lists <= 12 and others == {}
 
 
-@pytest.mark.without("oas", why="a vault is listed by its catalogue")
+@pytest.mark.without("cos", "oas", why="IBM lists as S3 does, and a vault by its catalogue")
 def test_a_walk_costs_a_listing_of_its_keys_and_not_one_for_each_directory(mounting, emulator):
     for directory in range(60):
         emulator.seed("bkt", count=100, size=1, prefix=f"walk/d{directory:03}/")
@@ -81,7 +81,7 @@ def test_a_walk_costs_a_listing_of_its_keys_and_not_one_for_each_directory(mount
         assert counts(emulator) == (0, {})
 
 
-@pytest.mark.without("oas", why="a vault is listed by its catalogue")
+@pytest.mark.without("cos", "oas", why="IBM lists as S3 does, and a vault by its catalogue")
 def test_a_walk_that_goes_down_nowhere_costs_few_requests_more(mounting, emulator):
     for directory in range(30):
         emulator.seed("bkt", count=3000, size=1, prefix=f"d{directory:03}/", pattern="sub{d}/{i:5}")

@@ -31,6 +31,7 @@ package final class BlockCache: Sendable {
     private let index: BlockIndex
     private let files: [SegmentFiles]
     private let log: Logger
+    private let recordAfter: Duration
     private let used: Atomic<UInt64>
     /// Bytes on their way to the disk.
     private let pending = Atomic<Int>(0)
@@ -53,14 +54,15 @@ package final class BlockCache: Sendable {
     /// A segment with bytes of a restored copy counts as if it had been used this much later: to get them again costs
     /// money and hours.
     private static let restoredBonus = Duration.seconds(30 * 86_400)
-    private static let recordAfter = Duration.seconds(1)
     private static let restAfterFailure = Duration.seconds(60)
     private static let indexName = "index.sqlite"
 
     /// Opens the directory, made with mode 0700. `occupiedBytes` of the same disk are used besides, and
-    /// count against `limits`. What cannot be understood is thrown away.
+    /// count against `limits`. What cannot be understood is thrown away. What was written is written down after
+    /// `recordAfter`, all at once.
     package init(
-        directory: String, limits: Limits, occupiedBytes: @escaping @Sendable () -> UInt64 = { 0 }, log: Logger
+        directory: String, limits: Limits, occupiedBytes: @escaping @Sendable () -> UInt64 = { 0 },
+        recordAfter: Duration = .seconds(1), log: Logger
     ) async throws(BlockCacheFault) {
         guard mkdir(directory, 0o700) == 0 || errno == EEXIST else {
             throw BlockCacheFault(text: errorText(errno))
@@ -70,6 +72,7 @@ package final class BlockCache: Sendable {
         }
         self.directory = directory
         self.limits = limits
+        self.recordAfter = recordAfter
         self.occupiedBytes = occupiedBytes
         self.log = log
         let executor: ThreadExecutor
@@ -309,7 +312,7 @@ package final class BlockCache: Sendable {
             state.changed[name] = object
             guard state.recording == nil, !state.isEnded else { return }
             state.recording = Task {
-                try? await Task.sleep(for: Self.recordAfter)
+                try? await Task.sleep(for: self.recordAfter)
                 await self.record()
             }
         }
