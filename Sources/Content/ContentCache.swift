@@ -77,7 +77,7 @@ package final class ContentCache: Sendable {
     func admit(_ part: Part, isNeeded: Bool, evicting victims: inout [Part]) -> Bool {
         parts.withLock { resident in
             while resident.bytes + part.range.count > bytesMax {
-                guard let index = Self.leastNeeded(resident.parts, evenExpected: isNeeded) else {
+                guard let index = leastNeeded(resident.parts) else {
                     if isNeeded { break }
                     return false
                 }
@@ -93,19 +93,20 @@ package final class ContentCache: Sendable {
         }
     }
 
-    /// What was used longest ago. What is fetched ahead of a reader must outlive what he leaves behind: it makes room
-    /// only for what somebody waits for.
-    private static func leastNeeded(_ parts: [Part], evenExpected: Bool) -> Int? {
-        var least: (index: Int, isExpected: Bool, use: UInt64)?
+    /// What was used longest ago. What is fetched ahead of a reader must outlive what he leaves behind, and stays until
+    /// so many others have read since that he does not seem to come.
+    private func leastNeeded(_ parts: [Part]) -> Int? {
+        let now = clock.load(ordering: .relaxed)
+        var least: (index: Int, use: UInt64)?
         for (index, part) in parts.enumerated() where part.isComplete && !part.isBeingKept.load(ordering: .relaxed) {
-            let isExpected = part.isExpected.load(ordering: .relaxed)
-            if isExpected, !evenExpected { continue }
             let use = part.lastUse.load(ordering: .relaxed)
-            if let least, least.isExpected == isExpected ? least.use <= use : isExpected { continue }
-            least = (index, isExpected, use)
+            if part.isExpected.load(ordering: .relaxed), now &- use < Self.readsExpected { continue }
+            if least.map({ use < $0.use }) ?? true { least = (index, use) }
         }
         return least?.index
     }
+
+    private static let readsExpected: UInt64 = 2048
 
     func remove(_ gone: [Part]) {
         guard !gone.isEmpty else { return }

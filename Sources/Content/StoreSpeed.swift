@@ -31,11 +31,10 @@ final class StoreSpeed: Sendable {
 
     /// What is as fast as this is not worth a place on a disk of this machine.
     private static let diskBytesPerSecond = 256 << 20
-    /// As much must have come, or so long taken, before it tells anything.
-    private static let sampleBytes = 8 << 20
-    private static let sampleDuration = Duration.milliseconds(200)
+    /// Over less it tells nothing: transfers beside each other end together, and all their bytes seem to come at once.
+    private static let sampleDuration = Duration.milliseconds(50)
     /// From here on the wait for the first byte counts beside that for the others.
-    private static let farAway = Duration.milliseconds(4)
+    private static let farAway = Duration.milliseconds(8)
 
     /// What the store gives is got sooner than from a disk.
     var isFasterThanDisk: Bool { state.withLock { $0.isFasterThanDisk } }
@@ -61,8 +60,8 @@ final class StoreSpeed: Sendable {
             state.busySince = now
             state.bytes += bytes
             if let firstByteAt { state.note(firstByteAt - begun) }
-            guard state.bytes >= Self.sampleBytes || state.busy >= Self.sampleDuration else { return }
-            let perSecond = Double(state.bytes) / max(state.busy.secondsRounded, 1e-6)
+            guard state.bytes > 0, state.busy >= Self.sampleDuration else { return }
+            let perSecond = Double(state.bytes) / state.busy.secondsRounded
             state.isFasterThanDisk = perSecond > Double(Self.diskBytesPerSecond)
             (state.bytes, state.busy) = (0, .zero)
         }

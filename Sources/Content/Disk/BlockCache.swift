@@ -37,13 +37,13 @@ package final class BlockCache: Sendable {
     private let pending = Atomic<Int>(0)
     /// Parts that were announced and of which nothing more is to be done.
     let settled = Atomic<Int>(0)
-    private let isTrimming = Atomic(false)
     private let state = Mutex(State())
 
     private struct State {
         /// Segments of which the index does not know yet how they stand.
         var changed: [SegmentName: CachedObject] = [:]
         var recording: Task<Void, Never>?
+        var trimming: Task<Bool, Never>?
         /// Nothing is written before that: the disk was full, or failed.
         var restsUntil = Timestamp.epoch
         /// The index cannot be used any more.
@@ -217,7 +217,7 @@ package final class BlockCache: Sendable {
     }
 
     /// Nothing is on its way to the disk.
-    var isQuiet: Bool { pending.load(ordering: .relaxed) == 0 && !isTrimming.load(ordering: .acquiring) }
+    private var isQuiet: Bool { pending.load(ordering: .relaxed) == 0 && state.withLock { $0.trimming == nil } }
 
     /// Writes the part, all of whose bytes must be there, and which was announced. `isRestored`: they come from a copy
     /// that was restored.
@@ -274,11 +274,23 @@ package final class BlockCache: Sendable {
     }
 
     /// Evicts what is worth least until there is room for so much more, or nothing is left; answers whether anything
-    /// was. Somebody who finds it under way does not wait for it.
+    /// was. Who finds it under way waits for that.
     @discardableResult
     package func trim(for bytes: UInt64) async -> Bool {
-        guard !isTrimming.exchange(true, ordering: .acquiringAndReleasing) else { return false }
-        defer { isTrimming.store(false, ordering: .releasing) }
+        let trimming = state.withLock { state in
+            if let trimming = state.trimming { return trimming }
+            let trimming = Task {
+                let hasEvicted = await self.makeRoom(for: bytes)
+                self.state.withLock { $0.trimming = nil }
+                return hasEvicted
+            }
+            state.trimming = trimming
+            return trimming
+        }
+        return await trimming.value
+    }
+
+    private func makeRoom(for bytes: UInt64) async -> Bool {
         guard !isOff, missingBytes(for: bytes) > 0 else { return false }
         var hasEvicted = false
         await record()

@@ -59,6 +59,7 @@ struct MountPlan {
 
     private func serveOrThrow(reportingTo descriptor: Int32?) async throws {
         try Mountpoint.checkDevice()
+        limitArenas()
         // A command that was interrupted no longer reads what is reported to it.
         signal(SIGPIPE, SIG_IGN)
         let stop = StopSignals()
