@@ -10,24 +10,18 @@ final class StoreSpeed: Sendable {
         var bytes = 0
         var busy = Duration.zero
         var isFasterThanDisk = false
-        /// The shortest wait for a first byte: of the last transfers, and of those since they were counted. The
-        /// shortest, because most of the wait beside other transfers is for them, and says nothing of the way to the
-        /// store.
-        var shortest = Duration.zero
-        var shortestSince = Duration.seconds(3600)
-        var counted = 0
+        /// What a first byte takes, of transfers that began beside no other: beside others it waits for their bytes
+        /// too, and says nothing of the way to the store. Weighted to the last few.
+        var latency = Duration.zero
+    }
 
-        mutating func note(_ firstByte: Duration) {
-            shortestSince = min(shortestSince, firstByte)
-            counted += 1
-            guard counted == StoreSpeed.shortestOf else { return }
-            (shortest, shortestSince, counted) = (shortestSince, .seconds(3600), 0)
-        }
+    /// A transfer under way.
+    struct Sample {
+        fileprivate let begun: ContinuousClock.Instant
+        fileprivate let isAlone: Bool
     }
 
     private let state = Mutex(State())
-
-    private static let shortestOf = 16
 
     /// What is as fast as this is not worth a place on a disk of this machine.
     private static let diskBytesPerSecond = 256 << 20
@@ -39,27 +33,31 @@ final class StoreSpeed: Sendable {
     /// What the store gives is got sooner than from a disk.
     var isFasterThanDisk: Bool { state.withLock { $0.isFasterThanDisk } }
     /// Waiting for the first byte takes long.
-    var isFarAway: Bool { state.withLock { min($0.shortest, $0.shortestSince) > Self.farAway } }
+    var isFarAway: Bool { state.withLock { $0.latency > Self.farAway } }
 
     /// A transfer begins; answers what `end` wants to know.
-    func begin() -> ContinuousClock.Instant {
+    func begin() -> Sample {
         let now = ContinuousClock.now
-        state.withLock { state in
-            if state.transfers == 0 { state.busySince = now }
+        return state.withLock { state in
+            let isAlone = state.transfers == 0
+            if isAlone { state.busySince = now }
             state.transfers += 1
+            return Sample(begun: now, isAlone: isAlone)
         }
-        return now
     }
 
     /// It has ended; without bytes, it tells nothing.
-    func end(_ begun: ContinuousClock.Instant, bytes: Int, firstByteAt: ContinuousClock.Instant?) {
+    func end(_ sample: Sample, bytes: Int, firstByteAt: ContinuousClock.Instant?) {
         let now = ContinuousClock.now
         state.withLock { state in
             state.transfers -= 1
             state.busy += now - state.busySince
             state.busySince = now
             state.bytes += bytes
-            if let firstByteAt { state.note(firstByteAt - begun) }
+            if sample.isAlone, let firstByteAt {
+                let latency = firstByteAt - sample.begun
+                state.latency = state.latency == .zero ? latency : (state.latency * 3 + latency) / 4
+            }
             guard state.bytes > 0, state.busy >= Self.sampleDuration else { return }
             let perSecond = Double(state.bytes) / state.busy.secondsRounded
             state.isFasterThanDisk = perSecond > Double(Self.diskBytesPerSecond)

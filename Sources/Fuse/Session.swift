@@ -45,7 +45,6 @@ package final class Session: @unchecked Sendable {
     private let mountpoint: String
     /// Ours at the mountpoint, told from what may be mounted there later.
     private let device: String?
-    private let hasBegun = Atomic(false)
 
     /// Mounts. `options` are FUSE's own (`allow_other`, `fsname=…`), `mountpoint` is absolute.
     package init(
@@ -106,22 +105,7 @@ package final class Session: @unchecked Sendable {
             if received == -EINTR || received == -EAGAIN { continue }
             if received <= 0 { return }
             fuse_session_process_buf(raw, &buffer)
-            // The first request was INIT; with its answer the kernel has set what it reads ahead.
-            if !hasBegun.exchange(true, ordering: .relaxed) { widenReadahead() }
         }
-    }
-
-    /// The kernel reads ahead of a FUSE file in pieces of 128 KiB at the most, whatever is agreed on at INIT; root may
-    /// raise that. In 512 KiB a sequential read costs half of the CPU time; more gains nothing, and a page fault in a
-    /// mapped file brings as much as that.
-    private func widenReadahead() {
-        guard let device else { return }
-        let descriptor = open("/sys/class/bdi/\(device)/read_ahead_kb", O_WRONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return }
-        defer { close(descriptor) }
-        let text = "512"
-        // Without it everything works, only less fast.
-        _ = text.withCString { write(descriptor, $0, text.utf8.count) }
     }
 
     /// Detaches the mount from the tree; the readers end once the last open file is closed. Safe from any thread, at
