@@ -94,9 +94,7 @@ package final class FileContent: Sendable {
             guard sizeBytes > 0, state.parts.isEmpty else { return nil }
             let part = Part(range: 0..<sizeBytes, file: self, isExpected: true, buffers: cache.buffers)
             guard cache.admit(part, isNeeded: false, evicting: &victims) else { return nil }
-            if state.transfers.isEmpty { cache.streams.add(1, ordering: .relaxed) }
-            state.parts.append(part)
-            state.transfers.updateValue(nil, forKey: ObjectIdentifier(part))
+            add(part, at: 0, &state)
             return part
         }
         for victim in victims { victim.file.evict(victim) }
@@ -156,9 +154,7 @@ package final class FileContent: Sendable {
                 if !isNeeded, end < limit, end > aheadEnd { break }
                 let part = Part(range: offset..<end, file: self, isExpected: !isNeeded, buffers: cache.buffers)
                 guard cache.admit(part, isNeeded: isNeeded, evicting: &victims) else { break }
-                state.parts.insert(part, at: index)
-                if state.transfers.isEmpty { cache.streams.add(1, ordering: .relaxed) }
-                state.transfers.updateValue(nil, forKey: ObjectIdentifier(part))
+                add(part, at: index, &state)
                 new.append(part)
                 if isNeeded { needed.append(part) }
             }
@@ -166,6 +162,13 @@ package final class FileContent: Sendable {
             index += 1
         }
         return (needed, new)
+    }
+
+    /// The part is found from now on, and its transfer, which `start` makes, is waited for.
+    private func add(_ part: Part, at index: Int, _ state: inout State) {
+        if state.transfers.isEmpty { cache.streams.add(1, ordering: .relaxed) }
+        state.parts.insert(part, at: index)
+        state.transfers.updateValue(nil, forKey: ObjectIdentifier(part))
     }
 
     private func partEnd(from offset: UInt64, needed: UInt64, ahead: UInt64, limit: UInt64) -> UInt64 {

@@ -82,7 +82,7 @@ package final class StagingArea: Sendable {
 
     /// Removes the files that nobody is promised anything of.
     package func sweep(keeping names: Set<String>) {
-        for name in Self.names(in: directory) where name != Self.lostName && !names.contains(name) {
+        for name in LocalDirectory.names(in: directory) where name != Self.lostName && !names.contains(name) {
             unlinkat(root.descriptor, name, 0)
         }
     }
@@ -91,7 +91,7 @@ package final class StagingArea: Sendable {
     /// paths.
     package func setAside(allBut names: Set<String>) throws(ErrnoError) -> [String] {
         var paths: [String] = []
-        for name in Self.names(in: directory) where name != Self.lostName && !names.contains(name) {
+        for name in LocalDirectory.names(in: directory) where name != Self.lostName && !names.contains(name) {
             var status = stat()
             guard fstatat(root.descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0,
                 status.st_mode & S_IFMT == S_IFREG, status.st_size > 0
@@ -108,24 +108,11 @@ package final class StagingArea: Sendable {
     /// What `setAside` has moved, in an area that nobody may have open.
     package static func lost(in directory: String) -> [UploadSummary] {
         let place = directory + "/" + lostName
-        return names(in: place).sorted().compactMap { name in
+        return LocalDirectory.names(in: place).sorted().compactMap { name in
             var status = stat()
             guard lstat(place + "/" + name, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
             return UploadSummary(lost: name, status, in: place)
         }
-    }
-
-    private static func names(in directory: String) -> [String] {
-        guard let listing = opendir(directory) else { return [] }
-        defer { closedir(listing) }
-        var names: [String] = []
-        while let entry = readdir(listing) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if !name.hasPrefix(".") { names.append(name) }
-        }
-        return names
     }
 
     // MARK: Room
@@ -138,9 +125,8 @@ package final class StagingArea: Sendable {
     func take(_ bytes: UInt64) -> Bool {
         let (before, total) = used.wrappingAdd(bytes, ordering: .relaxed)
         if before / Self.growthStep != total / Self.growthStep { grown.withLock { $0 }?() }
-        if total <= bytesMax, bytes == 0 || freeBytes >= keepFreeBytes.addingReportingOverflow(bytes).partialValue {
-            return true
-        }
+        let floor = keepFreeBytes.addingReportingOverflow(bytes).partialValue
+        if total <= bytesMax, bytes == 0 || LocalDirectory.freeBytes(at: directory) >= floor { return true }
         give(bytes)
         return false
     }
@@ -149,12 +135,6 @@ package final class StagingArea: Sendable {
     func takeAnyway(_ bytes: UInt64) { used.wrappingAdd(bytes, ordering: .relaxed) }
 
     func give(_ bytes: UInt64) { used.wrappingSubtract(bytes, ordering: .relaxed) }
-
-    private var freeBytes: UInt64 {
-        var status = statvfs()
-        guard statvfs(directory, &status) == 0 else { return .max }
-        return UInt64(status.f_bavail) * UInt64(status.f_frsize)
-    }
 
     func add(_ file: StagedFile) {
         let reference = WeakReference<StagedFile>()

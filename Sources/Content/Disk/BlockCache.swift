@@ -57,8 +57,8 @@ package final class BlockCache: Sendable {
     private static let restAfterFailure = Duration.seconds(60)
     private static let indexName = "index.sqlite"
 
-    /// Opens the directory, made with mode 0700. `occupiedBytes` of the same disk are used besides, and
-    /// count against `limits`. What cannot be understood is thrown away. What was written is written down after
+    /// Opens the directory, made with mode 0700. `occupiedBytes` of the same disk are used besides, and count against
+    /// `limits`. What cannot be understood is thrown away. What was written is written down after
     /// `recordAfter`, all at once.
     package init(
         directory: String, limits: Limits, occupiedBytes: @escaping @Sendable () -> UInt64 = { 0 },
@@ -108,7 +108,7 @@ package final class BlockCache: Sendable {
         guard isPrivate(directory) else { return }
         removeIndex(directory)
         for name in subdirectories {
-            for file in names(in: directory + "/" + name) { unlink(directory + "/" + name + "/" + file) }
+            for file in LocalDirectory.names(in: directory + "/" + name) { unlink(directory + "/" + name + "/" + file) }
             rmdir(directory + "/" + name)
         }
         rmdir(directory)
@@ -263,14 +263,8 @@ package final class BlockCache: Sendable {
         let wanted = usedBytes &+ coming &+ occupiedBytes()
         let overLimit = wanted > limits.bytesMax ? wanted - limits.bytesMax : 0
         let floor = limits.keepFreeBytes &+ coming
-        let free = freeBytes
+        let free = LocalDirectory.freeBytes(at: directory)
         return max(overLimit, free < floor ? floor - free : 0)
-    }
-
-    private var freeBytes: UInt64 {
-        var status = statvfs()
-        guard statvfs(directory, &status) == 0 else { return .max }
-        return UInt64(status.f_bavail) * UInt64(status.f_frsize)
     }
 
     /// Evicts what is worth least until there is room for so much more, or nothing is left; answers whether anything
@@ -356,7 +350,7 @@ package final class BlockCache: Sendable {
         let begun = Timestamp.now().seconds
         var removed = 0
         for name in Self.subdirectories {
-            for file in Self.names(in: directory + "/" + name) {
+            for file in LocalDirectory.names(in: directory + "/" + name) {
                 let path = directory + "/" + name + "/" + file
                 var status = stat()
                 // Younger ones are this process's own.
@@ -371,19 +365,6 @@ package final class BlockCache: Sendable {
             }
         }
         if removed > 0 { log.info("the block cache had \(removed) files of a mount that was killed; they are gone") }
-    }
-
-    private static func names(in directory: String) -> [String] {
-        guard let listing = opendir(directory) else { return [] }
-        defer { closedir(listing) }
-        var names: [String] = []
-        while let entry = readdir(listing) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if !name.hasPrefix(".") { names.append(name) }
-        }
-        return names
     }
 
     package struct Verification: Sendable {

@@ -65,10 +65,8 @@ actor BlockIndex {
         let object: CachedObject?
     }
 
-    /// Opens the file, or makes it. `wasEndedWell` tells whether every segment file is known to it.
-    init(
-        path: String, executor: ThreadExecutor
-    ) throws(DatabaseError) {
+    /// Opens the file, or makes it.
+    init(path: String, executor: ThreadExecutor) throws(DatabaseError) {
         self.executor = executor
         connection = try Connection(.file(path))
         if try connection.userVersion == 0 {

@@ -92,17 +92,7 @@ struct CacheRecoverCommand: AsyncParsableCommand {
         return try await Self.journalled(in: state)
     }
 
-    private func statePath() throws -> String {
-        let environment = currentEnvironment()
-        let source = try Source(subject)
-        let options = try MountOptions(optionLists: options, environment: environment)
-        let store = try options.storeConfiguration(source, environment: environment)
-        let state = try StateLocation(source, store, options, environment).path
-        guard access(state, F_OK) == 0 else {
-            throw UsageError("\(subject) was never mounted with its state in \(state)")
-        }
-        return state
-    }
+    private func statePath() throws -> String { try StateLocation(ofMounted: subject, optionLists: options).path }
 
     /// Of a source that nobody has mounted.
     private static func journalled(in state: String) async throws -> [UploadSummary] {

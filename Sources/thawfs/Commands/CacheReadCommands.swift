@@ -15,14 +15,7 @@ struct UnmountedSource: ParsableArguments {
 
     /// Takes the source's state; it must have been mounted before.
     func open(for command: String) throws -> StateDirectory {
-        let environment = currentEnvironment()
-        let parsed = try Source(source)
-        let options = try MountOptions(optionLists: options, environment: environment)
-        let store = try options.storeConfiguration(parsed, environment: environment)
-        let path = try StateLocation(parsed, store, options, environment).path
-        guard access(path, F_OK) == 0 else {
-            throw UsageError("\(source) was never mounted with its state in \(path)")
-        }
+        let path = try StateLocation(ofMounted: source, optionLists: options).path
         do throws(MetadataError) { return try StateDirectory(path: path, holder: "thawfs cache \(command)") } catch {
             guard case .inUse = error else { throw error }
             throw UsageError("\(error); unmount it first")

@@ -51,7 +51,7 @@ struct StagingLocation {
                 "what was accepted by an earlier mount is in \(current), which cannot be read (\(errorText(code))): bring it back, such as by mounting its disk; or give it up: remove the link \(Self.link(in: statePath))")
         }
         if let current = Self.current(in: statePath), current != wanted {
-            if isInUse(current) {
+            if !LocalDirectory.names(in: current).isEmpty {
                 log.notice("what was written earlier is stored from \(current) first; \(wanted) is for the next mount")
                 path = current
             } else {
@@ -83,16 +83,5 @@ struct StagingLocation {
         guard let listing = opendir(path) else { return errno }
         closedir(listing)
         return nil
-    }
-
-    /// Whether anything is in the directory.
-    private func isInUse(_ path: String) -> Bool {
-        guard let listing = opendir(path) else { return false }
-        defer { closedir(listing) }
-        while let entry = readdir(listing) {
-            let isHidden = withUnsafeBytes(of: &entry.pointee.d_name) { $0.first == UInt8(ascii: ".") }
-            if !isHidden { return true }
-        }
-        return false
     }
 }

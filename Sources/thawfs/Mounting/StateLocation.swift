@@ -17,6 +17,18 @@ struct StateLocation {
         path = "\(base)/\(source.dialect.rawValue)-\(source.bucket ?? "account")-\(digest)"
     }
 
+    /// Of a source that was mounted before with these options.
+    init(ofMounted source: String, optionLists: [String]) throws {
+        let environment = currentEnvironment()
+        let parsed = try Source(source)
+        let options = try MountOptions(optionLists: optionLists, environment: environment)
+        let store = try options.storeConfiguration(parsed, environment: environment)
+        try self.init(parsed, store, options, environment)
+        guard access(path, F_OK) == 0 else {
+            throw UsageError("\(source) was never mounted with its state in \(path)")
+        }
+    }
+
     private static func base(_ options: MountOptions, _ environment: [String: String]) throws -> String {
         let given = options.text(.stateDirectory)
         if let given {
