@@ -206,13 +206,16 @@ extension Filesystem {
     /// Gives an inode its newer record. The kernel is told at once if it shows in `stat`: with the old size it would
     /// cut the new content short.
     private func learn(_ number: UInt64, _ record: ObjectRecord, at time: Timestamp) {
-        let isVisible = inodes.update(number) { inode in
+        let known = inodes.update(number) { inode in
             let before = inode.record
             inode.learn(record, at: time)
-            return before?.sizeBytes != inode.record?.sizeBytes || before?.modified != inode.record?.modified
+            let isVisible = before?.sizeBytes != inode.record?.sizeBytes || before?.modified != inode.record?.modified
+            return (inode: inode, isVisible: isVisible)
         }
-        if isVisible ?? false { kernelCache.value?.forgetAttributes(of: number) }
+        guard let (inode, isVisible) = known else { return }
+        if isVisible { kernelCache.value?.forgetAttributes(of: number) }
         tellPollers(of: number)
+        if inode.restore == .underWay { hastenIfReadable(inode, record) }
     }
 
     // MARK: Finding a name

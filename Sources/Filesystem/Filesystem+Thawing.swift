@@ -202,6 +202,12 @@ extension Filesystem {
         return FileError(error)
     }
 
+    /// Somebody has seen what a restore has come to: whoever waits for it is told now, and not at the next look.
+    func hastenIfReadable(_ inode: Inode, _ record: ObjectRecord) {
+        guard context.state(of: record, at: .now()).isReadable else { return }
+        Task { await restores.hasten(inode.key, version: inode.version) }
+    }
+
     /// The object, if it is wished for and not settled.
     func pendingRestore(_ key: ObjectKey, version: String?) async throws(FileError) -> RestoreRow? {
         do throws(RestoreError) { return try await restores.pendingRestore(of: key, version: version) } catch {

@@ -53,14 +53,18 @@ final class BulkHead: Sendable {
         // After a page that had none but the first, some are asked one by one before the next page is tried: more
         // each time.
         var (patience, setback) = (0, 0)
-        // A vault's listing may be older than the question, and all who ask at once share one look at its jobs.
-        let areFew = store.dialect == .oas && names.count - along.count <= Self.headsAtOnce
+        // A vault's listing may be older than the question. A HEAD is not, and what it learns of the vault's jobs shows
+        // in the listings that follow.
+        if store.dialect == .oas, names.count > 1, let asked = names.firstIndex(where: { !along.contains($0) }) {
+            await head([asked], of: names, &sightings)
+            if case .failed(let error) = sightings[asked] { return names.map { _ in .failed(error) } }
+        }
         while next < names.count {
             if along.contains(names[next]) {
                 next += 1
                 continue
             }
-            let isListed = !areFew && next + 1 < names.count && names[next].version == nil && patience == 0
+            let isListed = next + 1 < names.count && names[next].version == nil && patience == 0
             guard isListed, listsRestoreState.withLock({ $0 }) != false else {
                 single.append(next)
                 next += 1

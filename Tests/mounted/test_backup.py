@@ -77,7 +77,7 @@ def test_what_is_not_restored_shows_in_the_attribute_and_in_the_log(emulator, tm
         # A vault that there is not.
         restore_into(mounted.path, "from=hbr:v-9/s-1")
         wait_until(lambda: (standing(mounted.path) or "").startswith("failed error=VaultNotExist"), "the failure", 60)
-        assert "VaultNotExist" in mounted.log()
+        wait_until(lambda: "VaultNotExist" in mounted.log(), "the log to say so")
 
 
 def test_removing_the_attribute_cancels_the_restore_job(emulator, tmp_path):

@@ -29,6 +29,18 @@ def test_fifty_readers_wait_for_one_restore_and_get_the_right_bytes(emulator, ar
                 reader.__exit__()
 
 
+@pytest.mark.only("cos", "oas", why="the others look every few seconds by themselves")
+def test_who_sees_that_a_file_is_restored_wakes_those_who_wait_for_it(emulator, archive, tmp_path):
+    put(emulator, "f", CONTENT, archive.quick)
+    with archive.mount(emulator, tmp_path, metadata_ttl="0") as mount, Reader(mount.path / "f") as reader:
+        reader.wait_until_blocked()
+        wait_until_known(mount.path / "f")
+        emulator.advance(archive.quick_span)
+        # By itself it would look again in minutes.
+        wait_until(lambda: attribute(mount.path / "f", "restore_status") == "restored", "the restore to show")
+        assert reader.result() == READ_BACK
+
+
 def test_a_restore_too_slow_to_wait_for_is_started_and_the_open_fails(emulator, archive, tmp_path):
     put(emulator, "f", CONTENT, archive.slow)
     with archive.mount(emulator, tmp_path, restore_tier="Standard", restore_wait="5m") as mount:
