@@ -305,6 +305,15 @@ extension Filesystem {
         }
     }
 
+    /// A daemon that is killed between the store's answer and the next note of it leaves a name that is asked about,
+    /// not one that is wrong.
+    func storing(_ key: ObjectKey) async {
+        guard let place = place(of: key) else { return }
+        do throws(MetadataError) { try await writer.expire(place.segment, below: place.directory) } catch {
+            _ = failure("expiring", key, error)
+        }
+    }
+
     /// A version of the file is in the store: everybody knows it before `close` returns.
     func stored(_ file: StagedFile, _ key: ObjectKey, _ record: ObjectRecord) async {
         await learned(key, version: nil, record)

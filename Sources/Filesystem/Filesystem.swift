@@ -93,7 +93,8 @@ package final class Filesystem: Sendable {
         trees = TreeCopy(store: store, writer: writer, log: log)
         var staging = StagedFile.Context(
             store: store, area: area, contents: contents, writer: writer, storageClass: configuration.storageClass,
-            log: log, stored: { file, key, record in await reference.value?.stored(file, key, record) },
+            log: log, storing: { key in await reference.value?.storing(key) },
+            stored: { file, key, record in await reference.value?.stored(file, key, record) },
             settled: { file in await reference.value?.settled(file) })
         let isArchived = configuration.storageClass?.archiveRules(store.dialect) != nil
         staging.sendsAhead = !configuration.writeBack && !isArchived

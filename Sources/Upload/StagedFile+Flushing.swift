@@ -83,6 +83,7 @@ extension StagedFile {
         }
         let result: Result<ObjectRecord, UploadError>
         do throws(UploadError) {
+            await context.storing(snapshot.key)
             let record = try await store(snapshot)
             await context.stored(self, snapshot.key, record)
             await keepPromise(snapshot.journalID)

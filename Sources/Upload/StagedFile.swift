@@ -38,6 +38,8 @@ package final class StagedFile: Sendable {
         package var sendsAhead = true
         package var log: Logger
         package var layout: PartLayout
+        /// Told before a version is sent: once it may be there, what is remembered of the object is no longer so.
+        package var storing: @Sendable (ObjectKey) async -> Void
         /// Told of every version that was stored, before anybody is told that it is.
         package var stored: @Sendable (StagedFile, ObjectKey, ObjectRecord) async -> Void
         /// Told when nobody is at an accepted file any more: it is stored, or will not be.
@@ -47,7 +49,7 @@ package final class StagedFile: Sendable {
 
         package init(
             store: any ObjectStore, area: StagingArea, contents: ContentCache, writer: MetadataWriter,
-            storageClass: StorageClass?, log: Logger,
+            storageClass: StorageClass?, log: Logger, storing: @escaping @Sendable (ObjectKey) async -> Void = { _ in },
             stored: @escaping @Sendable (StagedFile, ObjectKey, ObjectRecord) async -> Void,
             settled: @escaping @Sendable (StagedFile) async -> Void
         ) {
@@ -58,6 +60,7 @@ package final class StagedFile: Sendable {
             self.storageClass = storageClass
             self.log = log
             layout = PartLayout(for: store.dialect)
+            self.storing = storing
             self.stored = stored
             self.settled = settled
         }

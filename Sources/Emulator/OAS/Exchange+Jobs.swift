@@ -133,7 +133,7 @@ extension Exchange {
     }
 
     private func leaves(of content: [Segment]) throws(ProviderError) -> [String] {
-        let reader = ContentReader(content, blobs: service.blobs, sendsFiles: false)
+        let reader = ContentReader(content, blobs: service.blobs, lease: lease, sendsFiles: false)
         defer { reader.close() }
         var tree = TreeETag()
         while let piece = try reader.next(max: 1 << 20) {

@@ -215,7 +215,8 @@ final class ConnectionHandler: ChannelInboundHandler {
             }
             outgoing.remaining = 0
         case .content(let segments):
-            outgoing.reader = ContentReader(segments, blobs: service.blobs, sendsFiles: !isTLS)
+            let lease = exchange?.lease ?? service.blobs.lease()
+            outgoing.reader = ContentReader(segments, blobs: service.blobs, lease: lease, sendsFiles: !isTLS)
         }
         self.outgoing = outgoing
         guard let delay = effects.slowFirstByte else { return pump(context) }

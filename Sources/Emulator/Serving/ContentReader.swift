@@ -6,14 +6,17 @@ import NIOCore
 final class ContentReader {
     private var segments: ArraySlice<Segment>
     private let blobs: BlobStore
+    private let lease: BlobStore.Lease
     /// False where bytes must pass through the process (TLS).
     private let sendsFiles: Bool
     /// The file of the first segment. Closed by whoever writes its last region, or by `close`.
     private var file: NIOFileHandle?
 
-    init(_ segments: [Segment], blobs: BlobStore, sendsFiles: Bool) {
+    /// `lease`: from before the segments were looked up.
+    init(_ segments: [Segment], blobs: BlobStore, lease: BlobStore.Lease, sendsFiles: Bool) {
         self.segments = segments[...]
         self.blobs = blobs
+        self.lease = lease
         self.sendsFiles = sendsFiles
     }
 

@@ -11,6 +11,8 @@ final class Exchange {
     let operation: Operation
     /// What is to go wrong.
     let effects: Effects
+    /// What is found to be the content stays readable until it is sent, whoever overwrites it.
+    let lease: BlobStore.Lease
     private var intake: BodyIntake?
     private var refusal: ProviderError?
     /// The date that was written last.
@@ -21,6 +23,7 @@ final class Exchange {
     init(_ request: StoreRequest, service: StoreService) {
         self.service = service
         self.request = request
+        lease = service.blobs.lease()
         operation = Operation(request)
         effects = service.faults.strike(request, operation)
         do throws(ProviderError) {

@@ -1,6 +1,7 @@
 import Glibc
 import NIOCore
 import Synchronization
+import ThawCore
 
 /// The bodies that were uploaded, by number: files under the data directory, or memory without one.
 /// A blob is written once, by one `BlobWriter`, and never changes.
@@ -8,6 +9,28 @@ final class BlobStore: Sendable {
     /// Nil keeps blobs in memory.
     let directory: String?
     private let memory = Mutex<[Int64: [ByteBuffer]]>([:])
+    private let use = Mutex(Use())
+
+    /// Who reads while what is removed.
+    fileprivate struct Use {
+        var nextLease = 0
+        var leases: Set<Int> = []
+        /// To be removed once all leases have ended that are older than that.
+        var condemned: [(before: Int, blobs: [Int64])] = []
+    }
+
+    /// While it lives, every blob that was there when it was given out stays.
+    final class Lease: Sendable {
+        private let store: BlobStore
+        private let number: Int
+
+        fileprivate init(_ store: BlobStore, _ number: Int) {
+            self.store = store
+            self.number = number
+        }
+
+        deinit { store.end(number) }
+    }
 
     /// A blob in memory is cut into pieces of this size, so that any offset is found at once.
     static let pieceBytes = 1 << 20
@@ -21,7 +44,35 @@ final class BlobStore: Sendable {
 
     func path(_ blob: Int64) -> String { "\(directory ?? "")/\(blob)" }
 
+    /// For whoever is about to look up blobs and read them.
+    func lease() -> Lease {
+        let number = use.withLock { use in
+            use.nextLease += 1
+            use.leases.insert(use.nextLease)
+            return use.nextLease
+        }
+        return Lease(self, number)
+    }
+
+    private func end(_ lease: Int) {
+        let unread = use.withLock { use in
+            use.leases.remove(lease)
+            return use.takeUnread()
+        }
+        erase(unread)
+    }
+
+    /// Removes blobs that nothing refers to any more, as soon as nobody reads them.
     func remove(_ blobs: [Int64]) {
+        guard !blobs.isEmpty else { return }
+        let unread = use.withLock { use in
+            use.condemned.append((use.nextLease, blobs))
+            return use.takeUnread()
+        }
+        erase(unread)
+    }
+
+    private func erase(_ blobs: [Int64]) {
         guard !blobs.isEmpty else { return }
         if directory != nil {
             // One that cannot be removed is removed when the emulator starts again.
@@ -35,12 +86,8 @@ final class BlobStore: Sendable {
 
     /// Removes the files of all blobs but these.
     func removeAll(but known: Set<Int64>) {
-        guard let directory, let listing = opendir(directory) else { return }
-        defer { closedir(listing) }
-        while let entry = readdir(listing) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
+        guard let directory else { return }
+        for name in LocalDirectory.names(in: directory) {
             if let number = Int64(name), !known.contains(number) { unlink(path(number)) }
         }
     }
@@ -57,6 +104,16 @@ final class BlobStore: Sendable {
         guard let piece else { return ByteBuffer() }
         let start = Int(offset) % Self.pieceBytes
         return piece.getSlice(at: start, length: min(max, piece.readableBytes - start)) ?? ByteBuffer()
+    }
+}
+
+extension BlobStore.Use {
+    fileprivate mutating func takeUnread() -> [Int64] {
+        guard !condemned.isEmpty else { return [] }
+        let oldest = leases.min() ?? .max
+        let count = condemned.prefix { $0.before < oldest }.count
+        defer { condemned.removeFirst(count) }
+        return condemned.prefix(count).flatMap(\.blobs)
     }
 }
 

@@ -80,7 +80,7 @@ final class CatalogTables {
             class TEXT NOT NULL, archive_status TEXT, ready INTEGER, expiry INTEGER, tier TEXT, fails INTEGER,
             crc64 INTEGER, headers TEXT NOT NULL, content TEXT NOT NULL,
             PRIMARY KEY(bucket, key, sequence DESC)) WITHOUT ROWID;
-        CREATE TABLE IF NOT EXISTS blobs(id INTEGER PRIMARY KEY, refs INTEGER NOT NULL);
+        CREATE TABLE IF NOT EXISTS blobs(id INTEGER PRIMARY KEY AUTOINCREMENT, refs INTEGER NOT NULL);
         CREATE TABLE IF NOT EXISTS uploads(
             id TEXT PRIMARY KEY, bucket INTEGER NOT NULL, key BLOB NOT NULL, initiated INTEGER NOT NULL,
             class TEXT NOT NULL, headers TEXT NOT NULL) WITHOUT ROWID;
