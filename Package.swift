@@ -82,7 +82,7 @@ let package = Package(
         tests("DatabaseTests", ["Database", "ThawCore"]),
         tests("ControlTests", ["Control", "ThawCore", "ThawTesting", logging]),
         tests("HTTPTests", ["HTTP", "ThawCore"]),
-        tests("ObjectStoreTests", ["ObjectStore", "Wire", "HTTP", "ThawCore", logging]),
+        tests("ObjectStoreTests", ["ObjectStore", "Wire", "HTTP", "ThawCore", "ThawTesting", logging]),
         tests("VaultsTests", [
             "Vaults", "Emulator", "ObjectStore", "HTTP", "Wire", "ThawCore", "ThawTesting", logging,
         ]),

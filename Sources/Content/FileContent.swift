@@ -215,10 +215,10 @@ package final class FileContent: Sendable {
         let cached = await cachedObject()
         if let cached, await cache.blocks?.fill(part, of: cached) == true { return end(part, nil) }
         let isStored: Bool
-        let begun = cache.speed.begin()
+        let sink = cache.speed.begin(into: part)
         do throws(StoreError) {
-            let record = try await cache.store.get(key, version: version, range: part.range, ifMatch: etag, into: part)
-            cache.speed.end(begun, bytes: part.range.count, firstByteAt: part.firstByteAt)
+            let record = try await cache.store.get(key, version: version, range: part.range, ifMatch: etag, into: sink)
+            cache.speed.end()
             isStored = part.isComplete
             if isStored, let cached, let blocks = cache.blocks {
                 let isRestored = record.restore != nil
@@ -232,7 +232,7 @@ package final class FileContent: Sendable {
                 }
             }
         } catch {
-            cache.speed.end(begun, bytes: 0, firstByteAt: nil)
+            cache.speed.end()
             return end(part, error)
         }
         end(part, isStored ? nil : .init(.nonsense, code: "ShortBody", message: "fewer bytes than asked for"))

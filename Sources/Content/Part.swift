@@ -22,8 +22,6 @@ final class Part: ByteSink, @unchecked Sendable {
     /// On its way to the disk; the memory is in use until it is there.
     let isBeingKept = Atomic(false)
 
-    private let firstByte = Mutex<ContinuousClock.Instant?>(nil)
-
     private let buffers: BufferPool
 
     init(range: Range<UInt64>, file: FileContent, isExpected: Bool, buffers: BufferPool) {
@@ -37,8 +35,6 @@ final class Part: ByteSink, @unchecked Sendable {
     deinit { buffers.giveBack(base, range.count) }
 
     var isComplete: Bool { filledBytes.load(ordering: .acquiring) == range.count }
-
-    var firstByteAt: ContinuousClock.Instant? { firstByte.withLock { $0 } }
 
     /// Why the bytes above `filledEnd` will never come.
     var failure: StoreError? { fault.withLock { $0 } }
@@ -67,7 +63,6 @@ final class Part: ByteSink, @unchecked Sendable {
     /// Takes the next bytes from the network thread and wakes the readers that they satisfy.
     func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let filled = filledBytes.load(ordering: .relaxed)
-        if filled == 0 { firstByte.withLock { $0 = .now } }
         guard let source = bytes.baseAddress, filled + bytes.count <= range.count else { return bytes.isEmpty }
         memcpy(base + filled, source, bytes.count)
         filledBytes.store(filled + bytes.count, ordering: .releasing)

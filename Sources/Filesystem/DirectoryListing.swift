@@ -11,7 +11,7 @@ actor DirectoryListing {
     nonisolated let state: ListingState
     private let prefix: ObjectKey
     private let writer: MetadataWriter
-    private var pages: Listing
+    private var pages: ParallelListing
     /// Everything up to and including this segment is in the metadata store; nil before the first page.
     private(set) var through: [UInt8]?
     private(set) var isComplete = false
@@ -34,7 +34,7 @@ actor DirectoryListing {
         prefix = begun.prefix
         state = begun.state
         through = begun.through
-        pages = Listing(store, ListRequest(prefix: prefix, startAfter: begun.startAfter))
+        pages = ParallelListing(store, ListRequest(prefix: prefix, startAfter: begun.startAfter))
         self.writer = writer
         self.failed = failed
     }
@@ -93,15 +93,13 @@ actor DirectoryListing {
         var writing: Task<Void, any Error>?
         do {
             while pagesFetched < pagesWanted + Self.pagesAhead {
-                // What a page says was true when it was asked for; something newer may be known by now.
-                let asked = Timestamp.now()
-                guard let page = try await pages.next() else { break }
+                let ahead = pagesWanted + Self.pagesAhead - pagesFetched - 1
+                guard let page = try await pages.next(ahead: ahead) else { break }
                 self.pages = pages
                 _ = try await writing?.value
                 pagesFetched += 1
-                let isLast = page.continuationToken == nil
-                writing = Task { try await self.write(page, asked: asked, isLast: isLast) }
-                if isLast { break }
+                writing = Task { try await self.write(page) }
+                if page.isLast { break }
             }
             _ = try await writing?.value
         } catch {
@@ -109,11 +107,12 @@ actor DirectoryListing {
         }
     }
 
-    private func write(_ page: ListPage, asked: Timestamp, isLast: Bool) async throws {
-        let rows = MetadataRow.rows(of: page, below: prefix, at: asked)
+    private func write(_ page: ParallelListing.Page) async throws {
+        // Something newer may be known by now.
+        let rows = MetadataRow.rows(of: page.page, below: prefix, at: page.askedAt)
         try await writer.record(rows, below: prefix, listing: state.listing)
         if let last = rows.last?.segment { through = last }
-        if isLast {
+        if page.isLast {
             try await writer.finishListing(prefix, listing: state.listing)
             isComplete = true
         }

@@ -9,9 +9,10 @@ package struct Listing: Sendable {
     private let store: any ObjectStore
     private var request: ListRequest
     private let startAfter: ObjectKey?
-    private var last: ObjectKey?
+    /// The last key or prefix that was told.
+    private(set) var last: ObjectKey?
     private var emptyPages = 0
-    private var isFinished = false
+    private(set) var isFinished = false
 
     package init(_ store: any ObjectStore, _ request: ListRequest) {
         self.store = store
@@ -23,10 +24,15 @@ package struct Listing: Sendable {
     package mutating func next() async throws(StoreError) -> ListPage? {
         if isFinished { return nil }
         let page = try await store.list(request)
+        try adopt(page)
+        return page
+    }
+
+    /// Takes a page that was asked for otherwise, of what comes after `last`, and goes on after it.
+    mutating func adopt(_ page: ListPage) throws(StoreError) {
         try check(page)
         request.continuationToken = page.continuationToken
         isFinished = page.continuationToken == nil
-        return page
     }
 
     private mutating func check(_ page: ListPage) throws(StoreError) {

@@ -210,6 +210,7 @@ package final class BlockCache: Sendable {
     /// Announces a part that `keep` is to write; false when so many are on their way that it had better go without.
     /// What was restored is always taken.
     func announce(_ bytes: Int, isRestored: Bool, within budget: Int) -> Bool {
+        if state.withLock({ $0.isEnded }) { return false }
         let waiting = pending.add(bytes, ordering: .relaxed).newValue
         if isRestored || waiting <= budget { return true }
         pending.subtract(bytes, ordering: .relaxed)
@@ -226,7 +227,7 @@ package final class BlockCache: Sendable {
             pending.subtract(part.range.count, ordering: .relaxed)
             settled.add(1, ordering: .relaxed)
         }
-        let isResting = state.withLock { $0.isOff || $0.isEnded || $0.restsUntil > .now() }
+        let isResting = state.withLock { $0.isOff || $0.restsUntil > .now() }
         guard !isResting, !object.has(part.range) else { return }
         guard part.range.count <= limits.bytesMax / 2 else { return }
         if missingBytes(for: 0) > 0 {
@@ -333,7 +334,7 @@ package final class BlockCache: Sendable {
         do throws(DatabaseError) { try await index.record(changed) } catch { giveUp(error) }
     }
 
-    /// Waits for what is on its way to the disk, and writes down what is there. Nothing is kept after that.
+    /// Waits for what is on its way to the disk, and writes down what is there. Nothing more is taken from now on.
     package func end() async {
         state.withLock { $0.isEnded = true }
         let deadline = ContinuousClock.now + .seconds(5)
