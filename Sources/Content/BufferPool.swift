@@ -9,8 +9,8 @@ internal import Synchronization
 /// Idle buffers are kept as addresses; each is here or with the one part that took it, never both.
 final class BufferPool: Sendable {
     private struct Idle {
-        /// By size class.
-        var addresses: [Int: [UInt]] = [:]
+        /// What was given back last stands last.
+        var buffers: [(address: UInt, size: Int)] = []
         var bytes = 0
     }
 
@@ -22,18 +22,16 @@ final class BufferPool: Sendable {
     init(idleBytesMax: Int) { self.idleBytesMax = idleBytesMax }
 
     deinit {
-        for (size, addresses) in idle.withLock({ $0.addresses }) {
-            for address in addresses { munmap(UnsafeMutableRawPointer(bitPattern: address), size) }
-        }
+        for buffer in idle.withLock({ $0.buffers }) { Self.unmap(buffer) }
     }
 
     /// Of so many bytes, with whatever in them.
     func take(_ count: Int) -> UnsafeMutableRawPointer {
         let size = Self.sizeClass(count)
         let known = idle.withLock { idle -> UInt? in
-            guard let address = idle.addresses[size]?.popLast() else { return nil }
+            guard let index = idle.buffers.lastIndex(where: { $0.size == size }) else { return nil }
             idle.bytes -= size
-            return address
+            return idle.buffers.remove(at: index).address
         }
         if let known, let buffer = UnsafeMutableRawPointer(bitPattern: known) { return buffer }
         guard let buffer = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
@@ -42,15 +40,25 @@ final class BufferPool: Sendable {
         return buffer
     }
 
+    /// Those that were idle longest make room: the sizes that a stream began with are of no use to it later.
     func giveBack(_ buffer: UnsafeMutableRawPointer, _ count: Int) {
         let size = Self.sizeClass(count)
-        let isKept = idle.withLock { idle in
-            guard idle.bytes + size <= idleBytesMax else { return false }
+        let superfluous = idle.withLock { idle in
+            idle.buffers.append((UInt(bitPattern: buffer), size))
             idle.bytes += size
-            idle.addresses[size, default: []].append(UInt(bitPattern: buffer))
-            return true
+            var count = 0
+            while idle.bytes > idleBytesMax {
+                idle.bytes -= idle.buffers[count].size
+                count += 1
+            }
+            defer { idle.buffers.removeFirst(count) }
+            return idle.buffers.prefix(count)
         }
-        if !isKept { munmap(buffer, size) }
+        for buffer in superfluous { Self.unmap(buffer) }
+    }
+
+    private static func unmap(_ buffer: (address: UInt, size: Int)) {
+        munmap(UnsafeMutableRawPointer(bitPattern: buffer.address), buffer.size)
     }
 
     /// A power of two: few sizes, which fit each other's parts.

@@ -223,7 +223,8 @@ package final class FileContent: Sendable {
             if isStored, let cached, let blocks = cache.blocks {
                 let isRestored = record.restore != nil
                 let isWorthIt = isRestored || !cache.speed.isFasterThanDisk
-                if isWorthIt, blocks.announce(part.range.count, isRestored: isRestored, within: cache.bytesMax / 4) {
+                // Parts beside each other end together: all that was on its way may wait for the disk.
+                if isWorthIt, blocks.announce(part.range.count, isRestored: isRestored, within: cache.aheadBytesMax) {
                     part.isBeingKept.store(true, ordering: .relaxed)
                     end(part, nil)
                     await blocks.keep(part, of: cached, isRestored: isRestored)
