@@ -93,8 +93,8 @@ package final class ContentCache: Sendable {
         }
     }
 
-    /// What was used longest ago. What is fetched ahead of a reader must outlive what he leaves behind, and stays until
-    /// so many others have read since that he does not seem to come.
+    /// What was used longest ago. What is fetched ahead of a reader must outlive what he leaves behind, which may be on
+    /// its way to the disk, and stays until so many others have read since that he does not seem to come.
     private func leastNeeded(_ parts: [Part]) -> Int? {
         let now = clock.load(ordering: .relaxed)
         var least: (index: Int, use: UInt64)?

@@ -116,7 +116,8 @@ package final class FileContent: Sendable {
         let now = cache.tick()
         for part in parts {
             part.lastUse.store(now, ordering: .relaxed)
-            part.isExpected.store(false, ordering: .relaxed)
+            // Who is in the midst of it comes for the rest.
+            if range.upperBound >= part.range.upperBound { part.isExpected.store(false, ordering: .relaxed) }
         }
         return PinnedBytes(parts.map { ($0, range.clamped(to: $0.range)) })
     }

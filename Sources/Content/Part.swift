@@ -17,7 +17,7 @@ final class Part: ByteSink, @unchecked Sendable {
     private let fault = Mutex<StoreError?>(nil)
     /// When the part was last read, in ticks of the cache's counter.
     let lastUse = Atomic<UInt64>(0)
-    /// Fetched ahead of a reader who has not come to it yet.
+    /// Fetched ahead of a reader who has not come to its end yet.
     let isExpected: Atomic<Bool>
     /// On its way to the disk; the memory is in use until it is there.
     let isBeingKept = Atomic(false)

@@ -159,6 +159,26 @@ struct FileContentTests {
         #expect(fixture.store.gets.count { $0.lowerBound == 0 } == 2)
     }
 
+    @Test("what a reader is in the midst of makes no room, though others read since")
+    func midst() async throws {
+        let fixture = Fixture(bytesMax: 4 << 20)
+        let mebi: UInt64 = 1 << 20
+        _ = try await fixture.read(0..<1000, ahead: 2 * mebi)
+        #expect(try await fixture.read(mebi..<mebi + 1000) == fixture.expected(mebi..<mebi + 1000))
+        _ = try await fixture.read(0..<1000)
+        // Two parts of two others: the second of them needs room.
+        for name in ["b", "c"] {
+            let key = ObjectKey(name)
+            fixture.store.put(key, fixture.data)
+            let other = fixture.cache.content(
+                key: key, version: nil, etag: fixture.store.record(key)?.etag ?? "", sizeBytes: 4 * mebi)
+            _ = try await other.bytes(0..<1000, ahead: 2 * mebi)
+        }
+        let gets = fixture.store.gets.count
+        #expect(try await fixture.read(mebi + 1000..<2 * mebi) == fixture.expected(mebi + 1000..<2 * mebi))
+        #expect(fixture.store.gets.count == gets)
+    }
+
     @Test("nothing is fetched ahead for which there is no room")
     func noRoomAhead() async throws {
         let fixture = Fixture(bytesMax: 1 << 20)

@@ -1,5 +1,6 @@
 """Readers that wait for a restore die at once when told to, and only then; nobody waits for a mount that is gone."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -38,13 +39,26 @@ class HandlingReader(Reader):
         Program.__init__(self, sys.executable, "-I", "-c", HANDLING_READER, path, style)
 
 
+@contextlib.contextmanager
+def default_action(number):
+    """Programs that are begun here do not ignore the signal, as they would below `nohup` or in a script's background."""
+    ignored = signal.getsignal(number) == signal.SIG_IGN
+    if ignored:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+
 @pytest.mark.only("s3", why="signals reach readers through the kernel, whatever the store")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT,
                                     signal.SIGABRT])
 def test_a_fatal_signal_ends_a_waiting_reader_at_once(emulator, archive, tmp_path, number):
     put(emulator, "f", CONTENT, archive.quick)
     with archive.mount(emulator, tmp_path) as mount:
-        with Program("cat", mount.path / "f") as reader:
+        with default_action(number), Program("cat", mount.path / "f") as reader:
             wait_until(lambda: is_blocked_reading(reader.pid, mount.path / "f"), "cat to block")
             reader.signal(number)
             assert reader.finish(10)[0] == -number

@@ -74,8 +74,9 @@ def test_what_changes_nothing_stores_nothing(emulated, emulator):
             file = os.open(mount.path / "f", flags)
             os.fsync(file)
             os.close(file)
-        # Whoever may change it is told what is there now.
-        assert emulator.requests()["counts"] == {"HeadObject": 3}
+        # Whoever may change it is told what is there now, unless the kernel has not let go of it since the last.
+        counts = emulator.requests()["counts"]
+        assert counts.keys() == {"HeadObject"} and counts["HeadObject"] <= 3
 
 
 def test_a_synced_file_is_not_sent_again_by_its_close(emulated, emulator):
