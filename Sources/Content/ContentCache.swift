@@ -58,9 +58,10 @@ package final class ContentCache: Sendable {
     package var aheadBytesMax: Int { min(Self.aheadBytesMost, bytesMax * 5 / 8) }
 
     /// How far ahead to fetch now: most of the memory, shared by all who stream. The rest is for what they have just
-    /// been given, and for those who read here and there.
+    /// been given, and for those who read here and there. What waits for the disk makes no room.
     var aheadBytesShare: UInt64 {
-        UInt64(aheadBytesMax / max(streams.load(ordering: .relaxed), 1))
+        let waiting = blocks?.pendingBytes ?? 0
+        return UInt64(max(min(aheadBytesMax, bytesMax - waiting), 0) / max(streams.load(ordering: .relaxed), 1))
     }
 
     private static let aheadBytesMost = 64 << 20

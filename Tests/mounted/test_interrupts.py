@@ -41,7 +41,7 @@ class HandlingReader(Reader):
 
 @contextlib.contextmanager
 def default_action(number):
-    """Programs that are begun here do not ignore the signal, as they would below `nohup` or in a script's background."""
+    """Programs begun here do not ignore the signal, as they would below `nohup` or in a script's background."""
     ignored = signal.getsignal(number) == signal.SIG_IGN
     if ignored:
         signal.signal(number, signal.SIG_DFL)

@@ -129,6 +129,8 @@ package final class BlockCache: Sendable {
 
     package var usedBytes: UInt64 { used.load(ordering: .relaxed) }
     package var bytesMax: UInt64 { limits.bytesMax }
+    /// On their way to the disk.
+    var pendingBytes: Int { pending.load(ordering: .relaxed) }
 
     // MARK: Objects
 
