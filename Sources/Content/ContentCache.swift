@@ -55,7 +55,7 @@ package final class ContentCache: Sendable {
     }
 
     /// How far ahead of one reader to fetch at the most, when nobody else reads.
-    package var aheadBytesMax: Int { min(Self.aheadBytesMost, bytesMax * 5 / 8) }
+    package var aheadBytesMax: Int { min(Self.aheadBytesMost, bytesMax * 7 / 8) }
 
     /// How far ahead to fetch now: most of the memory, shared by all who stream. The rest is for what they have just
     /// been given, and for those who read here and there. What waits for the disk makes no room.
