@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from support.archive import put, restores, thaw
-from support.mount import is_mounted, wait_until
+from support.mount import is_mounted, lives, wait_until
 from support.reader import Program, Reader, is_blocked_reading, run, sha256
 
 CONTENT = b"frozen content" * 1000
@@ -149,7 +149,7 @@ def test_a_detached_mounts_readers_can_still_be_killed(emulator, archive, tmp_pa
         assert not is_mounted(mount.path)
         reader.signal(signal.SIGKILL)
         assert reader.finish(10)[0] == -signal.SIGKILL
-        wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the daemon to end")
+        wait_until(lambda: not lives(pid), "the daemon to end")
 
 
 def test_a_stopped_daemon_ends_its_readers(emulator, archive, tmp_path):
@@ -164,7 +164,7 @@ def test_a_stopped_daemon_ends_its_readers(emulator, archive, tmp_path):
             for reader in readers:
                 result = reader.result(15)
                 assert result[0] == "read", result
-            wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the daemon to end")
+            wait_until(lambda: not lives(pid), "the daemon to end")
             wait_until(lambda: not is_mounted(mount.path), "the mount to go")
         finally:
             for reader in readers:

@@ -13,7 +13,7 @@ import subprocess
 import pytest
 
 from support.emulator import Emulator, thawfs_binary
-from support.mount import KEYS, Mount, is_mounted, processes_naming, wait_until
+from support.mount import KEYS, Mount, is_mounted, lives, processes_naming, wait_until
 from support.objects import Objects
 
 pytestmark = pytest.mark.without("oas", why="how a vault is mounted is in test_vaults")
@@ -429,7 +429,7 @@ def test_a_mount_whose_connection_is_aborted_leaves_nothing_behind(mounting, obj
         descriptor = os.open(mount.path / "f", os.O_RDONLY)
         # By force, umount aborts the connection, and then finds the mount busy.
         assert subprocess.run(["umount", "-f", mount.path], stderr=subprocess.PIPE).returncode != 0
-        wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the daemon to end")
+        wait_until(lambda: not lives(pid), "the daemon to end")
         assert not is_mounted(mount.path)
         with pytest.raises(OSError):
             os.close(descriptor)
@@ -441,7 +441,7 @@ def test_a_signal_to_the_daemon_unmounts(mounting, number):
     with mounting() as mount:
         pid = mount.pid()
         os.kill(pid, number)
-        wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the daemon to end")
+        wait_until(lambda: not lives(pid), "the daemon to end")
         assert not is_mounted(mount.path)
 
 
@@ -454,7 +454,7 @@ def test_every_usual_command_unmounts(mounting, words):
         done = run([*words, str(mount.path)], mount)
         assert done.returncode == 0, done.stderr
         assert not is_mounted(mount.path)
-        wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the daemon to end")
+        wait_until(lambda: not lives(pid), "the daemon to end")
 
 
 @ANYWHERE
@@ -479,7 +479,7 @@ def test_a_dead_mount_is_named_with_its_remedy(mounting):
     with mounting() as mount:
         pid = mount.pid()
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the daemon to die")
+        wait_until(lambda: not lives(pid), "the daemon to die")
         done = run(mount.command(), mount)
         assert done.returncode != 0 and "dead mount" in done.stderr and "fusermount3 -u" in done.stderr
         done = run([thawfs_binary(), "umount", str(mount.path)], mount)

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from support.command import Thawfs, thawfs, thawfs_json
-from support.mount import is_mounted, wait_until
+from support.mount import is_mounted, lives, wait_until
 from support.objects import content
 from support.reader import run
 
@@ -40,7 +40,7 @@ def wait_until_refused(mount, number=1):
 
 
 def wait_until_gone(pid):
-    wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the daemon to end")
+    wait_until(lambda: not lives(pid), "the daemon to end")
 
 
 def recover(mount, *arguments, **options):

@@ -13,7 +13,7 @@ import pytest
 from support.archive import put, restores, set_attribute
 from support.command import Thawfs, request_id, thawfs, thawfs_json
 from support.emulator import thawfs_binary
-from support.mount import Mount, wait_until
+from support.mount import Mount, lives, wait_until
 from support.reader import Reader, run
 
 pytestmark = pytest.mark.without("oas", why="a vault takes neither days nor tiers")
@@ -88,7 +88,7 @@ def test_a_daemon_that_was_killed_is_named_with_its_remedy(emulator, archive, tm
     with archive.mount(emulator, tmp_path) as mount:
         pid = mount.pid()
         os.kill(pid, 9)
-        wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the daemon to die")
+        wait_until(lambda: not lives(pid), "the daemon to die")
         for command in (["status", mount.path], ["restore", "-r", mount.path]):
             done = thawfs(*command)
             assert done.returncode == 1

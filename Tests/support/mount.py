@@ -41,6 +41,16 @@ def is_mounted(path):
         return any(line.split(" ")[4].replace("\\040", " ") == str(path) for line in table)
 
 
+def lives(pid):
+    """Whether the process has not ended. One that nobody has reaped yet has: a daemon's parent is the machine's first
+    process, which may take seconds."""
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
 def processes_naming(text):
     """The pids of living processes with this text on their command lines."""
     found = []
@@ -110,7 +120,7 @@ class Mount:
         """The pid of the daemon, from the lock it holds; None when there is no living one."""
         for lock in self.state.glob("*/lock"):
             words = lock.read_text().split()
-            if len(words) > 1 and pathlib.Path(f"/proc/{words[1]}").exists():
+            if len(words) > 1 and lives(words[1]):
                 return int(words[1])
         return None
 
@@ -119,7 +129,7 @@ class Mount:
         pid = self.pid()
         if pid:
             os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the daemon to die")
+            wait_until(lambda: not lives(pid), "the daemon to die")
         if is_mounted(self.path):
             subprocess.run(["fusermount3", "-u", "-z", str(self.path)], check=True)
 
@@ -132,7 +142,7 @@ class Mount:
                                       stderr=subprocess.PIPE, text=True, timeout=UNMOUNT_SECONDS)
                 assert done.returncode == 0, f"umount failed: {done.stderr}"
             if pid:
-                wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the daemon to end after the unmount",
+                wait_until(lambda: not lives(pid), "the daemon to end after the unmount",
                            UNMOUNT_SECONDS)
             assert not is_mounted(self.path), "still mounted"
         finally:
