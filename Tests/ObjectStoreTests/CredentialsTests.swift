@@ -12,8 +12,12 @@ final class RotatingCredentials: CredentialsSource {
     let name = "rotating"
     private let count = Mutex(0)
     private let expires: [Timestamp]
+    private let margin: Duration
 
-    init(expires: [Timestamp] = []) { self.expires = expires }
+    init(expires: [Timestamp] = [], margin: Duration = .seconds(600)) {
+        self.expires = expires
+        self.margin = margin
+    }
 
     var loads: Int { count.withLock { $0 } }
 
@@ -26,7 +30,7 @@ final class RotatingCredentials: CredentialsSource {
         return .found(
             Lease(
                 Credentials(accessKeyID: "AK", secretAccessKey: "s", sessionToken: "\(number)"),
-                expires: expires.isEmpty ? nil : expires[number - 1]
+                expires: expires.isEmpty ? nil : expires[number - 1], margin: margin
             )
         )
     }
@@ -334,6 +338,22 @@ struct CredentialsChainTests {
         clock.advance(.seconds(200))
         #expect(try await chain.credentials().sessionToken == "2")
         #expect(source.loads == 2)
+    }
+
+    @Test("short-lived ones are renewed before their end; those that come near it are not asked for at every request")
+    func shortLived() async throws {
+        let clock = Clock()
+        let ends = [12, 24, 23, 60].map { instant + .seconds($0) }
+        let source = RotatingCredentials(expires: ends, margin: .seconds(3))
+        let chain = CredentialsChain([source]) { clock.now }
+        var tokens: [String?] = []
+        for step in [0, 8, 2, 5, 6, 1, 3, 2] {
+            clock.advance(.seconds(step))
+            tokens.append(try await chain.credentials().sessionToken)
+        }
+        // At 0, 8, 10, 15, 21, 22, 25 and 27 s. The third has two seconds left when it comes.
+        #expect(tokens == ["1", "1", "2", "2", "3", "3", "4", "4"])
+        #expect(source.loads == 4)
     }
 
     @Test("a renewal that fails leaves those that are held in use until they end")

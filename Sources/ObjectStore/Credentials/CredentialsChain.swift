@@ -58,9 +58,8 @@ package final class CredentialsChain: CredentialsProvider {
 
     private func next(_ state: inout State, _ now: Timestamp) -> Step {
         if let lease = state.lease {
-            let isFresh = lease.expires.map { $0 - lease.margin > now } ?? true
             let isHeld = lease.expires.map { $0 > now && state.notBefore > now } ?? false
-            if isFresh || isHeld { return .ready(lease.credentials) }
+            if lease.isFresh(at: now) || isHeld { return .ready(lease.credentials) }
         }
         if let renewal = state.renewal { return .wait(renewal) }
         // A task of its own: a waiter that is cancelled must not fail the others.
@@ -83,7 +82,7 @@ package final class CredentialsChain: CredentialsProvider {
             case .success(let lease):
                 state.lease = lease
                 // A source may hand out what is near its end already; asking at every request would not help.
-                state.notBefore = now + Self.pause
+                state.notBefore = lease.isFresh(at: now) ? .epoch : now + Self.pause
             case .failure: state.notBefore = now + Self.pause
             }
         }
@@ -100,4 +99,9 @@ package final class CredentialsChain: CredentialsProvider {
         }
         throw CredentialsError("no credentials; looked at: " + places.joined(separator: ", "))
     }
+}
+
+extension Lease {
+    /// It need not be renewed yet.
+    fileprivate func isFresh(at now: Timestamp) -> Bool { expires.map { $0 - margin > now } ?? true }
 }
