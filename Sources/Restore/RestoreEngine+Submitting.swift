@@ -95,13 +95,17 @@ extension RestoreEngine {
         let (now, date) = (clock.now(), clock.date())
         let allowance = min(lanes[name]?.pace.allowance(at: now) ?? 0, free)
         do throws(MetadataError) {
-            if allowance > 0 {
+            var isFree = allowance > 0
+            if isFree {
                 let claim = try await claim(name, atMost: allowance, at: date)
                 if !claim.rows.isEmpty { return .submit(claim.rows) }
                 if claim.isHeldBack, let relief = heldBack(name) { return .rest(until: relief) }
+                isFree = !claim.isHeldBack
             }
             guard let next = try await writer.nextQueued(lane: name) else { return .rest(until: nil) }
             if next > date { return .rest(until: clock.instant(of: next)) }
+            // Queued since the claim.
+            if isFree { return .submit([]) }
             return .pause(until: lanes[name]?.pace.nextAllowance(after: now) ?? now)
         } catch {
             log.error("restores of \(name) are held up, will try again: \(error)")
