@@ -98,6 +98,7 @@ extension Filesystem {
             case .object(let record) = row.kind
         {
             learn(number, record, at: row.checkedAt)
+            hastenIfReadable(inode.key, version: nil, record)
             return record
         }
         return try await head(inode.segment, in: home)
@@ -110,6 +111,7 @@ extension Filesystem {
         do throws(StoreError) {
             let record = try await store.head(key, version: version)
             await learned(key, version: version, record)
+            hastenIfReadable(key, version: version, record)
             return record
         } catch {
             if error.kind == .noSuchKey {
@@ -206,16 +208,13 @@ extension Filesystem {
     /// Gives an inode its newer record. The kernel is told at once if it shows in `stat`: with the old size it would
     /// cut the new content short.
     private func learn(_ number: UInt64, _ record: ObjectRecord, at time: Timestamp) {
-        let known = inodes.update(number) { inode in
+        let isVisible = inodes.update(number) { inode in
             let before = inode.record
             inode.learn(record, at: time)
-            let isVisible = before?.sizeBytes != inode.record?.sizeBytes || before?.modified != inode.record?.modified
-            return (inode: inode, isVisible: isVisible)
+            return before?.sizeBytes != inode.record?.sizeBytes || before?.modified != inode.record?.modified
         }
-        guard let (inode, isVisible) = known else { return }
-        if isVisible { kernelCache.value?.forgetAttributes(of: number) }
+        if isVisible ?? false { kernelCache.value?.forgetAttributes(of: number) }
         tellPollers(of: number)
-        if inode.restore == .underWay { hastenIfReadable(inode, record) }
     }
 
     // MARK: Finding a name

@@ -202,10 +202,13 @@ extension Filesystem {
         return FileError(error)
     }
 
-    /// Somebody has seen what a restore has come to: whoever waits for it is told now, and not at the next look.
-    func hastenIfReadable(_ inode: Inode, _ record: ObjectRecord) {
-        guard context.state(of: record, at: .now()).isReadable else { return }
-        Task { await restores.hasten(inode.key, version: inode.version) }
+    /// Somebody, other than the engine, has seen what a restore has come to: whoever waits for it is told now, and not
+    /// at the next look.
+    func hastenIfReadable(_ key: ObjectKey, version: String?, _ record: ObjectRecord) {
+        guard context.state(of: record, at: .now()).isReadable,
+            knownFiles(key, version: version).contains(where: { inodes[$0]?.restore == .underWay })
+        else { return }
+        Task { await restores.hasten(key, version: version) }
     }
 
     /// The object, if it is wished for and not settled.

@@ -1,5 +1,3 @@
-import ThawCore
-
 /// How far the keys of one page of a listing reach, and so where the pages after it should begin.
 ///
 /// The keys are taken for numbers, whose digits are the characters that were seen where the keys differ: names that
