@@ -19,6 +19,16 @@ package final class Connection {
         case full = "FULL"
     }
 
+    /// What undoes a transaction that came to no end. <https://www.sqlite.org/pragma.html#pragma_journal_mode>
+    package enum Journal: Sendable {
+        /// A file beside the database; others may read while one writes.
+        case writeAhead
+        /// The pages that a transaction changes, in memory: for a file that dies with the process. Nothing is synced.
+        case memory
+        /// Nothing, and no sync: for a file that is thrown away unless it comes to its end.
+        case none
+    }
+
     package struct Options: Sendable {
         package var isReadOnly = false
         package var synchronous = Synchronous.normal
@@ -26,8 +36,7 @@ package final class Connection {
         package var busyTimeout: Duration = .seconds(5)
         /// Ceiling of this connection's page cache.
         package var cacheSizeBytes = 8 << 20
-        /// Neither a journal nor a sync: for a file that is thrown away unless it comes to its end.
-        package var isScratch = false
+        package var journal = Journal.writeAhead
         package init() {}
     }
 
@@ -153,13 +162,16 @@ package final class Connection {
         try execute("PRAGMA cache_size = -\(max(options.cacheSizeBytes >> 10, 1))")
         try execute("PRAGMA foreign_keys = OFF")
         try execute("PRAGMA synchronous = \(options.synchronous.rawValue)")
-        if options.isScratch {
-            try execute("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
-        } else if options.isReadOnly {
-            // The mode is the file's and cannot be changed here; reading it is what shows that this is a database.
-            try execute("PRAGMA schema_version")
-        } else if case .file = location {
-            try enterWAL()
+        switch options.journal {
+        case .none: try execute("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
+        case .memory: try execute("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF")
+        case .writeAhead:
+            if options.isReadOnly {
+                // The mode is the file's and cannot be changed here; reading it is what shows that this is a database.
+                try execute("PRAGMA schema_version")
+            } else if case .file = location {
+                try enterWAL()
+            }
         }
     }
 

@@ -72,8 +72,8 @@ extension Filesystem {
         }
         for directory in directories {
             directory.progress.withLock { $0 = Directory.Progress() }
-            forgetNames(in: directory)
         }
+        forgetNames(in: directories)
         let above = inodes.withLock { inodes in
             inodes.values.compactMap(\.directory).first { $0.prefix == prefix && $0.view == .objects }?.parent
         }

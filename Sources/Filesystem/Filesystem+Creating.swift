@@ -18,7 +18,7 @@ extension Filesystem {
         let directory = try await writableDirectory(parent)
         if let found = try await find(name, in: directory) {
             if isExclusive { throw .alreadyExists }
-            let node = inodes.withLock { remember(found, in: directory, &$0) }
+            let node = remember(found, in: directory)
             do throws(FileError) {
                 let opened = try await open(node.inode, mode, caller: caller)
                 return (nodeAtHand(node.inode) ?? node, opened)
@@ -47,7 +47,7 @@ extension Filesystem {
                 parent: parent, name: name, new, mode, isExclusive: isExclusive, caller: caller)
         }
         let row = MetadataRow(segment: segment, kind: .object(file.record), checkedAt: .now())
-        let node = inodes.withLock { remember(Found(row: row, isShadowed: false), in: directory, &$0) }
+        let node = remember(Found(row: row, isShadowed: false), in: directory)
         show(file, on: node.inode)
         namesChanged(in: directory)
         // Whatever it is opened for, its close stores it.
@@ -71,11 +71,9 @@ extension Filesystem {
             _ = failure("mkdir", prefix, error)
         }
         namesChanged(in: directory)
-        return inodes.withLock { inodes in
-            let node = remember(Found(row: row, isShadowed: false), in: directory, &inodes)
-            inodes[node.inode]?.markerCheckedAt = .now()
-            return node
-        }
+        let node = remember(Found(row: row, isShadowed: false), in: directory)
+        inodes.update(node.inode) { $0.markerCheckedAt = .now() }
+        return node
     }
 
     /// Counts as a lookup.
@@ -97,7 +95,7 @@ extension Filesystem {
         let row = MetadataRow(segment: segment, kind: .object(record), checkedAt: .now())
         await remember(row, in: directory)
         namesChanged(in: directory)
-        return inodes.withLock { remember(Found(row: row, isShadowed: false), in: directory, &$0) }
+        return remember(Found(row: row, isShadowed: false), in: directory)
     }
 
     package func linkTarget(_ number: UInt64) async throws(FileError) -> [UInt8] {

@@ -150,6 +150,7 @@ extension Filesystem {
             return remembered
         }
         if !pollers.isEmpty { remembered.forEach(tellPollers) }
+        if countsLookups { settleInodes(mayWait: true) }
     }
 
     private static func undoLookup(_ number: UInt64, _ inodes: inout [UInt64: Inode]) {

@@ -121,17 +121,20 @@ extension Filesystem {
         return shown
     }
 
-    /// Makes the kernel, and us, ask again for every name below the directory that is in use.
-    func forgetNames(in directory: Directory) {
+    /// Makes the kernel, and us, ask again for every name in these directories that is in use.
+    func forgetNames(in directories: [Directory]) {
+        let homes = Set(directories.map(\.inode))
         let names = inodes.withLock { inodes in
-            var names: [[UInt8]] = []
-            for (number, inode) in inodes where inode.home?.inode == directory.inode {
-                names.append(inode.name)
+            var names: [(name: [UInt8], home: UInt64)] = []
+            for (number, inode) in inodes {
+                guard let home = inode.home?.inode, homes.contains(home) else { continue }
+                names.append((inode.name, home))
                 inodes[number]?.checkedAt = .epoch
             }
             return names
         }
-        for name in names { kernelCache.value?.forgetName(name, in: directory.inode) }
+        for (name, home) in names { kernelCache.value?.forgetName(name, in: home) }
+        inodes.forEachIdle(in: homes) { _, name, home in kernelCache.value?.forgetName(name, in: home) }
     }
 
     private func state(of record: ObjectRecord, _ inode: Inode) -> ArchiveState {
@@ -158,7 +161,7 @@ extension Filesystem {
                 directory.seenVersions.withLock { $0 = nil }
                 inodes.update(number) { $0.markerCheckedAt = .epoch }
                 kernelCache.value?.forgetAttributes(of: number)
-                forgetNames(in: directory)
+                forgetNames(in: [directory])
             } else {
                 try await expire(number, inode)
                 await restores.hasten(inode.key, version: inode.version)
@@ -178,7 +181,7 @@ extension Filesystem {
         let directories = inodes.withLock { inodes in inodes.values.compactMap(\.directory) }
         for directory in directories {
             directory.progress.withLock { $0 = Directory.Progress() }
-            forgetNames(in: directory)
         }
+        forgetNames(in: directories)
     }
 }

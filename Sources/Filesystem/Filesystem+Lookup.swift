@@ -54,7 +54,7 @@ extension Filesystem {
         if directory.mayAskAttributes(of: found.row) {
             found.row.kind = .object(try await head(found.row.segment, in: directory))
         }
-        let node = inodes.withLock { remember(found, in: directory, &$0) }
+        let node = remember(found, in: directory)
         tellPollers(of: node.inode)
         return markingDue(node)
     }
@@ -73,7 +73,8 @@ extension Filesystem {
     /// The object's record, not older than the TTL.
     func freshRecord(_ number: UInt64) async throws(FileError) -> ObjectRecord {
         guard let inode = inodes[number] else { throw .stale }
-        guard let record = inode.record else { throw .isDirectory }
+        guard inode.directory == nil else { throw .isDirectory }
+        guard let record = inode.record else { return try await refreshed(number, inode) }
         if let staged = inode.staged {
             // The object is what it was; the file is not.
             let (shown, now) = (record, staged.record)
@@ -367,52 +368,6 @@ extension Filesystem {
         }
         // What was known of their attributes stays known, if they are the same.
         return try await knownRows(segments, in: directory)
-    }
-
-    // MARK: Inodes
-
-    /// Gives the entry an inode, or refreshes the one it has, and counts a lookup. Under the table's lock.
-    func remember(_ found: Found, in directory: Directory, _ inodes: inout [UInt64: Inode]) -> Node {
-        let hash = InodeNumber.of(found.row.segment, parent: directory.inode)
-        var number = self.inodes.number(hash)
-        while let known = inodes.index(forKey: number) {
-            guard inodes.values[known].isAt(found.row.segment, in: directory) else {
-                number &+= 1
-                continue
-            }
-            inodes.values[known].lookups += 1
-            inodes.values[known].isPlainlyNamed = found.isPlainlyNamed
-            inodes.values[known].learn(found.row)
-            return node(number, inodes.values[known])
-        }
-        if number != hash { self.inodes.setNumber(number, for: hash) }
-        var inode = Inode(
-            home: directory, segment: found.row.segment, isPlainlyNamed: found.isPlainlyNamed,
-            directory: directory.child(found.row, inode: number),
-            record: nil, checkedAt: found.row.checkedAt, lookups: 1)
-        if number != hash { inode.movedHash = hash }
-        inode.learn(found.row)
-        if inode.directory == nil, !stagedFiles.isEmpty { inode.staged = stagedFiles[inode.key] }
-        inodes[number] = inode
-        return node(number, inode)
-    }
-
-    func node(_ number: UInt64, _ inode: Inode) -> Node {
-        if let staged = inode.staged {
-            let (sizeBytes, attributes) = staged.look()
-            return Node(
-                inode: number, kind: .file, sizeBytes: sizeBytes, modified: attributes.modified ?? mountedAt,
-                permissions: attributes.permissions, uid: attributes.uid, gid: attributes.gid, checkedAt: .now())
-        }
-        let attributes = inode.directory == nil ? inode.objectAttributes : inode.attributes
-        let kind: Node.Kind =
-            inode.directory != nil ? .directory : attributes?.isSymbolicLink ?? false ? .symbolicLink : .file
-        let modified = attributes?.modified ?? inode.modified ?? mountedAt
-        return Node(
-            inode: number, kind: kind, sizeBytes: inode.sizeBytes,
-            modified: inode.namesChangedAt.map { max($0, modified) } ?? modified,
-            permissions: attributes?.permissions, uid: attributes?.uid, gid: attributes?.gid,
-            checkedAt: inode.checkedAt)
     }
 }
 

@@ -97,6 +97,8 @@ extension Filesystem {
         let isDirect = isFrozen || isBesideOther
         let keepsCache = inodes.update(number) { inode in
             defer { if !isDirect { inode.openedETag = record.etag } }
+            // It was on disk for a moment.
+            if inode.record == nil { inode.record = record }
             return !isDirect && inode.openedETag == record.etag
         }
         return OpenedFile(handle: handle, isDirect: isDirect, keepsCache: keepsCache ?? false)

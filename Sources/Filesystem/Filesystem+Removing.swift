@@ -124,6 +124,7 @@ extension Filesystem {
     /// The inode of a name, if the kernel knows it.
     func existingInode(_ segment: [UInt8], in directory: Directory) -> UInt64? {
         let hash = inodes.number(InodeNumber.of(segment, parent: directory.inode))
+        guard inodes[hash] != nil else { return nil }
         return inodes.withLock { inodes in
             var number = hash
             while let inode = inodes[number] {

@@ -238,6 +238,8 @@ extension Filesystem {
     /// Whether the object, or what is below the prefix, is there, nobody knows: whoever looks asks the store.
     private func expire(_ key: ObjectKey) async {
         await trees.forget(key)
+        // In memory, to be among those that are known.
+        if !key.isPrefix, let place = place(of: key) { _ = inodes[place.number] }
         let known = inodes.withLock { inodes in
             inodes.filter { _, inode in
                 inode.home?.view == .objects && (key.isPrefix ? inode.key.hasPrefix(key) : inode.key == key)
@@ -248,6 +250,14 @@ extension Filesystem {
             if let directory = inode.directory { directory.move(to: directory.prefix, in: nil) }
             kernelCache.value?.forgetAttributes(of: number)
             if let home = inode.home { kernelCache.value?.forgetName(inode.name, in: home.inode) }
+        }
+        let homes = inodes.withLock { inodes in
+            inodes.values.compactMap(\.directory).filter { $0.view == .objects && $0.prefix.hasPrefix(key) }
+        }
+        guard key.isPrefix else { return }
+        inodes.forEachIdle(in: Set(homes.map(\.inode))) { number, name, home in
+            kernelCache.value?.forgetAttributes(of: number)
+            kernelCache.value?.forgetName(name, in: home)
         }
     }
 

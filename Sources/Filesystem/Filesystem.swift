@@ -73,7 +73,7 @@ package final class Filesystem: Sendable {
 
     package init(
         configuration: Configuration, store: any ObjectStore, context: ArchiveContext, contents: ContentCache,
-        area: StagingArea, writer: MetadataWriter, reader: MetadataReader, log: Logger
+        area: StagingArea, writer: MetadataWriter, reader: MetadataReader, inodeLimit: InodeLimit? = nil, log: Logger
     ) {
         self.configuration = configuration
         self.store = store
@@ -84,7 +84,7 @@ package final class Filesystem: Sendable {
         self.log = log
         mountedAt = .now()
         root = Directory(prefix: configuration.prefix, inode: Self.rootInode, parent: nil)
-        inodes = InodeTable(root: root, at: mountedAt)
+        inodes = InodeTable(root: root, at: mountedAt, limit: inodeLimit)
         let reference = WeakReference<Filesystem>()
         var settings = RestoreEngine.Settings()
         settings.days = configuration.frozen.days

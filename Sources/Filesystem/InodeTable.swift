@@ -1,3 +1,4 @@
+internal import Metadata
 internal import ObjectStore
 internal import Synchronization
 package import ThawCore
@@ -174,24 +175,32 @@ struct Inode: Sendable {
 }
 
 /// The inodes that the kernel knows, by number. One lock, a leaf; every operation under it is short and calls nobody.
+///
+/// Beyond a number of them, those that came first and that nobody uses lie on disk (`InodeTable+Idle.swift`). Whoever
+/// asks for one by number has it in memory again; `withLock` shows what is in memory.
 final class InodeTable: Sendable {
     private let inodes: Mutex<[UInt64: Inode]>
     /// Inodes that are not where their number says: by what a name's number would be, for those that were renamed and
     /// those that came while an inode without a name had their number.
     private let moved = Mutex<[UInt64: UInt64]>([:])
     private let hasMoved = Atomic(false)
+    let limit: InodeLimit?
 
-    init(root: Directory, at now: Timestamp) {
+    init(root: Directory, at now: Timestamp, limit: InodeLimit? = nil) {
         let inode = Inode(
             home: nil, segment: [], isPlainlyNamed: true, directory: root, record: nil, checkedAt: now, lookups: 1)
         inodes = Mutex([root.inode: inode])
+        self.limit = limit
     }
 
     func withLock<Result: Sendable>(_ body: (inout [UInt64: Inode]) -> Result) -> Result {
         inodes.withLock { body(&$0) }
     }
 
-    subscript(number: UInt64) -> Inode? { inodes.withLock { $0[number] } }
+    subscript(number: UInt64) -> Inode? {
+        if let inode = inodes.withLock({ $0[number] }) { return inode }
+        return wake(number) ? inodes.withLock { $0[number] } : nil
+    }
 
     /// The number that an inode of this name has, if there is one.
     func number(_ hash: UInt64) -> UInt64 {
@@ -204,11 +213,17 @@ final class InodeTable: Sendable {
         hasMoved.store(true, ordering: .relaxed)
     }
 
+    /// Those in memory.
     var count: Int { inodes.withLock { $0.count } }
 
     /// Changes an inode in place; nil when the kernel no longer knows it.
     @discardableResult
     func update<Result: Sendable>(_ number: UInt64, _ body: (inout Inode) -> Result) -> Result? {
+        if let result = updateInMemory(number, body) { return result }
+        return wake(number) ? updateInMemory(number, body) : nil
+    }
+
+    private func updateInMemory<Result: Sendable>(_ number: UInt64, _ body: (inout Inode) -> Result) -> Result? {
         inodes.withLock { inodes in
             guard let index = inodes.index(forKey: number) else { return nil }
             return body(&inodes.values[index])
@@ -217,15 +232,31 @@ final class InodeTable: Sendable {
 
     /// The kernel takes lookups back; an inode without any is dropped. The root stays.
     func forget(_ number: UInt64, count: UInt64) {
-        let hash = inodes.withLock { inodes -> UInt64? in
-            guard number != 1, let lookups = inodes[number]?.lookups else { return nil }
-            if lookups > count {
-                inodes[number]?.lookups = lookups - count
-                return nil
+        let lookups = ForgottenLookups(number: number, count: count)
+        if number == 1 || lessen(lookups) { return }
+        // Some of them may be of what lies on disk.
+        if limit?.mayHoldAny ?? false || !drop(lookups) { forgetLater(lookups) }
+    }
+
+    /// False when no lookups would be left, or the inode is not in memory.
+    private func lessen(_ lookups: ForgottenLookups) -> Bool {
+        inodes.withLock { inodes in
+            guard let index = inodes.index(forKey: lookups.number), inodes.values[index].lookups > lookups.count else {
+                return false
             }
-            return inodes.removeValue(forKey: number)?.movedHash
+            inodes.values[index].lookups -= lookups.count
+            return true
         }
-        guard let hash else { return }
-        moved.withLock { moved in if moved[hash] == number { moved[hash] = nil } }
+    }
+
+    /// Drops an inode if it has no lookups but these; false when it is not in memory.
+    @discardableResult
+    func drop(_ lookups: ForgottenLookups) -> Bool {
+        if lessen(lookups) { return true }
+        guard let dropped = inodes.withLock({ $0.removeValue(forKey: lookups.number) }) else { return false }
+        if let hash = dropped.movedHash {
+            moved.withLock { moved in if moved[hash] == lookups.number { moved[hash] = nil } }
+        }
+        return true
     }
 }

@@ -149,6 +149,9 @@ final class OpenFiles: Sendable {
 
     subscript(handle: UInt64) -> FileHandle? { state.withLock { $0.handles[handle] } }
 
+    /// Those of open files.
+    var inodes: Set<UInt64> { state.withLock { Set($0.handles.values.map(\.inode)) } }
+
     /// Whether somebody reads what the object was when he opened it.
     func hasContent(_ inode: UInt64) -> Bool { state.withLock { $0.contents[inode] != nil } }
 

@@ -36,7 +36,7 @@ package actor CacheLoad {
         try guarded { () throws(DatabaseError) in
             abandon()
             var options = Connection.Options()
-            options.isScratch = true
+            options.journal = .none
             options.cacheSizeBytes = 64 << 20
             build = try CacheBuild(Connection(.file(newPath), options: options), prefix, asOf: time)
         }

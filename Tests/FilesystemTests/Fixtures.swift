@@ -24,7 +24,7 @@ struct Fixture {
     /// The mount after another, if one is named.
     init(
         ttl: Duration? = .seconds(3600), frozen: FrozenPolicy = FrozenPolicy(), _ keys: [String],
-        in earlier: Fixture? = nil
+        inodesMax: Int? = nil, idlePagesMax: Int? = nil, in earlier: Fixture? = nil
     ) throws {
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         directory = try earlier?.directory ?? TemporaryDirectory()
@@ -35,13 +35,23 @@ struct Fixture {
         var configuration = Filesystem.Configuration()
         configuration.metadataTTL = ttl
         configuration.frozen = frozen
+        let executor = try ThreadExecutor(name: "inodes")
+        var limit: InodeLimit?
+        if let inodesMax {
+            let idle = try IdleInodes(in: directory.path, pagesMax: idlePagesMax)
+            limit = InodeLimit(inodesMax: inodesMax, store: idle, executor: executor, log: quiet)
+        }
         filesystem = Filesystem(
             configuration: configuration, store: store, context: ArchiveContext(dialect: .oss, hasDirectRead: false),
             contents: ContentCache(store: store, bytesMax: 1 << 20),
             area: try StagingArea(directory: directory.path + "/staging", bytesMax: 1 << 30, keepFreeBytes: 0),
             writer: writer,
-            reader: MetadataReader(path: path, executor: try ThreadExecutor(name: "db-reader")), log: quiet)
+            reader: MetadataReader(path: path, executor: try ThreadExecutor(name: "db-reader")),
+            inodeLimit: limit, log: quiet)
     }
+
+    /// What happens when inodes have become too many, now.
+    func settle() { filesystem.inodes.settle(open: { filesystem.openFiles.inodes }) }
 
     /// As the kernel's reader thread does: from memory, else by asking.
     func lookup(_ name: String, in parent: UInt64 = Filesystem.rootInode) async throws -> Node? {

@@ -364,6 +364,36 @@ def test_a_million_names_start_at_once_and_fill_no_memory(mounting, emulator):
         assert int(re.search(r"VmHWM:\s*(\d+) kB", status).group(1)) < 200 * 1024
 
 
+@pytest.mark.only("s3", why="what may grow is the mount, whatever the store")
+def test_names_that_the_kernel_remembers_fill_no_memory(mounting, emulator):
+    # Of 16 MiB, twelve inodes for each that there may be in memory.
+    count = 200_000
+    emulator.seed("bkt", count=count, size=1, prefix="d/")
+    script = ("import os, sys, zlib\n"
+              "found = [(entry.name, entry.stat().st_size, entry.inode()) for entry in os.scandir(sys.argv[1])]\n"
+              "print(len(found), sum(size for _, size, _ in found), zlib.crc32(repr(found).encode()))")
+    with mounting(options={"metadata_ttl": "forever", "memory": "16M"}) as mount:
+        directory = mount.path / "d"
+        content = (directory / "00000001").read_bytes()
+        seen = run(sys.executable, "-c", script, directory)
+        assert seen.startswith(f"{count} {count} ")
+        emulator.clear_requests()
+        assert run(sys.executable, "-c", script, directory) == seen
+        assert emulator.requests()["counts"] == {}
+        # The first are no longer in memory.
+        numbers = {name: (directory / name).stat().st_ino for name in ("00000000", "00000001", "00000002")}
+        with open(directory / "00000000", "rb") as file:
+            assert len(file.read()) == 1 and os.fstat(file.fileno()).st_ino == numbers["00000000"]
+        os.rename(directory / "00000001", directory / "renamed")
+        assert (directory / "renamed").stat().st_ino == numbers["00000001"]
+        assert (directory / "renamed").read_bytes() == content
+        os.remove(directory / "00000002")
+        assert sorted(os.listdir(directory))[:2] == ["00000000", "00000003"]
+        assert not (directory / "00000001").exists()
+        status = pathlib.Path(f"/proc/{mount.pid()}/status").read_text()
+        assert int(re.search(r"VmHWM:\s*(\d+) kB", status).group(1)) < 100 * 1024
+
+
 # -- Damage
 
 def overwrite_the_middle(path):

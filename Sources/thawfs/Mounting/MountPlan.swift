@@ -92,7 +92,11 @@ struct MountPlan {
         let filesystem = Filesystem(
             configuration: configuration, store: store, context: context,
             contents: ContentCache(store: store, bytesMax: memoryBytes * 3 / 8, blocks: blocks), area: area,
-            writer: writer, reader: reader, log: log)
+            writer: writer, reader: reader,
+            inodeLimit: InodeLimit(
+                inodesMax: memoryBytes >> 10, store: try IdleInodes(in: state.path),
+                executor: try ThreadExecutor(name: "inodes"), log: log),
+            log: log)
         reference.value = filesystem
         try await filesystem.resumeRestores()
         if let endpoint = backupEndpoint, let bucket = source.bucket {

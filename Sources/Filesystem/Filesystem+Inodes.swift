@@ -1,0 +1,65 @@
+internal import Metadata
+internal import ThawCore
+internal import Upload
+internal import Wire
+
+extension Filesystem {
+    /// Gives the entry an inode, or refreshes the one it has, and counts a lookup.
+    func remember(_ found: Found, in directory: Directory) -> Node {
+        let node = inodes.withLock { remember(found, in: directory, &$0) }
+        settleInodes()
+        return node
+    }
+
+    /// Sees to it that memory has room for more inodes. Where there are far too many it waits for that, if it may.
+    func settleInodes(mayWait: Bool = false) {
+        guard let limit = inodes.limit else { return }
+        if mayWait, inodes.isOverfull { return inodes.settle(open: { openFiles.inodes }) }
+        if limit.claimSettling() { Task { await limit.settler.settle(inodes, openFiles) } }
+    }
+
+    /// The same under the table's lock; `settleInodes` is for the caller.
+    func remember(_ found: Found, in directory: Directory, _ inodes: inout [UInt64: Inode]) -> Node {
+        let hash = InodeNumber.of(found.row.segment, parent: directory.inode)
+        var number = self.inodes.number(hash)
+        while let known = inodes.index(forKey: number) {
+            guard inodes.values[known].isAt(found.row.segment, in: directory) else {
+                number &+= 1
+                continue
+            }
+            inodes.values[known].lookups += 1
+            inodes.values[known].isPlainlyNamed = found.isPlainlyNamed
+            inodes.values[known].learn(found.row)
+            return node(number, inodes.values[known])
+        }
+        if number != hash { self.inodes.setNumber(number, for: hash) }
+        var inode = Inode(
+            home: directory, segment: found.row.segment, isPlainlyNamed: found.isPlainlyNamed,
+            directory: directory.child(found.row, inode: number),
+            record: nil, checkedAt: found.row.checkedAt, lookups: 1)
+        if number != hash { inode.movedHash = hash }
+        inode.learn(found.row)
+        if inode.directory == nil, !stagedFiles.isEmpty { inode.staged = stagedFiles[inode.key] }
+        inodes[number] = inode
+        self.inodes.limit?.arrived(number, count: inodes.count)
+        return node(number, inode)
+    }
+
+    func node(_ number: UInt64, _ inode: Inode) -> Node {
+        if let staged = inode.staged {
+            let (sizeBytes, attributes) = staged.look()
+            return Node(
+                inode: number, kind: .file, sizeBytes: sizeBytes, modified: attributes.modified ?? mountedAt,
+                permissions: attributes.permissions, uid: attributes.uid, gid: attributes.gid, checkedAt: .now())
+        }
+        let attributes = inode.directory == nil ? inode.objectAttributes : inode.attributes
+        let kind: Node.Kind =
+            inode.directory != nil ? .directory : attributes?.isSymbolicLink ?? false ? .symbolicLink : .file
+        let modified = attributes?.modified ?? inode.modified ?? mountedAt
+        return Node(
+            inode: number, kind: kind, sizeBytes: inode.sizeBytes,
+            modified: inode.namesChangedAt.map { max($0, modified) } ?? modified,
+            permissions: attributes?.permissions, uid: attributes?.uid, gid: attributes?.gid,
+            checkedAt: inode.checkedAt)
+    }
+}
