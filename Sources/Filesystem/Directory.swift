@@ -23,6 +23,9 @@ final class Directory: Sendable {
     /// The first page of the latest listing of versions, so that a look at every name of it asks nothing.
     let seenVersions = Mutex<SeenVersions?>(nil)
 
+    /// When somebody last found out about a file of it.
+    private let changed = Atomic<Int64>(0)
+
     private struct Location {
         var prefix: ObjectKey
         var parent: Directory?
@@ -32,6 +35,9 @@ final class Directory: Sendable {
     var prefix: ObjectKey { location.withLock { $0.prefix } }
     /// Nil for the mount's root.
     var parent: Directory? { location.withLock { $0.parent } }
+
+    var changedAt: Timestamp { Timestamp(nanoseconds: changed.load(ordering: .relaxed)) }
+    func isChanged() { changed.store(Timestamp.now().nanoseconds, ordering: .relaxed) }
 
     struct SeenVersions {
         var rows: [[UInt8]: MetadataRow]
@@ -76,8 +82,7 @@ final class Directory: Sendable {
     /// Whether a HEAD is due, because somebody looks at this one name: listings tell neither mode nor owner, nor a
     /// symbolic link from a file. Whoever walks the directory, or looks at many of its names, gets what listings tell.
     func mayAskAttributes(of row: MetadataRow) -> Bool {
-        guard view == .objects, case .object(let record) = row.kind, record.attributes == nil, mayAskAttributes
-        else { return false }
+        guard view == .objects, row.hasUnknownAttributes, mayAskAttributes else { return false }
         progress.withLock { $0.attributesAsked += 1 }
         return true
     }
@@ -149,6 +154,13 @@ struct InodeNumber {
         var number = InodeNumber(parent: parent)
         number.add(segment)
         return number.value
+    }
+}
+
+extension MetadataRow {
+    /// It is of an object, of which only a listing has told.
+    var hasUnknownAttributes: Bool {
+        if case .object(let record) = kind { record.attributes == nil } else { false }
     }
 }
 

@@ -1,5 +1,6 @@
 internal import Metadata
 internal import ObjectStore
+internal import Synchronization
 internal import ThawCore
 
 /// One listing of one directory, page by page into the metadata store, as far as somebody wants it.
@@ -12,19 +13,28 @@ actor DirectoryListing {
     private let prefix: ObjectKey
     private let writer: MetadataWriter
     private var pages: ParallelListing
-    /// Everything up to and including this segment is in the metadata store; nil before the first page.
-    private(set) var through: [UInt8]?
-    private(set) var isComplete = false
+    /// For those who do not wait, too.
+    private let extent: Mutex<Extent>
     private var pagesFetched = 0
     private var pagesWanted = 0
-    private var failure: FileError?
-    var hasFailed: Bool { failure != nil }
     private var pump: Task<Void, Never>?
     private let news = News()
     private let failed: @Sendable (StoreError) -> Void
 
     /// Pages that are fetched before anybody asks for them.
     private static let pagesAhead = 4
+
+    struct Extent {
+        /// Everything up to and including this segment is in the metadata store; nil before the first page.
+        var through: [UInt8]?
+        var isComplete = false
+        var failure: FileError?
+    }
+
+    nonisolated var isComplete: Bool { extent.withLock { $0.isComplete } }
+    nonisolated var through: [UInt8]? { extent.withLock { $0.through } }
+    private nonisolated var failure: FileError? { extent.withLock { $0.failure } }
+    nonisolated var hasFailed: Bool { failure != nil }
 
     /// Goes on with one that was begun.
     init(
@@ -33,7 +43,7 @@ actor DirectoryListing {
     ) {
         prefix = begun.prefix
         state = begun.state
-        through = begun.through
+        extent = Mutex(Extent(through: begun.through))
         pages = ParallelListing(store, ListRequest(prefix: prefix, startAfter: begun.startAfter))
         self.writer = writer
         self.failed = failed
@@ -52,10 +62,12 @@ actor DirectoryListing {
     }
 
     /// Whether the listing has settled whether this segment exists.
-    func covers(_ segment: [UInt8]) -> Bool {
-        if isComplete { return true }
-        guard failure == nil, let through else { return false }
-        return !through.lexicographicallyPrecedes(segment)
+    nonisolated func covers(_ segment: [UInt8]) -> Bool {
+        extent.withLock { extent in
+            if extent.isComplete { return true }
+            guard extent.failure == nil, let through = extent.through else { return false }
+            return !through.lexicographicallyPrecedes(segment)
+        }
     }
 
     /// Waits until rows after `segment` (nil: the first) are in the metadata store, or the listing is complete.
@@ -111,22 +123,18 @@ actor DirectoryListing {
         // Something newer may be known by now.
         let rows = MetadataRow.rows(of: page.page, below: prefix, at: page.askedAt)
         try await writer.record(rows, below: prefix, listing: state.listing)
-        if let last = rows.last?.segment { through = last }
+        if let last = rows.last?.segment { extent.withLock { $0.through = last } }
         if page.isLast {
             try await writer.finishListing(prefix, listing: state.listing)
-            isComplete = true
+            extent.withLock { $0.isComplete = true }
         }
         news.tell()
     }
 
     private func fail(_ error: any Error) {
-        if let error = error as? StoreError {
-            failed(error)
-            failure = FileError(error)
-        } else {
-            failed(StoreError(.unavailable, code: "MetadataStore", message: "\(error)"))
-            failure = .io
-        }
+        let cause = error as? StoreError
+        failed(cause ?? StoreError(.unavailable, code: "MetadataStore", message: "\(error)"))
+        extent.withLock { $0.failure = cause.map { FileError($0) } ?? .io }
         news.tell()
     }
 }

@@ -25,8 +25,7 @@ extension Filesystem {
                 try await changeAttributes(of: number) { change.apply(to: &$0, type: 0o100000) }
             }
         }
-        guard let current = inodes[number] else { throw .stale }
-        return node(number, current)
+        return try await knownNode(number)
     }
 
     // MARK: Size

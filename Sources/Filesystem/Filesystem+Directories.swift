@@ -39,11 +39,14 @@ final class DirectoryHandle: Sendable {
         /// had room for all of them, and asks for some again.
         var entries: [Found] = []
         var first: Int64 = 2
+        /// When the oldest of them were read.
+        var readAt = Timestamp.epoch
         var isAtEnd = false
         /// Fetches what comes after the entries.
         var ahead: Task<FetchedRows, Never>?
 
-        mutating func take(_ rows: [MetadataRow], of directory: Directory) {
+        mutating func take(_ rows: [MetadataRow], of directory: Directory, readAt: Timestamp) {
+            self.readAt = entries.isEmpty ? readAt : min(self.readAt, readAt)
             for row in rows {
                 if directory.view == .objectVersions {
                     // Version ids are no keys: none is the prefix of another.
@@ -62,14 +65,17 @@ final class DirectoryHandle: Sendable {
 struct FetchedRows: Sendable {
     let rows: Result<[MetadataRow]?, FileError>
     let source: any EntrySource
+    /// They may have changed since.
+    let readAt: Timestamp
 
     static func next(of source: any EntrySource) async -> FetchedRows {
         var source = source
+        let now = Timestamp.now()
         do throws(FileError) {
             let rows = try await source.next()
-            return FetchedRows(rows: .success(rows), source: source)
+            return FetchedRows(rows: .success(rows), source: source, readAt: now)
         } catch {
-            return FetchedRows(rows: .failure(error), source: source)
+            return FetchedRows(rows: .failure(error), source: source, readAt: now)
         }
     }
 }
@@ -110,22 +116,22 @@ extension Filesystem {
             if !isTaken { return true }
         }
         let start = max(offset, 2)
-        let entries = open.position.withLock { position -> ArraySlice<Found>? in
+        let page = open.position.withLock { position -> (entries: ArraySlice<Found>, readAt: Timestamp)? in
             // A read from the start is a new look (rewinddir), not a repetition of the last.
             if offset == 0, position.source != nil { position = DirectoryHandle.Position() }
             guard start >= position.first else { return nil }
             let index = Int(start - position.first)
-            if index < position.entries.count { return position.entries[index...] }
-            return position.isAtEnd ? [] : nil
+            if index < position.entries.count { return (position.entries[index...], position.readAt) }
+            return position.isAtEnd ? ([], position.readAt) : nil
         }
-        guard let entries else { return offset < 2 }
-        give(entries, of: directory, from: start, countsLookups: countsLookups, take)
+        guard let page else { return offset < 2 }
+        give(page.entries, of: directory, readAt: page.readAt, from: start, countsLookups: countsLookups, take)
         return true
     }
 
     private func give(
-        _ entries: ArraySlice<Found>, of directory: Directory, from offset: Int64, countsLookups: Bool,
-        _ take: (DirectoryEntry) -> Bool
+        _ entries: ArraySlice<Found>, of directory: Directory, readAt: Timestamp, from offset: Int64,
+        countsLookups: Bool, _ take: (DirectoryEntry) -> Bool
     ) {
         let remembered = inodes.withLock { inodes in
             var remembered: [UInt64] = []
@@ -134,7 +140,7 @@ extension Filesystem {
                 next += 1
                 let node: Node
                 if countsLookups {
-                    node = remember(found, in: directory, &inodes)
+                    node = remember(found, in: directory, readAt: readAt, &inodes)
                 } else {
                     node = Node(
                         inode: InodeNumber.of(found.row.segment, parent: directory.inode),
@@ -150,7 +156,6 @@ extension Filesystem {
             return remembered
         }
         if !pollers.isEmpty { remembered.forEach(tellPollers) }
-        if countsLookups { settleInodes(mayWait: true) }
     }
 
     private static func undoLookup(_ number: UInt64, _ inodes: inout [UInt64: Inode]) {
@@ -163,6 +168,7 @@ extension Filesystem {
     package func fetchEntries(_ handle: UInt64, at offset: Int64) async throws(FileError) {
         guard let open = openDirectories[handle] else { throw .stale }
         open.directory.isWalked()
+        await inodes.waitForRoom()
         let offset = max(offset, 2)
         var position = open.position.withLock { $0 }
         if offset < position.first { position = DirectoryHandle.Position() }
@@ -182,7 +188,7 @@ extension Filesystem {
             position.ahead = nil
             source = fetched.source
             if let rows = try fetched.rows.get() {
-                position.take(rows, of: open.directory)
+                position.take(rows, of: open.directory, readAt: fetched.readAt)
             } else {
                 position.names.finish(into: &position.entries)
                 position.isAtEnd = true

@@ -124,6 +124,14 @@ extension Filesystem {
     /// Makes the kernel, and us, ask again for every name in these directories that is in use.
     func forgetNames(in directories: [Directory]) {
         let homes = Set(directories.map(\.inode))
+        forgetNamesInMemory(homes)
+        guard inodes.limit?.mayHoldAny ?? false else { return }
+        inodes.forEachIdle(in: homes) { _, name, home in kernelCache.value?.forgetName(name, in: home) }
+        // Some have come into memory meanwhile.
+        forgetNamesInMemory(homes)
+    }
+
+    private func forgetNamesInMemory(_ homes: Set<UInt64>) {
         let names = inodes.withLock { inodes in
             var names: [(name: [UInt8], home: UInt64)] = []
             for (number, inode) in inodes {
@@ -134,7 +142,6 @@ extension Filesystem {
             return names
         }
         for (name, home) in names { kernelCache.value?.forgetName(name, in: home) }
-        inodes.forEachIdle(in: homes) { _, name, home in kernelCache.value?.forgetName(name, in: home) }
     }
 
     private func state(of record: ObjectRecord, _ inode: Inode) -> ArchiveState {

@@ -6,20 +6,13 @@ internal import Wire
 extension Filesystem {
     /// Gives the entry an inode, or refreshes the one it has, and counts a lookup.
     func remember(_ found: Found, in directory: Directory) -> Node {
-        let node = inodes.withLock { remember(found, in: directory, &$0) }
-        settleInodes()
-        return node
+        inodes.withLock { remember(found, in: directory, &$0) }
     }
 
-    /// Sees to it that memory has room for more inodes. Where there are far too many it waits for that, if it may.
-    func settleInodes(mayWait: Bool = false) {
-        guard let limit = inodes.limit else { return }
-        if mayWait, inodes.isOverfull { return inodes.settle(open: { openFiles.inodes }) }
-        if limit.claimSettling() { Task { await limit.settler.settle(inodes, openFiles) } }
-    }
-
-    /// The same under the table's lock; `settleInodes` is for the caller.
-    func remember(_ found: Found, in directory: Directory, _ inodes: inout [UInt64: Inode]) -> Node {
+    /// The same under the table's lock. What was read of the directory at that time may be out of date.
+    func remember(
+        _ found: Found, in directory: Directory, readAt: Timestamp? = nil, _ inodes: inout [UInt64: Inode]
+    ) -> Node {
         let hash = InodeNumber.of(found.row.segment, parent: directory.inode)
         var number = self.inodes.number(hash)
         while let known = inodes.index(forKey: number) {
@@ -40,8 +33,10 @@ extension Filesystem {
         if number != hash { inode.movedHash = hash }
         inode.learn(found.row)
         if inode.directory == nil, !stagedFiles.isEmpty { inode.staged = stagedFiles[inode.key] }
+        // An inode that is on disk may have learned better since.
+        if let readAt, directory.changedAt >= readAt { inode.checkedAt = .epoch }
         inodes[number] = inode
-        self.inodes.limit?.arrived(number, count: inodes.count)
+        if inode.directory == nil { self.inodes.arrived(number, count: inodes.count) }
         return node(number, inode)
     }
 

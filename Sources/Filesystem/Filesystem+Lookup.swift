@@ -8,11 +8,29 @@ internal import Wire
 extension Filesystem {
     private static let slash = UInt8(ascii: "/")
 
-    // MARK: From memory
+    // MARK: At hand
 
-    /// The entry of this name if the kernel knows its inode and it is fresh. Counts as a lookup.
-    package func lookupAtHand(parent: UInt64, name: UnsafeRawBufferPointer) -> Node? {
-        knownNode(parent: parent, name: name).map(markingDue)
+    /// What a name is, as far as nothing has to be asked or waited for: an entry whose inode the kernel knows and that
+    /// is fresh, or what rows say that settle it. A node counts as a lookup.
+    package func lookupAtHand(parent: UInt64, name: UnsafeRawBufferPointer) -> LookedUp? {
+        if let node = knownNode(parent: parent, name: name) { return .found(markingDue(node)) }
+        guard let directory = inodes[parent]?.directory, directory.view == .objects, name.count <= Names.bytesMax,
+            !name.elementsEqual(Names.versions), case .segment(let segment)? = Names.query(Array(name)),
+            stagedFiles.isEmpty || stagedFiles[directory.key(of: segment)] == nil
+        else { return nil }
+        let segments = [segment + [Self.slash], segment]
+        // Before the rows are read: what it covers now is among them.
+        let listing = listingUnderWay(of: directory).flatMap { listing in
+            segments.allSatisfy { listing.covers($0) } ? listing : nil
+        }
+        guard let (state, known) = reader.glance.look(segments, below: directory.prefix),
+            let rows = settled(known, state, listing, of: segments.count)
+        else { return nil }
+        guard let row = rows.first(where: \.isDirectory) ?? rows.first else { return .absent }
+        if row.hasUnknownAttributes, directory.mayAskAttributes { return nil }
+        let node = remember(Found(row: row, isShadowed: false), in: directory)
+        if !pollers.isEmpty { tellPollers(of: node.inode) }
+        return .found(markingDue(node))
     }
 
     private func knownNode(parent: UInt64, name: UnsafeRawBufferPointer) -> Node? {
@@ -35,10 +53,16 @@ extension Filesystem {
         }
     }
 
-    /// What is known of the inode, if it is fresh.
+    /// What is known of the inode, if it or its row is fresh.
     package func nodeAtHand(_ number: UInt64) -> Node? {
         guard let node = inodes.update(number, { node(number, $0) }) else { return nil }
-        return (node.isDirectory ? !isMarkerDue(number) : isFresh(node.checkedAt)) ? node : nil
+        if node.isDirectory { return isMarkerDue(number) ? nil : node }
+        if isFresh(node.checkedAt) { return node }
+        guard let inode = inodes[number], let home = inode.home, home.view == .objects, !inode.isRemoved,
+            let row = reader.glance.look([inode.segment], below: home.prefix)?.rows.first,
+            learn(number, inode, row) != nil
+        else { return nil }
+        return inodes.update(number) { self.node(number, $0) }
     }
 
     package func forget(_ number: UInt64, count: UInt64) { inodes.forget(number, count: count) }
@@ -66,24 +90,34 @@ extension Filesystem {
             _ = try await refreshed(number, inode)
         }
         if isMarkerDue(number) { await askMarker(number, inode) }
-        guard let current = inodes[number] else { throw .stale }
-        return node(number, current)
+        return try await knownNode(number)
+    }
+
+    /// The inode as it is known.
+    func knownNode(_ number: UInt64) async throws(FileError) -> Node {
+        guard var inode = inodes[number] else { throw .stale }
+        // It may have been on disk for a moment.
+        if inode.directory == nil, inode.record == nil { inode.record = try await freshRecord(number) }
+        return node(number, inode)
     }
 
     /// The object's record, not older than the TTL.
     func freshRecord(_ number: UInt64) async throws(FileError) -> ObjectRecord {
         guard let inode = inodes[number] else { throw .stale }
         guard inode.directory == nil else { throw .isDirectory }
-        guard let record = inode.record else { return try await refreshed(number, inode) }
         if let staged = inode.staged {
             // The object is what it was; the file is not.
-            let (shown, now) = (record, staged.record)
-            var record = shown
+            let now = staged.record
+            var record = inode.record ?? now
             (record.sizeBytes, record.modified, record.attributes) = (now.sizeBytes, now.modified, now.attributes)
             return record
         }
-        if inode.isRemoved { return record }
-        return isFresh(inode.checkedAt) ? record : try await refreshed(number, inode)
+        if inode.isRemoved {
+            guard let record = inode.record else { throw .stale }
+            return record
+        }
+        if let record = inode.record, isFresh(inode.checkedAt) { return record }
+        return try await refreshed(number, inode)
     }
 
     /// The same, with what a listing may have left out: whether the object is frozen.
@@ -95,14 +129,20 @@ extension Filesystem {
 
     private func refreshed(_ number: UInt64, _ inode: Inode) async throws(FileError) -> ObjectRecord {
         guard let home = inode.home else { throw .isDirectory }
-        if inode.version == nil, let row = try await knownRows([inode.segment], in: home).first, isFresh(row.checkedAt),
-            case .object(let record) = row.kind
+        if inode.version == nil, let row = try await knownRows([inode.segment], in: home).first,
+            let record = learn(number, inode, row)
         {
-            learn(number, record, at: row.checkedAt)
-            hastenIfReadable(inode.key, version: nil, record)
             return record
         }
         return try await head(inode.segment, in: home)
+    }
+
+    /// Gives an inode what its row tells; nil when that is of no use.
+    private func learn(_ number: UInt64, _ inode: Inode, _ row: MetadataRow) -> ObjectRecord? {
+        guard isFresh(row.checkedAt), case .object(let record) = row.kind else { return nil }
+        learn(number, record, at: row.checkedAt)
+        hastenIfReadable(inode.key, version: nil, record)
+        return record
     }
 
     /// Asks the store for one object, or one version of it, and remembers the answer everywhere.
@@ -159,7 +199,9 @@ extension Filesystem {
     private func take(_ number: UInt64, _ record: ObjectRecord?, at now: Timestamp) {
         // Whoever was asked about this one object knows better than a GET of some time ago.
         inodes.update(number) { $0.isKnownFrozen = false }
-        inodes[number]?.home?.seenVersions.withLock { $0 = nil }
+        let home = inodes[number]?.home
+        home?.seenVersions.withLock { $0 = nil }
+        home?.isChanged()
         if let record { return learn(number, record, at: now) }
         inodes.update(number) { inode in
             inode.checkedAt = .epoch
@@ -267,10 +309,7 @@ extension Filesystem {
         let known = try await allRows(segments, in: directory)
         // A refreshed name is to be asked for, whatever a listing said before.
         if known.contains(where: { $0.checkedAt == .epoch }) { return try await ask(segments, in: directory) }
-        let present = known.filter { $0.kind != .absent }
-        if isFresh(state.listedAt) { return present.filter { $0.checkedAt >= state.listedAt } }
-        let fresh = known.filter { isFresh($0.checkedAt) }
-        if fresh.count == segments.count { return fresh.filter { $0.kind != .absent } }
+        if let settled = settled(known, state, nil, of: segments.count) { return settled }
         if let listing = directory.progress.withLock({ $0.listing }), isFresh(listing.state.startedAt),
             let rows = try await rows(segments, coveredBy: listing, in: directory)
         {
@@ -290,19 +329,26 @@ extension Filesystem {
         }
     }
 
+    /// The present ones of what is known of so many segments, if nobody need be asked. `listing` covers all of them,
+    /// and did so before the rows were read.
+    private func settled(
+        _ known: [MetadataRow], _ state: ListingState, _ listing: DirectoryListing?, of segments: Int
+    ) -> [MetadataRow]? {
+        // A refreshed name is to be asked for, whatever a listing said before.
+        if known.contains(where: { $0.checkedAt == .epoch }) { return nil }
+        let present = known.filter { $0.kind != .absent }
+        if isFresh(state.listedAt) { return present.filter { $0.checkedAt >= state.listedAt } }
+        let fresh = known.filter { isFresh($0.checkedAt) }
+        if fresh.count == segments { return fresh.filter { $0.kind != .absent } }
+        return listing.map { listing in present.filter { $0.checkedAt >= listing.state.startedAt } }
+    }
+
     /// The present rows, if a listing under way has settled all of the segments. They are read after that is certain.
     private func rows(
         _ segments: [[UInt8]], coveredBy listing: DirectoryListing, in directory: Directory
     ) async throws(FileError) -> [MetadataRow]? {
-        guard await covers(listing, segments) else { return nil }
+        guard segments.allSatisfy({ listing.covers($0) }) else { return nil }
         return try await knownRows(segments, in: directory).filter { $0.checkedAt >= listing.state.startedAt }
-    }
-
-    private func covers(_ listing: DirectoryListing, _ segments: [[UInt8]]) async -> Bool {
-        for segment in segments {
-            guard await listing.covers(segment) else { return false }
-        }
-        return true
     }
 
     /// The second lookup that would ask the store lists one page of the directory instead: if it turns out to be all
@@ -315,7 +361,7 @@ extension Filesystem {
         guard asked == 2 else { return nil }
         let listing = try await listing(of: directory)
         try await listing.advance(beyond: nil)
-        if await listing.isComplete { directory.progress.withLock { $0.lookupsAsked = 0 } }
+        if listing.isComplete { directory.progress.withLock { $0.lookupsAsked = 0 } }
         return listing
     }
 
@@ -371,6 +417,12 @@ extension Filesystem {
     }
 }
 
+/// What a lookup found out.
+package enum LookedUp: Sendable {
+    case found(Node)
+    case absent
+}
+
 extension Inode {
     func isNamed(_ name: UnsafeRawBufferPointer, in parent: UInt64) -> Bool {
         guard home?.inode == parent, isPlainlyNamed, !isRemoved else { return false }
@@ -409,7 +461,7 @@ extension Inode {
         checkedAt = time
         guard record != self.record else { return }
         isKnownFrozen = false
-        if record.etag != self.record?.etag { isKnownRegular = false }
+        if record.etag != self.record?.etag ?? openedETag { isKnownRegular = false }
         self.record = record
     }
 }

@@ -34,6 +34,7 @@ extension Filesystem {
     /// Opens the file; a frozen one as the mount's `on_frozen` says.
     package func open(_ number: UInt64, caller: Caller) async throws(FileError) -> OpenedFile {
         if let opened = try openStaged(number) { return opened }
+        inodes.unite(number)
         let seenAt = ContinuousClock.now
         var record = try await freshRecord(number)
         if inodes[number]?.isKnownFrozen == false, context.state(of: record, at: .now()).isReadable {

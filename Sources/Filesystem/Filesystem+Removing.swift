@@ -123,16 +123,12 @@ extension Filesystem {
 
     /// The inode of a name, if the kernel knows it.
     func existingInode(_ segment: [UInt8], in directory: Directory) -> UInt64? {
-        let hash = inodes.number(InodeNumber.of(segment, parent: directory.inode))
-        guard inodes[hash] != nil else { return nil }
-        return inodes.withLock { inodes in
-            var number = hash
-            while let inode = inodes[number] {
-                if inode.isAt(segment, in: directory) { return number }
-                number &+= 1
-            }
-            return nil
+        var number = inodes.number(InodeNumber.of(segment, parent: directory.inode))
+        while let inode = inodes[number] {
+            if inode.isAt(segment, in: directory) { return number }
+            number &+= 1
         }
+        return nil
     }
 
     func removeName(_ number: UInt64) async {

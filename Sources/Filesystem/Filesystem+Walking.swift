@@ -21,7 +21,7 @@ extension Filesystem {
         if let (top, listing) = flatListing(above: directory) {
             if case .settled(let state) = try await settle(directory, by: listing) { return state }
             // It may have been left to a listing of its own for another reader.
-            guard await listingUnderWay(of: directory) == nil,
+            guard listingUnderWay(of: directory) == nil,
                 let next = await listingGoingOn(from: listing, at: directory, in: top),
                 case .settled(let state) = try await settle(directory, by: next)
             else { return nil }

@@ -24,10 +24,11 @@ extension Filesystem {
         guard mode.writes || mode.truncates else { return try await open(number, caller: caller) }
         let seenAt = ContinuousClock.now
         let (file, isFrozen) = try await stage(number, truncates: mode.truncates, seenAt: seenAt, caller: caller)
-        guard let inode = inodes[number], let record = inode.record else {
+        guard let inode = inodes[number] else {
             leave(file, of: number)
             throw .stale
         }
+        let record = inode.record ?? file.record
         if mode.truncates {
             do throws(UploadError) { try await file.truncate(to: 0) } catch {
                 leave(file, of: number)
@@ -51,15 +52,13 @@ extension Filesystem {
     func openStaged(_ number: UInt64) throws(FileError) -> OpenedFile? {
         guard let inode = inodes[number] else { throw .stale }
         if inode.isRemoved { throw .stale }
-        guard let staged = inode.staged, let record = inode.record, let file = stagedFiles.use(staged.key) else {
-            return nil
-        }
+        guard let staged = inode.staged, let file = stagedFiles.use(staged.key) else { return nil }
         guard file === staged else {
             stagedFiles.leave(file)
             return nil
         }
         let handle = openFiles.open(
-            number, record, file, writes: false, appends: false, isFrozen: false,
+            number, inode.record ?? file.record, file, writes: false, appends: false, isFrozen: false,
             aheadBytesMax: contents.aheadBytesMax)
         return OpenedFile(handle: handle, isDirect: false, keepsCache: true)
     }
@@ -274,7 +273,7 @@ extension Filesystem {
                 inode.checkedAt = .epoch
             }
             // The kernel's pages were written through us: they are this version's.
-            if let etag = inode.record?.etag { inode.openedETag = etag }
+            if let etag = file.base?.etag ?? inode.record?.etag { inode.openedETag = etag }
             return inode.record
         }
         if let inode, let record = stored ?? nil { openFiles.unstage(number, file, record) { content(inode, record) } }

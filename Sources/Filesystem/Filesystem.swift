@@ -11,9 +11,9 @@ package import Wire
 
 /// A bucket as a tree of names: every operation, without a kernel.
 ///
-/// Operations come in two forms. The plain ones (`…AtHand`) answer from memory at once and never wait; they are for
-/// the reader threads. The `async` ones ask the metadata store and the object store. `Mount` tries the first and
-/// falls back to the second.
+/// Operations come in two forms. The plain ones (`…AtHand`) answer from memory, or by one look at a row of the metadata
+/// store, and never wait for anybody; they are for the reader threads. The `async` ones ask the metadata store and the
+/// object store. `Mount` tries the first and falls back to the second.
 ///
 /// An operation's way down: inode table → metadata store (a directory at a time) → object store.
 package final class Filesystem: Sendable {
@@ -84,7 +84,7 @@ package final class Filesystem: Sendable {
         self.log = log
         mountedAt = .now()
         root = Directory(prefix: configuration.prefix, inode: Self.rootInode, parent: nil)
-        inodes = InodeTable(root: root, at: mountedAt, limit: inodeLimit)
+        inodes = InodeTable(root: root, at: mountedAt, openFiles: openFiles, limit: inodeLimit)
         let reference = WeakReference<Filesystem>()
         var settings = RestoreEngine.Settings()
         settings.days = configuration.frozen.days

@@ -1,5 +1,6 @@
 package import Logging
 package import Metadata
+internal import ObjectStore
 internal import Synchronization
 package import ThawCore
 
@@ -9,16 +10,17 @@ package import ThawCore
 /// each. A walk through ten million files is ten million inodes, of which nobody uses more than a few.
 package final class InodeLimit: Sendable {
     fileprivate let inodesMax: Int
-    let settler: InodeSettler
+    fileprivate let settler: InodeSettler
+    /// Held while some are brought there and while one is woken; the table's lock is taken under it.
     fileprivate let store: Mutex<IdleInodes>
     private let log: Logger
     private let holdsAny = Atomic(false)
-    /// In the order in which they came into memory. Some are there no longer, some twice.
+    /// Files, in the order in which they came into memory. Some are there no longer, some twice.
     fileprivate let arrivals = Mutex<[UInt64]>([])
     fileprivate let forgotten = Mutex<[ForgottenLookups]>([])
-    /// From how many on it is worth a try to bring some to disk.
+    /// From how many in memory on it is worth a try to bring some to disk.
     fileprivate let crowd: Atomic<Int>
-    fileprivate let isCrowded = Atomic(false)
+    fileprivate let isSettling = Atomic(false)
 
     fileprivate static let forgottenMax = 4096
 
@@ -31,35 +33,13 @@ package final class InodeLimit: Sendable {
         self.log = log
     }
 
-    fileprivate func fail(_ error: MetadataError) {
-        log.error("inodes that are too many for memory cannot be kept on disk: \(error)")
-    }
-
     /// Once there has been one on disk.
     var mayHoldAny: Bool { holdsAny.load(ordering: .acquiring) }
 
-    /// Most of a long list may be of what is forgotten.
-    fileprivate func shortenArrivals(_ present: () -> [UInt64]) {
-        guard arrivals.withLock({ $0.count > 3 * inodesMax }) else { return }
-        let present = present()
-        arrivals.withLock { $0 = present }
-    }
-
     fileprivate func willHold() { holdsAny.store(true, ordering: .releasing) }
 
-    /// It is time for `InodeTable.settle`. Answers it to one who asks; the others need not care.
-    func claimSettling() -> Bool {
-        isCrowded.load(ordering: .relaxed) && isCrowded.exchange(false, ordering: .relaxed)
-    }
-
-    /// This inode is in memory now, with so many others. Under the table's lock.
-    func arrived(_ number: UInt64, count: Int) {
-        let arrivals = arrivals.withLock { arrivals in
-            arrivals.append(number)
-            return arrivals.count
-        }
-        let isTime = count > crowd.load(ordering: .relaxed) || arrivals > 3 * inodesMax
-        if isTime { isCrowded.store(true, ordering: .relaxed) }
+    fileprivate func fail(_ error: MetadataError) {
+        log.error("inodes that are too many for memory cannot be kept on disk: \(error)")
     }
 }
 
@@ -71,17 +51,41 @@ actor InodeSettler {
 
     init(executor: ThreadExecutor) { self.executor = executor }
 
-    func settle(_ inodes: InodeTable, _ openFiles: OpenFiles) { inodes.settle(open: { openFiles.inodes }) }
+    func settle(_ inodes: InodeTable) { inodes.settle() }
 }
 
 extension InodeTable {
-    /// There are so many that whoever adds some had better settle first.
-    var isOverfull: Bool { limit.map { count > $0.inodesMax * 2 } ?? false }
+    // MARK: Too many
+
+    /// A file's inode is in memory now, with so many others. Under the table's lock.
+    func arrived(_ number: UInt64, count: Int) {
+        guard let limit else { return }
+        let arrivals = limit.arrivals.withLock { arrivals in
+            arrivals.append(number)
+            return arrivals.count
+        }
+        if count > limit.crowd.load(ordering: .relaxed) || arrivals > Self.arrivalsMax(count, limit) { startSettling() }
+    }
+
+    /// A longer list is mostly of what is forgotten.
+    private static func arrivalsMax(_ count: Int, _ limit: InodeLimit) -> Int { 3 * max(count, limit.inodesMax) }
+
+    private func startSettling() {
+        guard let limit, !limit.isSettling.exchange(true, ordering: .relaxed) else { return }
+        Task { await limit.settler.settle(self) }
+    }
+
+    /// Returns once there is room for a page of names; for who brings many.
+    func waitForRoom() async {
+        guard let limit, count > limit.crowd.load(ordering: .relaxed) + limit.inodesMax / 2 else { return }
+        await limit.settler.settle(self)
+    }
 
     /// Brings inodes that nobody uses to disk until there is room for new ones, and drops those that the kernel has
-    /// forgotten. Blocks on the disk. `open` answers the inodes of open files.
-    func settle(open: () -> Set<UInt64>) {
+    /// forgotten. Blocks on the disk.
+    func settle() {
         guard let limit else { return }
+        limit.isSettling.store(false, ordering: .relaxed)
         var forgotten = limit.forgotten.withLock { forgotten in
             defer { forgotten = [] }
             return forgotten[...]
@@ -90,12 +94,12 @@ extension InodeTable {
             release(forgotten.prefix(Self.stepInodes), limit)
             forgotten = forgotten.dropFirst(Self.stepInodes)
         }
-        limit.shortenArrivals { withLock { Array($0.keys) } }
+        shortenArrivals(limit)
         let room = max(limit.inodesMax / 16, 1)
         if count > limit.inodesMax {
             // Those that stay are behind the others then.
             for _ in 0...(limit.arrivals.withLock(\.count) / Self.stepInodes) {
-                guard count > limit.inodesMax - room, bringToDisk(limit, open) else { break }
+                guard count > limit.inodesMax - room, bringToDisk(limit) else { break }
             }
         }
         // Of what is in use there may be more.
@@ -103,32 +107,38 @@ extension InodeTable {
     }
 
     /// Nobody who wakes an inode waits for more than this to be written.
-    private static let stepInodes = 1024
+    private static let stepInodes = 256
 
     private func release(_ lookups: ArraySlice<ForgottenLookups>, _ limit: InodeLimit) {
         limit.store.withLock { store in
             do throws(MetadataError) {
-                for lookups in try store.release(lookups) { drop(lookups) }
+                for lookups in try store.release(lookups) { takeBack(lookups, mayDrop: true) }
             } catch {
                 limit.fail(error)
             }
         }
     }
 
+    private func shortenArrivals(_ limit: InodeLimit) {
+        withLock { inodes in
+            limit.arrivals.withLock { arrivals in
+                guard arrivals.count > Self.arrivalsMax(inodes.count, limit) else { return }
+                arrivals = inodes.filter { $0.value.directory == nil }.map(\.key)
+            }
+        }
+    }
+
     /// False when the disk takes none.
-    private func bringToDisk(_ limit: InodeLimit, _ open: () -> Set<UInt64>) -> Bool {
+    private func bringToDisk(_ limit: InodeLimit) -> Bool {
         limit.willHold()
         return limit.store.withLock { store in
-            var taken = takeFirst(limit)
-            // Whoever opened one of them before this had its inode; whoever does later wakes it.
-            let open = open()
-            put(taken.filter { open.contains($0.key) }, limit)
-            taken = taken.filter { !open.contains($0.key) }
+            let taken = takeFirst(limit)
+            if taken.isEmpty { return true }
             do throws(MetadataError) {
                 try store.add(taken.map { IdleInode($0.key, $0.value) })
                 return true
             } catch {
-                put(taken, limit)
+                put(taken)
                 limit.fail(error)
                 return false
             }
@@ -143,10 +153,12 @@ extension InodeTable {
         }
         var taken: [UInt64: Inode] = [:]
         let kept = withLock { inodes in
+            // Whoever opens one of them after this does not find it, and wakes it.
+            let open = openFiles.inodes
             var kept: [UInt64] = []
             for number in first {
                 guard let index = inodes.index(forKey: number) else { continue }
-                if inodes.values[index].isPlain {
+                if inodes.values[index].isPlain, !open.contains(number) {
                     taken[number] = inodes.remove(at: index).value
                 } else {
                     kept.append(number)
@@ -158,34 +170,15 @@ extension InodeTable {
         return taken
     }
 
-    private func put(_ inodes: [UInt64: Inode], _ limit: InodeLimit) {
+    private func put(_ inodes: [UInt64: Inode]) {
         withLock { table in
             for (number, inode) in inodes {
                 if let index = table.index(forKey: number) {
-                    table.values[index].lookups += inode.lookups
+                    table.values[index].take(from: inode)
                 } else {
                     table[number] = inode
-                    limit.arrived(number, count: table.count)
+                    arrived(number, count: table.count)
                 }
-            }
-        }
-    }
-
-    /// Has the inode in memory, if it is on disk. What is known of its object is not there: its rows tell.
-    func wake(_ number: UInt64) -> Bool {
-        guard let limit, limit.mayHoldAny else { return false }
-        return limit.store.withLock { store in
-            // Somebody else has woken it, or it was being brought to disk.
-            if withLock({ $0[number] != nil }) { return true }
-            do throws(MetadataError) {
-                guard let found = try store.take(number),
-                    let home = withLock({ $0[found.home]?.directory })
-                else { return false }
-                put([number: Inode(found, in: home)], limit)
-                return true
-            } catch {
-                limit.fail(error)
-                return false
             }
         }
     }
@@ -196,7 +189,37 @@ extension InodeTable {
             forgotten.append(lookups)
             return forgotten.count
         }
-        if count >= InodeLimit.forgottenMax { limit.isCrowded.store(true, ordering: .relaxed) }
+        if count >= InodeLimit.forgottenMax { startSettling() }
+    }
+
+    // MARK: On disk
+
+    /// Has the inode in memory, if it is on disk. What is known of its object is not there: its rows tell.
+    func wake(_ number: UInt64) -> Bool {
+        guard let limit, limit.mayHoldAny else { return false }
+        return limit.store.withLock { store in
+            // Somebody else has woken it, or it was being brought to disk.
+            withLock { $0[number] != nil } || take(number, from: store, limit)
+        }
+    }
+
+    /// Has in memory what was known of a file before its name was looked up anew.
+    func unite(_ number: UInt64) {
+        guard let limit, limit.mayHoldAny else { return }
+        limit.store.withLock { _ = take(number, from: $0, limit) }
+    }
+
+    private func take(_ number: UInt64, from store: IdleInodes, _ limit: InodeLimit) -> Bool {
+        do throws(MetadataError) {
+            guard let found = try store.take(number), let home = withLock({ $0[found.home]?.directory }) else {
+                return false
+            }
+            put([number: Inode(found, in: home)])
+            return true
+        } catch {
+            limit.fail(error)
+            return false
+        }
     }
 
     /// Tells of every inode on disk that is a name of one of these directories.
@@ -227,7 +250,17 @@ extension Inode {
         self.init(
             home: home, segment: idle.segment, isPlainlyNamed: idle.isPlainlyNamed, directory: nil, record: nil,
             checkedAt: .epoch, lookups: idle.lookups)
+        isKnownRegular = idle.isKnownRegular
         if !idle.openedETag.isEmpty { openedETag = idle.openedETag }
+    }
+
+    /// The same inode, as it was when it was in memory before.
+    fileprivate mutating func take(from earlier: Inode) {
+        lookups += earlier.lookups
+        guard openedETag.isEmpty, !earlier.openedETag.isEmpty else { return }
+        openedETag = earlier.openedETag
+        // It is of the version that was opened.
+        if record?.etag == openedETag { isKnownRegular = isKnownRegular || earlier.isKnownRegular }
     }
 }
 
@@ -235,7 +268,8 @@ extension IdleInode {
     fileprivate init(_ number: UInt64, _ inode: Inode) {
         self.init(
             number: number, home: inode.home?.inode ?? 0, segment: inode.segment,
-            isPlainlyNamed: inode.isPlainlyNamed, openedETag: inode.openedETag, lookups: inode.lookups)
+            isPlainlyNamed: inode.isPlainlyNamed, isKnownRegular: inode.isKnownRegular, openedETag: inode.openedETag,
+            lookups: inode.lookups)
     }
 
     fileprivate var name: [UInt8] {

@@ -184,12 +184,16 @@ final class InodeTable: Sendable {
     /// those that came while an inode without a name had their number.
     private let moved = Mutex<[UInt64: UInt64]>([:])
     private let hasMoved = Atomic(false)
+    /// Nil where there may be as many inodes as there are names.
     let limit: InodeLimit?
+    /// Their inodes stay in memory.
+    let openFiles: OpenFiles
 
-    init(root: Directory, at now: Timestamp, limit: InodeLimit? = nil) {
+    init(root: Directory, at now: Timestamp, openFiles: OpenFiles, limit: InodeLimit?) {
         let inode = Inode(
             home: nil, segment: [], isPlainlyNamed: true, directory: root, record: nil, checkedAt: now, lookups: 1)
         inodes = Mutex([root.inode: inode])
+        self.openFiles = openFiles
         self.limit = limit
     }
 
@@ -198,8 +202,8 @@ final class InodeTable: Sendable {
     }
 
     subscript(number: UInt64) -> Inode? {
-        if let inode = inodes.withLock({ $0[number] }) { return inode }
-        return wake(number) ? inodes.withLock { $0[number] } : nil
+        repeat { if let inode = inodes.withLock({ $0[number] }) { return inode } } while wake(number)
+        return nil
     }
 
     /// The number that an inode of this name has, if there is one.
@@ -207,7 +211,7 @@ final class InodeTable: Sendable {
         hasMoved.load(ordering: .relaxed) ? moved.withLock { $0[hash] ?? hash } : hash
     }
 
-    /// An inode of that name has this number from now on. Under no lock of the table's.
+    /// An inode of that name has this number from now on.
     func setNumber(_ number: UInt64, for hash: UInt64) {
         moved.withLock { $0[hash] = number == hash ? nil : number }
         hasMoved.store(true, ordering: .relaxed)
@@ -219,44 +223,38 @@ final class InodeTable: Sendable {
     /// Changes an inode in place; nil when the kernel no longer knows it.
     @discardableResult
     func update<Result: Sendable>(_ number: UInt64, _ body: (inout Inode) -> Result) -> Result? {
-        if let result = updateInMemory(number, body) { return result }
-        return wake(number) ? updateInMemory(number, body) : nil
-    }
-
-    private func updateInMemory<Result: Sendable>(_ number: UInt64, _ body: (inout Inode) -> Result) -> Result? {
-        inodes.withLock { inodes in
-            guard let index = inodes.index(forKey: number) else { return nil }
-            return body(&inodes.values[index])
-        }
+        repeat {
+            let result = inodes.withLock { inodes -> Result? in
+                guard let index = inodes.index(forKey: number) else { return nil }
+                return body(&inodes.values[index])
+            }
+            if let result { return result }
+        } while wake(number)
+        return nil
     }
 
     /// The kernel takes lookups back; an inode without any is dropped. The root stays.
     func forget(_ number: UInt64, count: UInt64) {
         let lookups = ForgottenLookups(number: number, count: count)
-        if number == 1 || lessen(lookups) { return }
+        if number == 1 || takeBack(lookups, mayDrop: !(limit?.mayHoldAny ?? false)) { return }
         // Some of them may be of what lies on disk.
-        if limit?.mayHoldAny ?? false || !drop(lookups) { forgetLater(lookups) }
+        forgetLater(lookups)
     }
 
-    /// False when no lookups would be left, or the inode is not in memory.
-    private func lessen(_ lookups: ForgottenLookups) -> Bool {
+    /// False when the inode is not in memory, or has no other lookups and may not be dropped.
+    @discardableResult
+    func takeBack(_ lookups: ForgottenLookups, mayDrop: Bool) -> Bool {
         inodes.withLock { inodes in
-            guard let index = inodes.index(forKey: lookups.number), inodes.values[index].lookups > lookups.count else {
-                return false
+            guard let index = inodes.index(forKey: lookups.number) else { return false }
+            if inodes.values[index].lookups > lookups.count {
+                inodes.values[index].lookups -= lookups.count
+                return true
             }
-            inodes.values[index].lookups -= lookups.count
+            guard mayDrop else { return false }
+            if let hash = inodes.remove(at: index).value.movedHash {
+                moved.withLock { moved in if moved[hash] == lookups.number { moved[hash] = nil } }
+            }
             return true
         }
-    }
-
-    /// Drops an inode if it has no lookups but these; false when it is not in memory.
-    @discardableResult
-    func drop(_ lookups: ForgottenLookups) -> Bool {
-        if lessen(lookups) { return true }
-        guard let dropped = inodes.withLock({ $0.removeValue(forKey: lookups.number) }) else { return false }
-        if let hash = dropped.movedHash {
-            moved.withLock { moved in if moved[hash] == lookups.number { moved[hash] = nil } }
-        }
-        return true
     }
 }

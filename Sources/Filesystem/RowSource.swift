@@ -36,7 +36,7 @@ struct RowSource: EntrySource {
     mutating func next() async throws(FileError) -> [MetadataRow]? {
         if isAtEnd { return nil }
         try await listing?.advance(beyond: last)
-        let through = await listing?.isComplete ?? true ? nil : await listing?.through
+        let through = listing?.isComplete ?? true ? nil : listing?.through
         var rows: [MetadataRow]
         do throws(MetadataError) {
             rows = try await reader.page(below: prefix, state: state, after: last, limit: Self.pageRows)
@@ -76,7 +76,7 @@ extension Filesystem {
             await walker(passes: directory)
             return (state, nil)
         }
-        if await listingUnderWay(of: directory) == nil, let state = try await walker(reaches: directory) {
+        if listingUnderWay(of: directory) == nil, let state = try await walker(reaches: directory) {
             return (state, nil)
         }
         let listing = try await listing(of: directory)
@@ -87,16 +87,16 @@ extension Filesystem {
     func isComplete(_ state: ListingState) -> Bool { isFresh(state.listedAt) && state.listedAt == state.startedAt }
 
     /// The listing under way, or the last one, if it is fresh.
-    func listingUnderWay(of directory: Directory) async -> DirectoryListing? {
+    func listingUnderWay(of directory: Directory) -> DirectoryListing? {
         guard let current = directory.progress.withLock({ $0.listing }), isFresh(current.state.startedAt),
-            await !current.hasFailed
+            !current.hasFailed
         else { return nil }
         return current
     }
 
     /// The listing under way if it is fresh, or a new one.
     func listing(of directory: Directory) async throws(FileError) -> DirectoryListing {
-        if let current = await listingUnderWay(of: directory) { return current }
+        if let current = listingUnderWay(of: directory) { return current }
         let beginning = directory.progress.withLock { progress in
             if let beginning = progress.beginning { return beginning }
             let beginning = Task { await self.beginListing(of: directory) }

@@ -8,18 +8,22 @@ package struct IdleInode: Equatable, Sendable {
     package var home: UInt64
     package var segment: [UInt8]
     package var isPlainlyNamed: Bool
+    /// The version that was opened was asked, and is no symbolic link.
+    package var isKnownRegular: Bool
     /// The version whose pages the kernel may still have; empty when it has none.
     package var openedETag: String
     /// Lookups that the kernel has not taken back.
     package var lookups: UInt64
 
     package init(
-        number: UInt64, home: UInt64, segment: [UInt8], isPlainlyNamed: Bool, openedETag: String, lookups: UInt64
+        number: UInt64, home: UInt64, segment: [UInt8], isPlainlyNamed: Bool, isKnownRegular: Bool, openedETag: String,
+        lookups: UInt64
     ) {
         self.number = number
         self.home = home
         self.segment = segment
         self.isPlainlyNamed = isPlainlyNamed
+        self.isKnownRegular = isKnownRegular
         self.openedETag = openedETag
         self.lookups = lookups
     }
@@ -62,22 +66,25 @@ package final class IdleInodes {
             try connection.execute(
                 """
                 CREATE TABLE idle(number INTEGER PRIMARY KEY, home INTEGER NOT NULL, plain INTEGER NOT NULL,
-                    lookups INTEGER NOT NULL, segment BLOB NOT NULL, etag TEXT)
+                    regular INTEGER NOT NULL, lookups INTEGER NOT NULL, segment BLOB NOT NULL, etag TEXT)
                 """)
             if let pagesMax { try connection.execute("PRAGMA max_page_count = \(pagesMax)") }
             add = try connection.prepare(
                 """
-                INSERT INTO idle(number, home, plain, lookups, segment, etag) VALUES(?1, ?2, ?3, ?4, ?5, ?6)
+                INSERT INTO idle(number, home, plain, regular, lookups, segment, etag)
+                VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)
                 ON CONFLICT DO UPDATE SET home = excluded.home, plain = excluded.plain, segment = excluded.segment,
-                    lookups = lookups + excluded.lookups, etag = coalesce(excluded.etag, etag)
+                    lookups = lookups + excluded.lookups, etag = coalesce(excluded.etag, etag),
+                    regular = CASE WHEN excluded.etag IS NULL THEN regular ELSE excluded.regular END
                 """)
+            let columns = "number, home, plain, regular, lookups, segment, etag"
             take = try connection.prepare(
-                "DELETE FROM idle WHERE number = ?1 RETURNING number, home, plain, lookups, segment, etag")
+                "DELETE FROM idle WHERE number = ?1 RETURNING \(columns)")
             release = try connection.prepare(
                 "DELETE FROM idle WHERE number = ?1 AND lookups <= ?2 RETURNING lookups")
             reduce = try connection.prepare("UPDATE idle SET lookups = lookups - ?2 WHERE number = ?1")
             page = try connection.prepare(
-                "SELECT number, home, plain, lookups, segment, etag FROM idle WHERE number >= ?1 ORDER BY number LIMIT ?2")
+                "SELECT \(columns) FROM idle WHERE number >= ?1 ORDER BY number LIMIT ?2")
         } catch {
             throw .database(error)
         }
@@ -85,7 +92,7 @@ package final class IdleInodes {
     }
 
     /// Takes in some of them, or none; of one that is here already the lookups are added. A transaction has a page in
-    /// memory for nearly each: a thousand are enough.
+    /// memory for nearly each.
     package func add(_ inodes: [IdleInode]) throws(MetadataError) {
         // In the order of the file, so that neighbours share its pages.
         let inodes = inodes.sorted { Int64(bitPattern: $0.number) < Int64(bitPattern: $1.number) }
@@ -95,9 +102,10 @@ package final class IdleInodes {
                     try add.bind(Int64(bitPattern: inode.number), at: 1)
                     try add.bind(Int64(bitPattern: inode.home), at: 2)
                     try add.bind(inode.isPlainlyNamed ? 1 : 0, at: 3)
-                    try add.bind(Int64(clamping: inode.lookups), at: 4)
-                    try add.bind(inode.segment, at: 5)
-                    try add.bind(inode.openedETag.isEmpty ? nil : inode.openedETag, at: 6)
+                    try add.bind(inode.isKnownRegular ? 1 : 0, at: 4)
+                    try add.bind(Int64(clamping: inode.lookups), at: 5)
+                    try add.bind(inode.segment, at: 6)
+                    try add.bind(inode.openedETag.isEmpty ? nil : inode.openedETag, at: 7)
                     try add.run()
                 }
             }
@@ -117,8 +125,7 @@ package final class IdleInodes {
         }
     }
 
-    /// The kernel takes lookups back, of a thousand inodes at most; those without any are dropped. Answers the lookups
-    /// that are not of inodes here.
+    /// The kernel takes lookups back; inodes without any are dropped. Answers the lookups that are not of inodes here.
     package func release(_ lookups: some Sequence<ForgottenLookups>) throws(MetadataError) -> [ForgottenLookups] {
         let lookups = lookups.sorted { Int64(bitPattern: $0.number) < Int64(bitPattern: $1.number) }
         return try guarded { () throws(DatabaseError) in
@@ -171,8 +178,8 @@ package final class IdleInodes {
 extension Statement {
     fileprivate func idleInode() -> IdleInode {
         IdleInode(
-            number: UInt64(bitPattern: int64(0)), home: UInt64(bitPattern: int64(1)), segment: blob(4),
-            isPlainlyNamed: int64(2) != 0, openedETag: isNull(5) ? "" : text(5),
-            lookups: UInt64(clamping: int64(3)))
+            number: UInt64(bitPattern: int64(0)), home: UInt64(bitPattern: int64(1)), segment: blob(5),
+            isPlainlyNamed: int64(2) != 0, isKnownRegular: int64(3) != 0, openedETag: isNull(6) ? "" : text(6),
+            lookups: UInt64(clamping: int64(4)))
     }
 }

@@ -32,8 +32,10 @@ package final class Dispatcher: KernelOperations {
     // MARK: Names and attributes
 
     package func lookup(_ request: consuming Request, parent: UInt64, name: UnsafeRawBufferPointer) {
-        if let node = filesystem.lookupAtHand(parent: parent, name: name) {
-            return answer(request, lookedUp: node)
+        switch filesystem.lookupAtHand(parent: parent, name: name) {
+        case .found(let node): return answer(request, lookedUp: node)
+        case .absent: return request.replyAbsent(validSeconds: filesystem.absentSeconds)
+        case nil: break
         }
         let name = Array(name)
         inFlight.run(request) { [self] reply in

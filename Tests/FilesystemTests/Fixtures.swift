@@ -50,14 +50,19 @@ struct Fixture {
             inodeLimit: limit, log: quiet)
     }
 
+    func directory(_ inode: UInt64) -> Directory? { filesystem.inodes[inode]?.directory }
+
     /// What happens when inodes have become too many, now.
-    func settle() { filesystem.inodes.settle(open: { filesystem.openFiles.inodes }) }
+    func settle() { filesystem.inodes.settle() }
 
     /// As the kernel's reader thread does: from memory, else by asking.
     func lookup(_ name: String, in parent: UInt64 = Filesystem.rootInode) async throws -> Node? {
         let bytes = Array(name.utf8)
-        if let node = bytes.withUnsafeBytes({ filesystem.lookupAtHand(parent: parent, name: $0) }) { return node }
-        return try await filesystem.lookup(parent: parent, name: bytes)
+        switch bytes.withUnsafeBytes({ filesystem.lookupAtHand(parent: parent, name: $0) }) {
+        case .found(let node): return node
+        case .absent: return nil
+        case nil: return try await filesystem.lookup(parent: parent, name: bytes)
+        }
     }
 
     /// The key behind a path; nil when there is none.

@@ -1,3 +1,4 @@
+import Metadata
 import ObjectStore
 import Testing
 import ThawCore
@@ -112,6 +113,67 @@ struct LookupTests {
         #expect(error == .denied)
         fixture.store.script { _ throws(StoreError) in }
         #expect(try await fixture.key("a") == "a")
+    }
+
+    /// Of a directory that is being walked: nothing is asked of single names there.
+    private func atHand(_ name: String, _ fixture: Fixture) -> LookedUp? {
+        fixture.filesystem.root.isWalked()
+        return Array(name.utf8).withUnsafeBytes { fixture.filesystem.lookupAtHand(parent: 1, name: $0) }
+    }
+
+    private func isUnknown(_ name: String, _ fixture: Fixture) -> Bool {
+        if case nil = atHand(name, fixture) { true } else { false }
+    }
+
+    @Test("what a listing has settled is at hand, also what is not there; the rest is not")
+    func settled() async throws {
+        let fixture = try Fixture("a", "b/c", "d", "d/e", "//x")
+        #expect(isUnknown("a", fixture) && isUnknown("z", fixture))
+        _ = try await fixture.names()
+        guard case .found(let file) = atHand("a", fixture), case .found(let directory) = atHand("b", fixture) else {
+            Issue.record("neither is at hand")
+            return
+        }
+        #expect(file.kind == .file && file.sizeBytes == 1 && directory.kind == .directory)
+        #expect(fixture.filesystem.inodes[file.inode]?.lookups == 1)
+        guard case .found(let both) = atHand("d", fixture) else {
+            Issue.record("a directory that is a file too is not at hand")
+            return
+        }
+        #expect(both.kind == .directory)
+        guard case .absent = atHand("z", fixture) else {
+            Issue.record("what is not there is not at hand")
+            return
+        }
+        // Names that are no segments, and what a refresh wants asked.
+        #expect(isUnknown("%=d", fixture) && isUnknown(".versions", fixture))
+        try await fixture.writer.expire(Array("a".utf8), below: .empty)
+        fixture.filesystem.inodes.update(file.inode) { $0.checkedAt = .epoch }
+        #expect(isUnknown("a", fixture))
+    }
+
+    @Test("so is what a listing under way has passed, and nothing beyond")
+    func passed() async throws {
+        let fixture = try Fixture((0..<400).map { "k\(1000 + $0)" })
+        fixture.store.paginate(by: 7)
+        let handle = try fixture.filesystem.openDirectory(Filesystem.rootInode)
+        _ = try await fixture.page(handle, from: 2, room: 5)
+        guard case .found = atHand("k1000", fixture), case .absent = atHand("k0", fixture) else {
+            Issue.record("what was listed is not at hand")
+            return
+        }
+        #expect(isUnknown("k1399", fixture) && isUnknown("z", fixture))
+    }
+
+    @Test("an inode that is out of date is at hand again with its row")
+    func renewed() async throws {
+        let fixture = try Fixture("a")
+        _ = try await fixture.names()
+        let node = try #require(try await fixture.lookup("a"))
+        fixture.filesystem.inodes.update(node.inode) { $0.checkedAt = .epoch }
+        let calls = fixture.store.calls.count
+        #expect(fixture.filesystem.nodeAtHand(node.inode)?.sizeBytes == 1)
+        #expect(fixture.store.calls.count == calls)
     }
 
     @Test("lookups are taken back by forget, and the inode with the last of them")
