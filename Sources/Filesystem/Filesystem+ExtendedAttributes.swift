@@ -125,10 +125,25 @@ extension Filesystem {
     func forgetNames(in directories: [Directory]) {
         let homes = Set(directories.map(\.inode))
         forgetNamesInMemory(homes)
+        forgetIdleNames(homes) { [self] in
+            // Some have come into memory meanwhile.
+            forgetNamesInMemory(homes)
+        }
+    }
+
+    /// The same of what is on disk: besides, and no faster than the kernel takes it.
+    func forgetIdleNames(_ homes: Set<UInt64>, then end: @escaping @Sendable () -> Void = {}) {
         guard inodes.limit?.mayHoldAny ?? false else { return }
-        inodes.forEachIdle(in: homes) { _, name, home in kernelCache.value?.forgetName(name, in: home) }
-        // Some have come into memory meanwhile.
-        forgetNamesInMemory(homes)
+        Task {
+            await inodes.forEachIdle(in: homes) { names in
+                for idle in names {
+                    kernelCache.value?.forgetAttributes(of: idle.number)
+                    kernelCache.value?.forgetName(idle.name, in: idle.home)
+                }
+                await kernelCache.value?.isTold()
+            }
+            end()
+        }
     }
 
     private func forgetNamesInMemory(_ homes: Set<UInt64>) {

@@ -251,14 +251,11 @@ extension Filesystem {
             kernelCache.value?.forgetAttributes(of: number)
             if let home = inode.home { kernelCache.value?.forgetName(inode.name, in: home.inode) }
         }
-        guard key.isPrefix, inodes.limit?.mayHoldAny ?? false else { return }
+        guard key.isPrefix else { return }
         let homes = inodes.withLock { inodes in
             inodes.values.compactMap(\.directory).filter { $0.view == .objects && $0.prefix.hasPrefix(key) }
         }
-        inodes.forEachIdle(in: Set(homes.map(\.inode))) { number, name, home in
-            kernelCache.value?.forgetAttributes(of: number)
-            kernelCache.value?.forgetName(name, in: home)
-        }
+        forgetIdleNames(Set(homes.map(\.inode)))
     }
 
     /// Everything that is known below a renamed directory lies elsewhere now.

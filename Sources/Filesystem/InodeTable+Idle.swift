@@ -52,6 +52,15 @@ actor InodeSettler {
     init(executor: ThreadExecutor) { self.executor = executor }
 
     func settle(_ inodes: InodeTable) { inodes.settle() }
+
+    fileprivate func page(of limit: InodeLimit, after last: IdleInode?) -> [IdleInode] {
+        limit.store.withLock { store in
+            do throws(MetadataError) { return try store.page(after: last, limit: 1000) } catch {
+                limit.fail(error)
+                return []
+            }
+        }
+    }
 }
 
 extension InodeTable {
@@ -86,14 +95,7 @@ extension InodeTable {
     func settle() {
         guard let limit else { return }
         limit.isSettling.store(false, ordering: .relaxed)
-        var forgotten = limit.forgotten.withLock { forgotten in
-            defer { forgotten = [] }
-            return forgotten[...]
-        }
-        while !forgotten.isEmpty {
-            release(forgotten.prefix(Self.stepInodes), limit)
-            forgotten = forgotten.dropFirst(Self.stepInodes)
-        }
+        while releaseSome(limit) {}
         shortenArrivals(limit)
         let room = max(limit.inodesMax / 16, 1)
         if count > limit.inodesMax {
@@ -109,7 +111,13 @@ extension InodeTable {
     /// Nobody who wakes an inode waits for more than this to be written.
     private static let stepInodes = 256
 
-    private func release(_ lookups: ArraySlice<ForgottenLookups>, _ limit: InodeLimit) {
+    /// Takes some of the forgotten lookups back; false when there are none.
+    private func releaseSome(_ limit: InodeLimit) -> Bool {
+        let lookups = limit.forgotten.withLock { forgotten in
+            defer { forgotten.removeLast(min(Self.stepInodes, forgotten.count)) }
+            return Array(forgotten.suffix(Self.stepInodes))
+        }
+        if lookups.isEmpty { return false }
         limit.store.withLock { store in
             do throws(MetadataError) {
                 for lookups in try store.release(lookups) { takeBack(lookups, mayDrop: true) }
@@ -117,6 +125,7 @@ extension InodeTable {
                 limit.fail(error)
             }
         }
+        return true
     }
 
     private func shortenArrivals(_ limit: InodeLimit) {
@@ -190,6 +199,8 @@ extension InodeTable {
             return forgotten.count
         }
         if count >= InodeLimit.forgottenMax { startSettling() }
+        // Of millions that the kernel forgets at once, the rest waits there.
+        if count >= InodeLimit.forgottenMax * 16 { _ = releaseSome(limit) }
     }
 
     // MARK: On disk
@@ -222,20 +233,28 @@ extension InodeTable {
         }
     }
 
-    /// Tells of every inode on disk that is a name of one of these directories.
-    func forEachIdle(in homes: Set<UInt64>, _ body: (_ number: UInt64, _ name: [UInt8], _ home: UInt64) -> Void) {
+    /// Tells, page by page, of every inode on disk that is a name of one of these directories.
+    func forEachIdle(in homes: Set<UInt64>, _ body: @Sendable ([IdleName]) async -> Void) async {
         guard let limit, limit.mayHoldAny else { return }
         var last: IdleInode?
         repeat {
-            let page = limit.store.withLock { store -> [IdleInode] in
-                do throws(MetadataError) { return try store.page(after: last, limit: 1000) } catch {
-                    limit.fail(error)
-                    return []
-                }
-            }
-            for inode in page where homes.contains(inode.home) { body(inode.number, inode.name, inode.home) }
+            let page = await limit.settler.page(of: limit, after: last)
             last = page.last
+            await body(page.filter { homes.contains($0.home) }.map { IdleName($0) })
         } while last != nil
+    }
+}
+
+/// The name of an inode on disk.
+struct IdleName: Sendable {
+    let number: UInt64
+    let home: UInt64
+    let name: [UInt8]
+
+    fileprivate init(_ inode: IdleInode) {
+        (number, home) = (inode.number, inode.home)
+        let segment = inode.segment
+        name = inode.isPlainlyNamed ? segment : Names.name(of: segment, isShadowed: Names.isPlain(segment))
     }
 }
 
@@ -270,9 +289,5 @@ extension IdleInode {
             number: number, home: inode.home?.inode ?? 0, segment: inode.segment,
             isPlainlyNamed: inode.isPlainlyNamed, isKnownRegular: inode.isKnownRegular, openedETag: inode.openedETag,
             lookups: inode.lookups)
-    }
-
-    fileprivate var name: [UInt8] {
-        isPlainlyNamed ? segment : Names.name(of: segment, isShadowed: Names.isPlain(segment))
     }
 }

@@ -1,18 +1,21 @@
-/// What the kernel remembers of this filesystem, and can be told to forget. Safe from any task; neither call waits for
-/// a request to be answered.
+/// What the kernel remembers of this filesystem, and can be told to forget. Safe from any task; none of the calls that
+/// tell it waits for a request to be answered.
 package final class KernelCache: Sendable {
     private let attributes: @Sendable (UInt64) -> Void
     private let content: @Sendable (UInt64) -> Void
     private let name: @Sendable (_ parent: UInt64, _ name: [UInt8]) -> Void
+    private let told: @Sendable () async -> Void
 
     package init(
         forgetAttributes: @escaping @Sendable (UInt64) -> Void,
         forgetContent: @escaping @Sendable (UInt64) -> Void,
-        forgetName: @escaping @Sendable (_ parent: UInt64, _ name: [UInt8]) -> Void
+        forgetName: @escaping @Sendable (_ parent: UInt64, _ name: [UInt8]) -> Void,
+        isTold: @escaping @Sendable () async -> Void
     ) {
         attributes = forgetAttributes
         content = forgetContent
         name = forgetName
+        told = isTold
     }
 
     /// The next `stat` asks us. The inode's pages stay; the kernel drops them itself when size or time changed.
@@ -23,4 +26,7 @@ package final class KernelCache: Sendable {
 
     /// The next lookup of the name asks us.
     func forgetName(_ name: [UInt8], in parent: UInt64) { self.name(parent, name) }
+
+    /// Returns once it was told all of that. Not for who answers a request: the kernel may hold a lock until then.
+    func isTold() async { await told() }
 }
