@@ -142,9 +142,16 @@ package final class Filesystem: Sendable {
     /// Says in the log, in one line, what failed and what the store said.
     func report(_ operation: String, _ key: ObjectKey, _ error: StoreError) {
         guard error.kind != .cancelled else { return }
-        let report = Report(operation: operation, key: key, code: error.code, time: .now())
+        let report = Report(
+            operation: operation, key: key, code: error.code, time: .now(),
+            text: "\(operation) of \(key) failed: \(error)\(Self.advice(error))")
         guard lastReport.withLock({ $0.isNews(report) }) else { return }
-        log.warning("\(operation) of \(key) failed: \(error)\(Self.advice(error))")
+        log.warning("\(report.text)")
+    }
+
+    /// What the store would not do when it was asked last, and when that was.
+    package var lastFailure: (text: String, time: Timestamp)? {
+        lastReport.withLock { $0.time == .epoch ? nil : ($0.text, $0.time) }
     }
 
     struct Report: Sendable {
@@ -152,6 +159,7 @@ package final class Filesystem: Sendable {
         var key: ObjectKey
         var code: String
         var time: Timestamp
+        var text = ""
 
         /// Whether the next report says anything that this one did not: the kernel asks twice for a page that failed.
         /// If it does, it takes this one's place.

@@ -1,6 +1,7 @@
 import Glibc
 import Logging
 import Metadata
+import ObjectStore
 import Restore
 import Synchronization
 import Testing
@@ -152,7 +153,26 @@ struct ControlServiceTests {
         #expect(status["mount"]?["source"] == "oss://bkt")
         for name in ["requests", "waiters", "lanes", "uploads"] { #expect(status[name] == []) }
         #expect(status["upload_totals"] == ["files": 0, "bytes": 0, "sent_bytes": 0, "failing": 0, "kept": 0])
+        #expect(status["cache"] == .null && status["last_failure"] == .null)
+        #expect(status["traffic"] == ["requests": 0, "failed": 0, "received_bytes": 0, "sent_bytes": 0])
         #expect(MountStatus(status) != nil)
+    }
+
+    @Test("traffic, cache and the last failure are told, and shown in a line each")
+    func figures() async throws {
+        var figures = MountFigures()
+        (figures.traffic.requests, figures.traffic.failed) = (1234, 5)
+        (figures.traffic.receivedBytes, figures.traffic.sentBytes) = (3 << 30, 2048)
+        figures.cache = .init(bytes: 1 << 20, bytesMax: 10 << 30, readBytes: 512)
+        figures.failure = .init(text: "read of a/b failed: 403 AccessDenied", time: Timestamp(seconds: 2))
+        let status = try await ask(FakeDesk(), [["command": "status"]], figures: figures)
+        #expect(MountFigures(status) == figures)
+        #expect(
+            try #require(MountStatus(status)).lines(at: Timestamp(seconds: 62)).suffix(3) == [
+                "  traffic: 1,234 requests, 5 failed, 3 GiB received, 2 KiB sent",
+                "  cache: 1 MiB of 10 GiB, 512 B read from it",
+                "  last failure, 1 min ago: read of a/b failed: 403 AccessDenied",
+            ])
     }
 
     @Test("what is not stored yet is told whole to those who ask for it, and without ranges in the status")
@@ -172,7 +192,7 @@ struct ControlServiceTests {
         #expect(status["upload_totals"] == ["files": 2, "bytes": 15, "sent_bytes": 4, "failing": 1, "kept": 0])
         let lines = try #require(MountStatus(status)).lines(at: Timestamp(seconds: 62))
         #expect(
-            lines.suffix(4) == [
+            lines.suffix(5).dropLast() == [
                 "  2 files not stored yet, 11 B of 15 B left, 1 failing: AccessDenied",
                 "    state      age  bytes  sent  key", "    failed   1 min   10 B   4 B  a b/ü: AccessDenied",
                 "    waiting  1 min    5 B     -  c",
@@ -182,9 +202,10 @@ struct ControlServiceTests {
 
 /// Sends lines to a service with this desk, and answers the reply.
 private func ask(
-    _ desk: FakeDesk, _ lines: [JSON], uploads: [UploadSummary] = [], hangingUp: Bool = false
+    _ desk: FakeDesk, _ lines: [JSON], uploads: [UploadSummary] = [], figures: MountFigures = .init(),
+    hangingUp: Bool = false
 ) async throws -> JSON {
-    try await serving(desk, uploads: uploads) { socket in
+    try await serving(desk, uploads: uploads, figures: figures) { socket in
         var client = try ControlClient(connectingTo: socket, timeout: .seconds(hangingUp ? 1 : 30)) { $0 == geteuid() }
         for line in lines { try client.send(line) }
         return try client.receive()
@@ -193,14 +214,15 @@ private func ask(
 
 /// Runs `talk` on a thread of its own, beside a service: a client blocks, and the service needs the pool's threads.
 private func serving<Answer: Sendable>(
-    _ desk: FakeDesk, uploads: [UploadSummary] = [], patience: Duration = .seconds(5),
+    _ desk: FakeDesk, uploads: [UploadSummary] = [], figures: MountFigures = .init(),
+    patience: Duration = .seconds(5),
     _ talk: @escaping @Sendable (ControlSocket) throws -> Answer
 ) async throws -> Answer {
     let directory = try TemporaryDirectory()
     let socket = ControlSocket(directory: directory.path)
     let service = ControlService(
-        source: "oss://bkt", mountpoint: "/mnt", restores: desk, uploads: { uploads }, leave: {},
-        patience: patience)
+        source: "oss://bkt", mountpoint: "/mnt", restores: desk, uploads: { uploads },
+        figures: { figures }, leave: {}, patience: patience)
     let server = try ControlServer(at: socket, log: Logger(label: "test")) { await service.serve($0) }
     defer { server.stop() }
     let result: Result<Answer, any Error> = await withCheckedContinuation { continuation in

@@ -65,6 +65,36 @@ def test_a_mount_says_what_it_is_and_that_nothing_was_asked_for(archive, mount):
     assert "no restore has been asked for" in text
 
 
+@pytest.mark.only("s3", why="no other store counts differently")
+def test_traffic_cache_and_the_last_failure_are_told(emulator, tmp_path):
+    # So slow that it is kept on disk.
+    emulator.seed("bkt", count=2, size=1 << 20, prefix="f")
+    with Mount(emulator, "s3://bkt", tmp_path, options={"metadata_ttl": "forever"}) as mount:
+        emulator.fault({"bandwidth": 2_000_000}, op="GetObject")
+        content = (mount.path / "f00000000").read_bytes()
+        emulator.clear_faults()
+        wait_until(lambda: status(mount)["cache"]["bytes"] >= len(content), "the file to be kept")
+        before = status(mount)
+        assert before["traffic"]["requests"] >= emulator.requests()["counts"]["GetObject"]
+        assert before["traffic"]["received_bytes"] >= len(content) and before["traffic"]["failed"] == 0
+        assert before["cache"]["read_bytes"] == 0 and before["last_failure"] is None
+        (mount.path / "new").write_bytes(content)
+        assert status(mount)["traffic"]["sent_bytes"] - before["traffic"]["sent_bytes"] == len(content)
+        emulator.fault({"status": 403, "code": "AccessDenied"}, op="GetObject")
+        with pytest.raises(PermissionError):
+            (mount.path / "f00000001").read_bytes()
+        after = status(mount)
+        assert after["traffic"]["failed"] > 0
+        assert "AccessDenied" in after["last_failure"]["text"] and "f00000001" in after["last_failure"]["text"]
+        assert time(after["last_failure"]["time"]) >= time(after["mount"]["started"])
+        text = thawfs("status", mount.path).stdout
+        assert "  traffic: " in text and "  cache: 1 MiB of " in text and "  last failure, " in text
+        emulator.clear_faults()
+    with Mount(emulator, "s3://bkt", tmp_path, options={"metadata_ttl": "forever"}) as mount:
+        assert (mount.path / "f00000000").read_bytes() == content
+        assert status(mount)["cache"]["read_bytes"] >= len(content)
+
+
 @pytest.mark.only("s3", why="no store takes part in it")
 def test_without_an_argument_every_mount_is_shown(emulator, archive, mount, tmp_path):
     (tmp_path / "second").mkdir()

@@ -33,6 +33,7 @@ package final class BlockCache: Sendable {
     private let log: Logger
     private let recordAfter: Duration
     private let used: Atomic<UInt64>
+    private let given = Atomic<UInt64>(0)
     /// Bytes on their way to the disk.
     private let pending = Atomic<Int>(0)
     /// Parts that were announced and of which nothing more is to be done.
@@ -128,6 +129,8 @@ package final class BlockCache: Sendable {
     }
 
     package var usedBytes: UInt64 { used.load(ordering: .relaxed) }
+    /// What was read from here since it was opened.
+    package var readBytes: UInt64 { given.load(ordering: .relaxed) }
     package var bytesMax: UInt64 { limits.bytesMax }
     /// On their way to the disk.
     var pendingBytes: Int { pending.load(ordering: .relaxed) }
@@ -173,6 +176,7 @@ package final class BlockCache: Sendable {
             }
         }
         part.isFilled()
+        given.add(UInt64(part.range.count))
         return true
     }
 

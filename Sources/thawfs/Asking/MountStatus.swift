@@ -11,6 +11,8 @@ struct MountStatus {
     let waiters: [WaiterSummary]
     let lanes: [LaneSummary]
     let uploads: [UploadSummary]
+    /// Nil of a daemon that does not tell.
+    let figures: MountFigures?
 
     init?(_ json: JSON) {
         guard let mount = json["mount"], let requests = json["requests"]?.array, let waiters = json["waiters"]?.array,
@@ -21,10 +23,12 @@ struct MountStatus {
         self.waiters = waiters.compactMap { WaiterSummary($0) }
         self.lanes = lanes.compactMap { LaneSummary($0) }
         uploads = json["uploads"]?.array?.compactMap { UploadSummary($0) } ?? []
+        figures = MountFigures(json)
     }
 
     func lines(at now: Timestamp) -> [String] {
         [mountLine] + requestLines(now) + waiterLines(now) + laneLines + uploadLines(now)
+            + (figures?.lines(at: now) ?? []).map { "  " + $0 }
     }
 
     private var mountLine: String {

@@ -28,6 +28,7 @@ struct ControlService: Sendable {
     let restores: any RestoreDesk
     /// What was accepted and is not stored yet, the oldest first.
     private let uploads: @Sendable () async -> [UploadSummary]
+    private let figures: @Sendable () -> MountFigures
     /// Makes the daemon end without waiting for those.
     private let leave: @Sendable () -> Void
     /// How often a peer whose answer takes long is told that it is being worked on.
@@ -37,13 +38,15 @@ struct ControlService: Sendable {
 
     init(
         source: String, mountpoint: String, restores: any RestoreDesk,
-        uploads: @escaping @Sendable () async -> [UploadSummary], leave: @escaping @Sendable () -> Void,
+        uploads: @escaping @Sendable () async -> [UploadSummary], figures: @escaping @Sendable () -> MountFigures,
+        leave: @escaping @Sendable () -> Void,
         patience: Duration = .seconds(5)
     ) {
         self.source = source
         self.mountpoint = mountpoint
         self.restores = restores
         self.uploads = uploads
+        self.figures = figures
         self.leave = leave
         self.patience = patience
     }
@@ -94,12 +97,13 @@ struct ControlService: Sendable {
 
     private func status() async throws(RestoreError) -> JSON {
         let uploads = await uploads()
-        return [
+        let status: [String: JSON] = [
             "mount": mount, "requests": .array(try await restores.requests().map(\.json)),
             "waiters": .array(await restores.whoWaits().map(\.json)),
             "lanes": .array(await restores.laneSummaries().map(\.json)),
             "uploads": .array(uploads.map(\.json)), "upload_totals": UploadProgress(uploads).json,
         ]
+        return .object(status.merging(figures().members) { status, _ in status })
     }
 
     private var mount: JSON {

@@ -104,7 +104,8 @@ struct MountPlan {
             try await filesystem.useBackups(client, bucket: bucket)
         }
         try await filesystem.resumeUploads()
-        let control = openControl(socket, filesystem, leave: { ending.hurry() }, log)
+        let figures = { @Sendable [transport = connection.transport] in MountFigures(filesystem, transport, blocks) }
+        let control = openControl(socket, filesystem, figures: figures, leave: { ending.hurry() }, log)
         defer { control?.stop() }
 
         let (initializations, initialized) = AsyncStream.makeStream(of: Void.self)
@@ -185,11 +186,12 @@ struct MountPlan {
 
     /// A mount whose commands cannot be answered is still a mount.
     private func openControl(
-        _ socket: ControlSocket, _ filesystem: Filesystem, leave: @escaping @Sendable () -> Void, _ log: Logger
+        _ socket: ControlSocket, _ filesystem: Filesystem, figures: @escaping @Sendable () -> MountFigures,
+        leave: @escaping @Sendable () -> Void, _ log: Logger
     ) -> ControlServer? {
         let service = ControlService(
             source: source.text, mountpoint: mountpoint.path, restores: filesystem.restores,
-            uploads: { await filesystem.uploads() }, leave: leave)
+            uploads: { await filesystem.uploads() }, figures: figures, leave: leave)
         do throws(ControlError) {
             return try ControlServer(at: socket, log: log) { await service.serve($0) }
         } catch {

@@ -11,8 +11,9 @@ struct StoreConnection {
     /// Of the source's bucket, or of the account.
     let store: RetryingStore
     let credentials: any CredentialsProvider
+    /// What all requests but those for credentials go through.
+    let transport: MeteredTransport
     private let configuration: StoreConfiguration
-    private let http: HTTPClient
     private let log: Logger
 
     /// What tells the archives of vaults.
@@ -29,7 +30,7 @@ struct StoreConnection {
     ) throws {
         self.source = source
         self.configuration = configuration
-        self.http = http
+        transport = MeteredTransport(http)
         self.log = log
         if let warning = configuration.warning { log.warning("\(warning)") }
         credentials = CredentialsChain.standard(
@@ -37,12 +38,12 @@ struct StoreConnection {
         let store: any ObjectStore
         if source.dialect == .oas {
             guard let catalogue else { throw UsageError("source “\(source.text)”: a vault has no objects of its own") }
-            let client = VaultClient(configuration.endpoint, credentials: credentials, transport: http)
+            let client = VaultClient(configuration.endpoint, credentials: credentials, transport: transport)
             store = try Self.vaults(source, catalogue, client, log)
         } else if source.bucket == nil {
-            store = AccountStore(configuration, credentials: credentials, transport: http, logger: log)
+            store = AccountStore(configuration, credentials: credentials, transport: transport, logger: log)
         } else {
-            store = BucketStore(configuration, credentials: credentials, transport: http, logger: log)
+            store = BucketStore(configuration, credentials: credentials, transport: transport, logger: log)
         }
         self.store = RetryingStore(store, logger: log)
     }
@@ -62,6 +63,7 @@ struct StoreConnection {
     func store(of bucket: String?) throws(StoreError) -> RetryingStore {
         guard let bucket, bucket != source.bucket else { return store }
         let other = try configuration.of(bucket, region: nil)
-        return RetryingStore(BucketStore(other, credentials: credentials, transport: http, logger: log), logger: log)
+        let bucketStore = BucketStore(other, credentials: credentials, transport: transport, logger: log)
+        return RetryingStore(bucketStore, logger: log)
     }
 }
