@@ -60,9 +60,11 @@ extension Filesystem {
         if isFresh(node.checkedAt) { return node }
         guard let inode = inodes[number], let home = inode.home, home.view == .objects, !inode.isRemoved,
             let row = reader.glance.look([inode.segment], below: home.prefix)?.rows.first,
-            learn(number, inode, row) != nil
+            learn(number, inode, row) != nil,
+            // On disk for a moment it has forgotten that.
+            let learned = inodes.update(number, { self.node(number, $0) }), isFresh(learned.checkedAt)
         else { return nil }
-        return inodes.update(number) { self.node(number, $0) }
+        return learned
     }
 
     package func forget(_ number: UInt64, count: UInt64) { inodes.forget(number, count: count) }
