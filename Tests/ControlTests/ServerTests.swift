@@ -296,7 +296,7 @@ private func error<Value>(_ body: () throws(ControlError) -> Value) -> ControlEr
 private func isOurs(_ user: UInt32) -> Bool { user == geteuid() }
 
 private func ask(_ socket: ControlSocket, _ text: String) throws -> String {
-    var client = try ControlClient(connectingTo: socket, timeout: .seconds(30), isTrusted: isOurs)
+    var client = try ControlClient(connectingTo: socket, timeout: .seconds(120), isTrusted: isOurs)
     try client.send(["say": .init(text)])
     return try client.receive()["said"]?.string ?? ""
 }
