@@ -35,10 +35,10 @@ struct Fixture {
         var configuration = Filesystem.Configuration()
         configuration.metadataTTL = ttl
         configuration.frozen = frozen
-        let executor = try ThreadExecutor(name: "inodes")
         var limit: InodeLimit?
         if let inodesMax {
             let idle = try IdleInodes(in: directory.path, pagesMax: idlePagesMax)
+            let executor = try ThreadExecutor(name: "inodes")
             limit = InodeLimit(inodesMax: inodesMax, store: idle, executor: executor, log: quiet)
         }
         filesystem = Filesystem(
