@@ -61,12 +61,12 @@ actor DirectoryListing {
             BegunListing(prefix: prefix, state: state, through: nil), store: store, writer: writer, failed: failed)
     }
 
-    /// Whether the listing has settled whether this segment exists.
-    nonisolated func covers(_ segment: [UInt8]) -> Bool {
+    /// Whether the listing has settled which of these segments exist.
+    nonisolated func covers(_ segments: [[UInt8]]) -> Bool {
         extent.withLock { extent in
             if extent.isComplete { return true }
             guard extent.failure == nil, let through = extent.through else { return false }
-            return !through.lexicographicallyPrecedes(segment)
+            return segments.allSatisfy { !through.lexicographicallyPrecedes($0) }
         }
     }
 

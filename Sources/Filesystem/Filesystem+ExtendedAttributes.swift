@@ -140,7 +140,7 @@ extension Filesystem {
                     kernelCache.value?.forgetAttributes(of: idle.number)
                     kernelCache.value?.forgetName(idle.name, in: idle.home)
                 }
-                await kernelCache.value?.isTold()
+                await kernelCache.value?.waitUntilTold()
             }
             end()
         }

@@ -21,7 +21,7 @@ extension Filesystem {
         let segments = [segment + [Self.slash], segment]
         // Before the rows are read: what it covers now is among them.
         let listing = listingUnderWay(of: directory).flatMap { listing in
-            segments.allSatisfy { listing.covers($0) } ? listing : nil
+            listing.covers(segments) ? listing : nil
         }
         guard let (state, known) = reader.glance.look(segments, below: directory.prefix),
             let rows = settled(known, state, listing, of: segments.count)
@@ -312,7 +312,7 @@ extension Filesystem {
         // A refreshed name is to be asked for, whatever a listing said before.
         if known.contains(where: { $0.checkedAt == .epoch }) { return try await ask(segments, in: directory) }
         if let settled = settled(known, state, nil, of: segments.count) { return settled }
-        if let listing = directory.progress.withLock({ $0.listing }), isFresh(listing.state.startedAt),
+        if let listing = listingUnderWay(of: directory),
             let rows = try await rows(segments, coveredBy: listing, in: directory)
         {
             return rows
@@ -349,7 +349,7 @@ extension Filesystem {
     private func rows(
         _ segments: [[UInt8]], coveredBy listing: DirectoryListing, in directory: Directory
     ) async throws(FileError) -> [MetadataRow]? {
-        guard segments.allSatisfy({ listing.covers($0) }) else { return nil }
+        guard listing.covers(segments) else { return nil }
         return try await knownRows(segments, in: directory).filter { $0.checkedAt >= listing.state.startedAt }
     }
 

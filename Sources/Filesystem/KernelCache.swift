@@ -10,12 +10,12 @@ package final class KernelCache: Sendable {
         forgetAttributes: @escaping @Sendable (UInt64) -> Void,
         forgetContent: @escaping @Sendable (UInt64) -> Void,
         forgetName: @escaping @Sendable (_ parent: UInt64, _ name: [UInt8]) -> Void,
-        isTold: @escaping @Sendable () async -> Void
+        waitUntilTold: @escaping @Sendable () async -> Void
     ) {
         attributes = forgetAttributes
         content = forgetContent
         name = forgetName
-        told = isTold
+        told = waitUntilTold
     }
 
     /// The next `stat` asks us. The inode's pages stay; the kernel drops them itself when size or time changed.
@@ -28,5 +28,5 @@ package final class KernelCache: Sendable {
     func forgetName(_ name: [UInt8], in parent: UInt64) { self.name(parent, name) }
 
     /// Returns once it was told all of that. Not for who answers a request: the kernel may hold a lock until then.
-    func isTold() async { await told() }
+    func waitUntilTold() async { await told() }
 }

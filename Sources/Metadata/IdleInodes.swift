@@ -116,12 +116,7 @@ package final class IdleInodes {
     package func take(_ number: UInt64) throws(MetadataError) -> IdleInode? {
         try guarded { () throws(DatabaseError) in
             try take.bind(Int64(bitPattern: number), at: 1)
-            defer { take.reset() }
-            guard try take.step() else { return nil }
-            let inode = take.idleInode()
-            // The row goes when the statement has come to its end.
-            while try take.step() {}
-            return inode
+            return try take.first { $0.idleInode() }
         }
     }
 
@@ -144,12 +139,7 @@ package final class IdleInodes {
         let count = Int64(clamping: one.count)
         try release.bind(Int64(bitPattern: one.number), at: 1)
         try release.bind(count, at: 2)
-        defer { release.reset() }
-        if try release.step() {
-            let here = release.int64(0)
-            while try release.step() {}
-            return UInt64(count - here)
-        }
+        if let here = try release.first({ $0.int64(0) }) { return UInt64(count - here) }
         try reduce.bind(Int64(bitPattern: one.number), at: 1)
         try reduce.bind(count, at: 2)
         try reduce.run()
@@ -163,10 +153,7 @@ package final class IdleInodes {
         return try guarded { () throws(DatabaseError) in
             try page.bind(next, at: 1)
             try page.bind(Int64(limit), at: 2)
-            defer { page.reset() }
-            var inodes: [IdleInode] = []
-            while try page.step() { inodes.append(page.idleInode()) }
-            return inodes
+            return try page.all { $0.idleInode() }
         }
     }
 

@@ -36,7 +36,7 @@ package final class MountedFilesystem: Sendable {
             forgetAttributes: { [session] in session.invalidate(inode: $0, pages: false) },
             forgetContent: { [session] inode in notices.add { session.invalidate(inode: inode, pages: true) } },
             forgetName: { [session] parent, name in notices.add { session.invalidate(parent: parent, name: name) } },
-            isTold: { await withCheckedContinuation { told in notices.add { told.resume() } } })
+            waitUntilTold: { await withCheckedContinuation { told in notices.add { told.resume() } } })
         filesystem.kernelCache.value = kernelCache
         let (ended, end) = AsyncStream.makeStream(of: Void.self)
         self.ended = ended

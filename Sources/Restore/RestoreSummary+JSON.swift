@@ -14,11 +14,11 @@ extension JSON {
     package var tier: RestoreTier? { string.flatMap { RestoreTier(rawValue: $0) } }
     fileprivate var key: ObjectKey? { string.flatMap { PercentEncoding.decode($0) }.map { ObjectKey($0) } }
 
-    // Member lookups for the initializers below: `json[time: "eta"]`.
-    fileprivate subscript(key name: String) -> ObjectKey? { self[name]?.key }
-    fileprivate subscript(text name: String) -> String? { self[name]?.string }
-    fileprivate subscript(time name: String) -> Timestamp? { self[name]?.string.flatMap { WireDate.parseISO8601($0) } }
-    fileprivate subscript(bytes name: String) -> UInt64? { self[name]?.int.flatMap { UInt64(exactly: $0) } }
+    // Member lookups for initializers: `json[time: "eta"]`.
+    package subscript(key name: String) -> ObjectKey? { self[name]?.key }
+    package subscript(text name: String) -> String? { self[name]?.string }
+    package subscript(time name: String) -> Timestamp? { self[name]?.string.flatMap { WireDate.parseISO8601($0) } }
+    package subscript(bytes name: String) -> UInt64? { self[name]?.int.flatMap { UInt64(exactly: $0) } }
     fileprivate subscript(tally name: String) -> Tally? { self[name].flatMap { Tally($0) } }
 }
 

@@ -201,7 +201,7 @@ struct InodeLimitTests {
                 guard home == directory else { return }
                 told.withLock { $0.append(String(decoding: name, as: UTF8.self)) }
             },
-            isTold: {})
+            waitUntilTold: {})
         fixture.filesystem.kernelCache.value = kernel
         await fixture.filesystem.forgetNames()
         let names = Set((0..<200).map { "k\(1000 + $0)" })

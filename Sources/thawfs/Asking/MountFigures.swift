@@ -3,7 +3,6 @@ import Filesystem
 import ObjectStore
 import Restore
 import ThawCore
-import Wire
 
 /// How a mount gets on: what goes to the store and what is spared it, and what went wrong last.
 struct MountFigures: Equatable, Sendable {
@@ -52,21 +51,16 @@ extension MountFigures {
         guard let traffic = status["traffic"], let requests = traffic["requests"]?.int else { return nil }
         self.traffic.requests = requests
         self.traffic.failed = traffic["failed"]?.int ?? 0
-        self.traffic.receivedBytes = Self.bytes(traffic["received_bytes"])
-        self.traffic.sentBytes = Self.bytes(traffic["sent_bytes"])
-        if let cache = status["cache"], cache["bytes"]?.int != nil {
+        self.traffic.receivedBytes = traffic[bytes: "received_bytes"] ?? 0
+        self.traffic.sentBytes = traffic[bytes: "sent_bytes"] ?? 0
+        if let cache = status["cache"], let bytes = cache[bytes: "bytes"] {
             self.cache = Cache(
-                bytes: Self.bytes(cache["bytes"]), bytesMax: Self.bytes(cache["bytes_max"]),
-                readBytes: Self.bytes(cache["read_bytes"]))
+                bytes: bytes, bytesMax: cache[bytes: "bytes_max"] ?? 0, readBytes: cache[bytes: "read_bytes"] ?? 0)
         }
-        if let failure = status["last_failure"], let text = failure["text"]?.string,
-            let time = failure["time"]?.string.flatMap({ WireDate.parseISO8601($0) })
-        {
+        if let failure = status["last_failure"], let text = failure[text: "text"], let time = failure[time: "time"] {
             self.failure = Failure(text: text, time: time)
         }
     }
-
-    private static func bytes(_ json: JSON?) -> UInt64 { json?.int.flatMap { UInt64(exactly: $0) } ?? 0 }
 
     // MARK: As text
 

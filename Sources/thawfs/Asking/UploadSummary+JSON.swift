@@ -20,16 +20,13 @@ extension UploadSummary {
     }
 
     init?(_ json: JSON) {
-        guard let key = json["key"]?.string.flatMap({ PercentEncoding.decode($0) }),
-            let size = json["bytes"]?.int.flatMap({ UInt64(exactly: $0) }),
-            let sent = json["sent_bytes"]?.int.flatMap({ UInt64(exactly: $0) }),
-            let stage = json["state"]?.string.flatMap({ Stage(rawValue: $0) }),
-            let since = json["since"]?.string.flatMap({ WireDate.parseISO8601($0) }),
-            let stagingPath = json["staging"]?.string, let isComplete = json["complete"]?.bool
+        guard let key = json[key: "key"], let size = json[bytes: "bytes"], let sent = json[bytes: "sent_bytes"],
+            let stage = json[text: "state"].flatMap({ Stage(rawValue: $0) }), let since = json[time: "since"],
+            let stagingPath = json[text: "staging"], let isComplete = json["complete"]?.bool
         else { return nil }
         self.init(
-            key: ObjectKey(key), sizeBytes: size, sentBytes: sent, stage: stage, since: since,
-            error: json["error"]?.string, stagingPath: stagingPath, isComplete: isComplete,
+            key: key, sizeBytes: size, sentBytes: sent, stage: stage, since: since,
+            error: json[text: "error"], stagingPath: stagingPath, isComplete: isComplete,
             ranges: json["ranges"]?.array?.compactMap(Self.range) ?? [])
     }
 

@@ -93,6 +93,7 @@ struct MountPlan {
             configuration: configuration, store: store, context: context,
             contents: ContentCache(store: store, bytesMax: memoryBytes * 3 / 8, blocks: blocks), area: area,
             writer: writer, reader: reader,
+            // Each is a third of a KiB.
             inodeLimit: InodeLimit(
                 inodesMax: memoryBytes >> 10, store: try IdleInodes(in: state.path),
                 executor: try ThreadExecutor(name: "inodes"), log: log),
