@@ -219,7 +219,7 @@ package actor RestoreEngine {
             if let row = try await inCare(target.key, version: target.version), row.state.isPending {
                 // One of many that somebody waits for goes before the others.
                 guard row.state == .queued, row.isOneOfMany else { return .success(row) }
-                return .success(try await remember(target, order, requester))
+                return .success(try await rememberUnlessGivenUp(target, order, requester))
             }
             let identity = Identity(key: target.key, version: target.version)
             // The copy came while the reader was on its way here.
@@ -236,12 +236,7 @@ package actor RestoreEngine {
             guard mayRead(bytes) else { throw .overBudget }
             spend(bytes)
             do throws(RestoreError) {
-                let row = try await remember(target, order, requester, charging: bytes)
-                guard !isGivenUp(identity) else {
-                    // The cancel came before there was anything to drop.
-                    try? await cancel(target.key, version: target.version)
-                    throw .cancelled
-                }
+                let row = try await rememberUnlessGivenUp(target, order, requester, charging: bytes)
                 goAhead(of: target, order)
                 return .success(row)
             } catch {
@@ -251,6 +246,16 @@ package actor RestoreEngine {
         } catch {
             return .failure(error)
         }
+    }
+
+    /// A cancel may have come before there was anything to drop, or have dropped what this was to go before.
+    private func rememberUnlessGivenUp(
+        _ target: RestoreTarget, _ order: RestoreOrder, _ requester: Requester, charging bytes: UInt64 = 0
+    ) async throws(RestoreError) -> RestoreRow {
+        let row = try await remember(target, order, requester, charging: bytes)
+        guard isGivenUp(Identity(key: target.key, version: target.version)) else { return row }
+        try? await cancel(target.key, version: target.version)
+        throw .cancelled
     }
 
     /// Whether all who came for it were told that it was cancelled.

@@ -82,6 +82,48 @@ struct CancelTests {
         #expect(isCase(again, "nothingToCancel"))
     }
 
+    @Test("a reader who came just before the cancel does not bring back what it drops")
+    func besideReader() async throws {
+        let fixture = try EngineFixture()
+        let key = fixture.put(1)[0]
+        let refusals = Gate()
+        fixture.store.script { call throws(StoreError) in
+            guard case .restore = call else { return }
+            refusals.open()
+            throw StoreError(.throttled, code: "SlowDown", message: "")
+        }
+        _ = try await fixture.engine.restore(below: ObjectKey("dir/"), RestoreWish(), for: command)
+        await refusals.pass()
+        await fixture.settle()
+        let row = try #require(try await fixture.row(key))
+        #expect(row.state == .queued && row.isOneOfMany)
+        // The cancel is the first for the writer's thread, the reader's wish the next: it is still queued for him.
+        let (isHeld, release) = (Gate(), try Wakeup())
+        let holding = Task {
+            try await fixture.writer.change([(row.id, ())], at: fixture.clock.date) { row, _ in
+                isHeld.open()
+                release.wait()
+                return row
+            }
+        }
+        await isHeld.pass()
+        let cancel = Task.immediate { try await fixture.engine.cancelQueued(below: ObjectKey("dir/")) }
+        _ = await fixture.engine.whoWaits()
+        let reader = fixture.read(key)
+        #expect(await waiting(fixture, 1))
+        for _ in 0..<3 {
+            _ = try await fixture.row(key)
+            _ = await fixture.engine.whoWaits()
+        }
+        release.signal()
+        _ = try await holding.value
+        try await cancel.value
+        let error = await #expect(throws: RestoreError.self) { try await reader.value }
+        #expect(isCase(error, "cancelled"))
+        await fixture.settle()
+        #expect(try await fixture.row(key) == nil)
+    }
+
     @Test("a tree that is cancelled while it is listed is listed no further")
     func collecting() async throws {
         let fixture = try EngineFixture()
