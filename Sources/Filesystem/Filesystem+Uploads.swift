@@ -89,10 +89,13 @@ extension Filesystem {
     /// failed at least once.
     package func finishUploads() async -> Bool {
         while true {
-            let waiting = stagedFiles.all.filter { $0.isAccepted || $0.summary.stage == .uploading }
-            if waiting.isEmpty { return true }
-            // Between two attempts as well as in one: files do not fail at the same time.
-            if waiting.allSatisfy({ $0.lastFailure != nil }) { return false }
+            // Asked before which files there are: what is parked is none of them any more.
+            if !stagedFiles.isSettling {
+                let waiting = stagedFiles.all.filter { $0.isAccepted || $0.summary.stage == .uploading }
+                if waiting.isEmpty { return true }
+                // Between two attempts as well as in one: files do not fail at the same time.
+                if waiting.allSatisfy({ $0.lastFailure != nil }) { return false }
+            }
             try? await Task.sleep(for: .milliseconds(100))
             if Task.isCancelled { return false }
         }
@@ -100,10 +103,7 @@ extension Filesystem {
 
     /// An accepted file is stored, or somebody else's is there instead.
     func settled(_ file: StagedFile) async {
-        if file.hasConflict {
-            // Who has it open is told by his close.
-            return stagedFiles.isUsed(file) ? () : await park(file)
-        }
+        if file.hasConflict { return await park(file) }
         for number in knownFiles(file.key, version: nil) where inodes[number]?.staged === file {
             _ = finish(file, on: number)
             return

@@ -250,12 +250,11 @@ extension Filesystem {
     /// `close` failed, or it was written through a mapping), is stored now or kept.
     func settle(_ file: StagedFile, of number: UInt64) {
         if finish(file, on: number) || stagedFiles.isUsed(file) || file.isAccepted && !file.hasConflict { return }
+        stagedFiles.beginSettling()
         Task {
-            do throws(FileError) { try await self.flush(file) } catch {
-                // Somebody may have opened it again: then it is for his close.
-                if !self.stagedFiles.isUsed(file) { await self.park(file) }
-            }
+            do throws(FileError) { try await self.flush(file) } catch { await self.park(file) }
             _ = self.finish(file, on: number)
+            self.stagedFiles.endSettling()
         }
     }
 
@@ -281,16 +280,17 @@ extension Filesystem {
         return true
     }
 
-    /// Keeps what could not be stored, and that nobody waits for any more, where it can be recovered.
+    /// Keeps what could not be stored where it can be recovered, unless somebody has opened it again: then it is for
+    /// his close.
     func park(_ file: StagedFile) async {
+        guard stagedFiles.removeUnused(file) else { return }
+        forget(file)
         do throws(UploadError) {
             let path = try await file.park()
             log.error("what was written to \(file.key) is not in the store; it is kept in \(path): see thawfs cache recover")
         } catch {
             log.error("what was written to \(file.key) is not in the store, and could not be kept: \(error)")
         }
-        stagedFiles.remove(file)
-        forget(file)
     }
 
     /// The name shows what the store has.

@@ -16,6 +16,7 @@ final class StagedFiles: Sendable {
 
     private let entries = Mutex<[ObjectKey: Entry]>([:])
     private let count = Atomic(0)
+    private let settling = Atomic(0)
 
     var isEmpty: Bool { count.load(ordering: .acquiring) == 0 }
 
@@ -71,6 +72,13 @@ final class StagedFiles: Sendable {
         entries.withLock { entries in entries[file.key].map { $0.file === file && $0.users > 0 } ?? false }
     }
 
+    /// Something is at work on what was left unstored by its last close, until `endSettling`.
+    func beginSettling() { settling.add(1, ordering: .acquiringAndReleasing) }
+
+    func endSettling() { settling.subtract(1, ordering: .acquiringAndReleasing) }
+
+    var isSettling: Bool { settling.load(ordering: .acquiring) > 0 }
+
     func leave(_ file: StagedFile) {
         entries.withLock { entries in
             guard entries[file.key]?.file === file else { return }
@@ -84,6 +92,16 @@ final class StagedFiles: Sendable {
             guard let entry = entries[file.key], entry.file === file, entry.users <= 0, !file.isPending,
                 !file.isAccepted
             else { return false }
+            entries[file.key] = nil
+            count.store(entries.count, ordering: .releasing)
+            return true
+        }
+    }
+
+    /// Takes the file out if nobody uses it, whatever the store has of it.
+    func removeUnused(_ file: StagedFile) -> Bool {
+        entries.withLock { entries in
+            guard let entry = entries[file.key], entry.file === file, entry.users <= 0 else { return false }
             entries[file.key] = nil
             count.store(entries.count, ordering: .releasing)
             return true

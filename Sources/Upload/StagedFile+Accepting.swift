@@ -54,6 +54,7 @@ extension StagedFile {
             state.isParked = true
             state.journalID = nil
         }
+        await abortUpload()
         return staging.path
     }
 

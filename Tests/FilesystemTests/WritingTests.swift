@@ -57,6 +57,31 @@ struct WritingTests {
         #expect(fixture.store.content(ObjectKey("b/f")) == [9])
     }
 
+    @Test("the end of a mount waits until what its last close could not store is kept")
+    func keptAtEnd() async throws {
+        let fixture = try Fixture()
+        let (_, file) = try await fixture.create("f")
+        try await fixture.filesystem.write(file.handle, offset: 0, [1, 2, 3], caller: .unknown)
+        let denied = StoreError(.denied, code: "AccessDenied", message: "")
+        fixture.store.script { call throws(StoreError) in if case .put = call { throw denied } }
+        await #expect(throws: FileError.denied) {
+            try await fixture.filesystem.flush(file.handle, caller: .unknown)
+        }
+        let gate = Gate()
+        fixture.store.script { call throws(StoreError) in
+            guard case .put = call else { return }
+            await gate.pass()
+            throw denied
+        }
+        fixture.filesystem.close(file.handle)
+        #expect(await eventually { gate.waiting == 1 })
+        let end = Task { await fixture.filesystem.finishUploads() }
+        for _ in 0..<2000 { await Task.yield() }
+        gate.open()
+        #expect(await end.value)
+        #expect(await fixture.filesystem.uploads().map(\.stage) == [.kept])
+    }
+
     @Test("a rename that fails when all is copied leaves nothing known that is not so")
     func halfMoved() async throws {
         let fixture = try Fixture("a/f")

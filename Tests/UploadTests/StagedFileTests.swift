@@ -150,6 +150,21 @@ struct StagedFileTests {
         #expect(fixture.stored == bytes(500) + [1, 2, 3])
     }
 
+    @Test("what is kept for recovery leaves no upload open")
+    func parked() async throws {
+        let fixture = try StagedFixture()
+        let file = try fixture.make()
+        try await file.write(bytes(300), at: 0)
+        fixture.store.script { call throws(StoreError) in
+            if case .completeUpload = call { throw StoreError(.denied, code: "AccessDenied", message: "") }
+        }
+        await #expect(throws: UploadError.self) { try await file.flush() }
+        #expect(fixture.store.openUploads.count == 1)
+        _ = try await file.park()
+        #expect(fixture.store.openUploads.isEmpty)
+        #expect(try await fixture.reader.pendingUploads().map(\.sizeBytes) == [300])
+    }
+
     @Test("a write that has no room fails, and what was written stays")
     func room() async throws {
         let fixture = try StagedFixture(areaBytesMax: 100)

@@ -218,6 +218,8 @@ def test_what_the_store_refuses_is_the_error_of_close_or_fsync(
         assert error == expected
         assert emulated.stored.content("f") == b"old"
         assert effect.get("code", "InternalError") in mount.log() and "f" in mount.log()
+        # Nobody is at it any more: it is kept here, and costs nothing there.
+        wait_until(lambda: "f is not in the store; it is kept in" in mount.log(), "the file to be kept", 60)
         emulator.clear_faults()
         assert write(mount.path / "f", size, os.O_WRONLY | os.O_TRUNC) == ("ok",)
         assert emulated.stored.content("f") == b"w" * size
