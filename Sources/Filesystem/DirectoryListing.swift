@@ -17,17 +17,20 @@ actor DirectoryListing {
     private let extent: Mutex<Extent>
     private var pagesFetched = 0
     private var pagesWanted = 0
+    private var pagesAhead = 0
     private var pump: Task<Void, Never>?
     private let news = News()
     private let failed: @Sendable (StoreError) -> Void
 
-    /// Pages that are fetched before anybody asks for them.
-    private static let pagesAhead = 4
+    /// Pages that are fetched before anybody asks for them, once somebody reads.
+    private static let pagesAheadMax = 4
 
     struct Extent {
         /// Everything up to and including this segment is in the metadata store; nil before the first page.
         var through: [UInt8]?
         var isComplete = false
+        /// Whether an object stands for the directory; nil before the page that tells.
+        var hasMarker: Bool?
         var failure: FileError?
     }
 
@@ -35,6 +38,7 @@ actor DirectoryListing {
     nonisolated var through: [UInt8]? { extent.withLock { $0.through } }
     private nonisolated var failure: FileError? { extent.withLock { $0.failure } }
     nonisolated var hasFailed: Bool { failure != nil }
+    nonisolated var hasMarker: Bool? { extent.withLock { $0.hasMarker } }
 
     /// Goes on with one that was begun.
     init(
@@ -72,6 +76,14 @@ actor DirectoryListing {
 
     /// Waits until rows after `segment` (nil: the first) are in the metadata store, or the listing is complete.
     func advance(beyond segment: [UInt8]?) async throws(FileError) {
+        pagesAhead = Self.pagesAheadMax
+        try await reach(beyond: segment)
+    }
+
+    /// Waits until the first page is in the metadata store, and has no more fetched than that.
+    func begin() async throws(FileError) { try await reach(beyond: nil) }
+
+    private func reach(beyond segment: [UInt8]?) async throws(FileError) {
         pagesWanted = max(pagesWanted, pagesFetched + 1)
         while !isComplete, !isBeyond(segment) {
             if let failure { throw failure }
@@ -90,7 +102,7 @@ actor DirectoryListing {
     }
 
     private func startPump() {
-        guard pump == nil, !isComplete, failure == nil, pagesFetched < pagesWanted + Self.pagesAhead else { return }
+        guard pump == nil, !isComplete, failure == nil, pagesFetched < pagesWanted + pagesAhead else { return }
         pump = Task {
             await self.run()
             self.pump = nil
@@ -104,8 +116,8 @@ actor DirectoryListing {
         var pages = self.pages
         var writing: Task<Void, any Error>?
         do {
-            while pagesFetched < pagesWanted + Self.pagesAhead {
-                let ahead = pagesWanted + Self.pagesAhead - pagesFetched - 1
+            while pagesFetched < pagesWanted + pagesAhead {
+                let ahead = pagesWanted + pagesAhead - pagesFetched - 1
                 guard let page = try await pages.next(ahead: ahead) else { break }
                 self.pages = pages
                 _ = try await writing?.value
@@ -123,7 +135,13 @@ actor DirectoryListing {
         // Something newer may be known by now.
         let rows = MetadataRow.rows(of: page.page, below: prefix, at: page.askedAt)
         try await writer.record(rows, below: prefix, listing: state.listing)
-        if let last = rows.last?.segment { extent.withLock { $0.through = last } }
+        extent.withLock { extent in
+            // It comes before all that is in the directory; a page may be empty where deleted versions are passed.
+            if extent.hasMarker == nil, extent.through == nil, !page.page.isEmpty || page.isLast {
+                extent.hasMarker = page.page.objects.first?.key == prefix
+            }
+            if let last = rows.last?.segment { extent.through = last }
+        }
         if page.isLast {
             try await writer.finishListing(prefix, listing: state.listing)
             extent.withLock { $0.isComplete = true }

@@ -362,7 +362,7 @@ extension Filesystem {
         }
         guard asked == 2 else { return nil }
         let listing = try await listing(of: directory)
-        try await listing.advance(beyond: nil)
+        try await listing.begin()
         if listing.isComplete { directory.progress.withLock { $0.lookupsAsked = 0 } }
         return listing
     }
@@ -392,7 +392,7 @@ extension Filesystem {
             var pages = Listing(store, ListRequest(prefix: directory.key(of: shortest), keysMax: 100))
             // A page may be empty where deleted versions are passed.
             var page = ListPage(objects: [], prefixes: [], continuationToken: nil)
-            while page.objects.isEmpty, page.prefixes.isEmpty, let next = try await pages.next() { page = next }
+            while page.isEmpty, let next = try await pages.next() { page = next }
             let rows = MetadataRow.rows(of: page, below: directory.prefix, at: now)
             found = rows.filter { wanted.contains($0.segment) }
             if page.continuationToken != nil, rows.last.map({ $0.segment.lexicographicallyPrecedes(longest) }) ?? true {

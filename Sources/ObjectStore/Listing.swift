@@ -39,7 +39,7 @@ package struct Listing: Sendable {
         if let token = page.continuationToken, token == request.continuationToken {
             throw .nonsense("the listing of \(request.prefix) loops: the same continuation token came twice")
         }
-        emptyPages = page.objects.isEmpty && page.prefixes.isEmpty ? emptyPages + 1 : 0
+        emptyPages = page.isEmpty ? emptyPages + 1 : 0
         guard emptyPages <= Self.emptyPagesMax else {
             throw .nonsense(
                 "the listing of \(request.prefix) does not end: \(emptyPages) pages with nothing in them"

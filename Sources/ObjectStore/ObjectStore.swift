@@ -138,6 +138,8 @@ package struct ListPage: Sendable {
     package var prefixes: [ObjectKey]
     /// Nil when this page is the last.
     package var continuationToken: String?
+    /// It names nothing, as where deleted versions are passed; there may be more after it.
+    package var isEmpty: Bool { objects.isEmpty && prefixes.isEmpty }
 
     package init(objects: [ListedObject], prefixes: [ObjectKey], continuationToken: String?) {
         self.objects = objects
