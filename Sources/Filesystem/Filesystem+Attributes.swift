@@ -108,7 +108,7 @@ extension Filesystem {
                 await learned(inode.key, version: nil, stored)
                 // Of what was stored in parts the copy has another ETag: whoever has it open goes on with that.
                 if stored.etag != record.etag {
-                    openFiles.move(number, to: stored) { content(inode, stored) }
+                    openFiles.move(number, from: record.etag, to: stored) { content(inode, stored) }
                 }
                 return
             } catch {

@@ -43,12 +43,13 @@ extension Filesystem {
             throw failed("creating", key, error)
         }
         guard let file = made?.file else {
+            try await moves.wait(for: key)
             return try await create(
                 parent: parent, name: name, new, mode, isExclusive: isExclusive, caller: caller)
         }
         let row = MetadataRow(segment: segment, kind: .object(file.record), checkedAt: .now())
         let node = remember(Found(row: row, isShadowed: false), in: directory)
-        show(file, on: node.inode)
+        show(file, on: node.inode, of: nil)
         namesChanged(in: directory)
         // Whatever it is opened for, its close stores it.
         let handle = openFiles.open(
@@ -62,13 +63,14 @@ extension Filesystem {
         let directory = try await writableDirectory(parent)
         if try await find(name, in: directory) != nil { throw .alreadyExists }
         let segment = try newSegment(name, in: directory) + [Self.slash]
-        let prefix = directory.key(of: segment)
         let attributes = new.attributes(type: 0o040000)
-        try await putMarker(prefix, attributes, condition: .isAbsent)
         let row = MetadataRow(segment: segment, kind: .directory(attributes), checkedAt: .now())
-        await remember(row, in: directory)
-        do throws(MetadataError) { try await writer.beginEmpty(directory: prefix, at: .now()) } catch {
-            _ = failure("mkdir", prefix, error)
+        try await claiming(segment, in: directory) { prefix throws(FileError) in
+            try await putMarker(prefix, attributes, condition: .isAbsent)
+            await remember(row, in: directory)
+            do throws(MetadataError) { try await writer.beginEmpty(directory: prefix, at: .now()) } catch {
+                _ = failure("mkdir", prefix, error)
+            }
         }
         namesChanged(in: directory)
         let node = remember(Found(row: row, isShadowed: false), in: directory)
@@ -83,17 +85,19 @@ extension Filesystem {
         let directory = try await writableDirectory(parent)
         if try await find(name, in: directory) != nil { throw .alreadyExists }
         let segment = try newSegment(name, in: directory)
-        let key = directory.key(of: segment)
         let attributes = new.attributes(type: 0o120000)
         let draft = ObjectDraft(
             headers: ObjectHeaders(metadata: attributes.merged(into: [:])), condition: .isAbsent)
-        var record: ObjectRecord
-        do throws(StoreError) { record = try await store.put(key, .bytes(target), draft) } catch {
-            throw failedWrite("symlink", key, error)
+        let row = try await claiming(segment, in: directory) { key throws(FileError) in
+            var record: ObjectRecord
+            do throws(StoreError) { record = try await store.put(key, .bytes(target), draft) } catch {
+                throw failedWrite("symlink", key, error)
+            }
+            record.attributes = attributes
+            let row = MetadataRow(segment: segment, kind: .object(record), checkedAt: .now())
+            await remember(row, in: directory)
+            return row
         }
-        record.attributes = attributes
-        let row = MetadataRow(segment: segment, kind: .object(record), checkedAt: .now())
-        await remember(row, in: directory)
         namesChanged(in: directory)
         return remember(Found(row: row, isShadowed: false), in: directory)
     }

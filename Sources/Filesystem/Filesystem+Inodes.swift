@@ -1,4 +1,7 @@
+internal import Content
 internal import Metadata
+internal import ObjectStore
+internal import Synchronization
 internal import ThawCore
 internal import Upload
 internal import Wire
@@ -45,7 +48,8 @@ extension Filesystem {
             let (sizeBytes, attributes) = staged.look()
             return Node(
                 inode: number, kind: .file, sizeBytes: sizeBytes, modified: attributes.modified ?? mountedAt,
-                permissions: attributes.permissions, uid: attributes.uid, gid: attributes.gid, checkedAt: .now())
+                permissions: attributes.permissions, uid: attributes.uid, gid: attributes.gid, checkedAt: .now(),
+                attributesAreDue: openFiles.hasOther(number, than: nil))
         }
         let attributes = inode.directory == nil ? inode.objectAttributes : inode.attributes
         let kind: Node.Kind =
@@ -55,6 +59,21 @@ extension Filesystem {
             inode: number, kind: kind, sizeBytes: inode.sizeBytes,
             modified: inode.namesChangedAt.map { max($0, modified) } ?? modified,
             permissions: attributes?.permissions, uid: attributes?.uid, gid: attributes?.gid,
-            checkedAt: inode.checkedAt)
+            checkedAt: inode.checkedAt,
+            attributesAreDue: inode.directory == nil && openFiles.hasOther(number, than: inode.record?.etag))
+    }
+
+    /// What is shown to somebody who reads an earlier version than the name has now: his own, or the kernel would end
+    /// his file where the other one ends. Throws `stale` when the file is being changed.
+    func earlierNode(_ number: UInt64, _ handle: UInt64) throws(FileError) -> Node? {
+        guard let file = openFiles[handle], case .object(let content) = file.source else { return nil }
+        if file.isOutOfDate.load(ordering: .acquiring) { throw .stale }
+        guard let inode = inodes[number], inode.record?.etag != content.etag else { return nil }
+        let record = file.record
+        var node = node(number, inode)
+        node.sizeBytes = content.sizeBytes
+        node.modified = record.attributes?.modified ?? record.modified
+        node.attributesAreDue = true
+        return node
     }
 }

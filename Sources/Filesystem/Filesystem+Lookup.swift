@@ -54,7 +54,10 @@ extension Filesystem {
     }
 
     /// What is known of the inode, if it or its row is fresh.
-    package func nodeAtHand(_ number: UInt64) -> Node? {
+    package func nodeAtHand(_ number: UInt64, through handle: UInt64? = nil) -> Node? {
+        if let handle, openFiles.hasOther(number, than: nil) {
+            do throws(FileError) { if let node = try earlierNode(number, handle) { return node } } catch { return nil }
+        }
         guard let node = inodes.update(number, { node(number, $0) }) else { return nil }
         if node.isDirectory { return isMarkerDue(number) ? nil : node }
         if isFresh(node.checkedAt) { return node }
@@ -85,8 +88,10 @@ extension Filesystem {
         return markingDue(node)
     }
 
-    /// What is known of the inode; asks the store when that is stale. Listings that have seen it since count.
-    package func attributes(_ number: UInt64) async throws(FileError) -> Node {
+    /// What is known of the inode; asks the store when that is stale. Listings that have seen it since count. Through
+    /// an open file, what that one is.
+    package func attributes(_ number: UInt64, through handle: UInt64? = nil) async throws(FileError) -> Node {
+        if let handle, let node = try earlierNode(number, handle) { return node }
         guard let inode = inodes[number] else { throw .stale }
         if inode.directory == nil, inode.staged == nil, !inode.isRemoved, !isFresh(inode.checkedAt) {
             _ = try await refreshed(number, inode)

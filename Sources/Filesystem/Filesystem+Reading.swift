@@ -109,7 +109,9 @@ extension Filesystem {
 
     /// The bytes, if they are in memory (or there are none); starts fetching what is missing, unless it is frozen.
     package func readAtHand(_ handle: UInt64, offset: UInt64, sizeBytes: Int) -> PinnedBytes? {
-        guard let file = openFiles[handle], !file.isFrozen.load(ordering: .acquiring) else { return nil }
+        guard let file = openFiles[handle], !file.isFrozen.load(ordering: .acquiring),
+            !file.isOutOfDate.load(ordering: .acquiring)
+        else { return nil }
         if offset == 0 { noteReading(file.inode, file) }
         let source = file.source
         guard let range = source.range(offset, sizeBytes) else { return PinnedBytes.none }
@@ -137,12 +139,14 @@ extension Filesystem {
         _ handle: UInt64, offset: UInt64, sizeBytes: Int, caller: Caller
     ) async throws(FileError) -> PinnedBytes {
         guard let file = openFiles[handle] else { throw .stale }
-        guard let range = file.source.range(offset, sizeBytes) else { return .none }
-        // A copy may lapse between the restore and the read, and be restored again; but not for ever.
-        for _ in 0..<3 {
+        var thaws = 0
+        while true {
+            if file.isOutOfDate.load(ordering: .acquiring) { throw .stale }
+            let source = file.source
+            guard let range = source.range(offset, sizeBytes) else { return .none }
             if file.isFrozen.load(ordering: .acquiring) {
                 // What was read while a copy was there needs none.
-                if case .object(let content) = file.source, let bytes = await content.bytesWithoutFetching(range) {
+                if case .object(let content) = source, let bytes = await content.bytesWithoutFetching(range) {
                     return bytes
                 }
                 try await thaw(file, caller)
@@ -152,18 +156,41 @@ extension Filesystem {
                 tellPollers(of: file.inode)
             }
             do throws(StoreError) {
-                return try await bytes(of: file, range)
+                return try await bytes(of: file, source, range)
             } catch {
+                if try await hasMoved(file, from: source, error) { continue }
                 guard error.kind == .invalidObjectState else { throw await failedRead(file, error) }
+                // A copy may lapse between the restore and the read, and be restored again; but not for ever.
+                thaws += 1
+                guard thaws < Self.thawsMax else {
+                    log.error("\(file.key) is frozen again as soon as it is restored; ask the provider")
+                    throw .timedOut
+                }
                 markFrozen(file)
             }
         }
-        log.error("\(file.key) is frozen again as soon as it is restored; ask the provider")
-        throw .timedOut
     }
 
-    private func bytes(of file: FileHandle, _ range: Range<UInt64>) async throws(StoreError) -> PinnedBytes {
-        switch file.source {
+    private static let thawsMax = 3
+
+    /// Whether a read failed only because the file is being changed, renamed or removed here meanwhile: its bytes are
+    /// elsewhere then.
+    private func hasMoved(
+        _ file: FileHandle, from source: FileHandle.Source, _ error: StoreError
+    ) async throws(FileError) -> Bool {
+        switch error.kind {
+        case .cancelled: guard !Task.isCancelled else { return false }
+        case .noSuchKey, .preconditionFailed:
+            if case .object(let content) = source { try await moves.wait(for: content.key) }
+        default: return false
+        }
+        return !(file.source === source)
+    }
+
+    private func bytes(
+        of file: FileHandle, _ source: FileHandle.Source, _ range: Range<UInt64>
+    ) async throws(StoreError) -> PinnedBytes {
+        switch source {
         case .object(let content):
             return try await content.bytes(range, ahead: file.pattern.withLock { $0.note(range) })
         case .staged(let staged):

@@ -14,8 +14,14 @@ extension Filesystem {
         let directory = try await writableDirectory(parent)
         guard let found = try await find(name, in: directory) else { throw .noSuchEntry }
         guard found.row.kind.isObject else { throw .isDirectory }
-        let key = directory.key(of: found.row.segment)
-        let number = existingInode(found.row.segment, in: directory)
+        try await claiming(found.row.segment, in: directory) { key throws(FileError) in
+            try await removeFile(key, found.row.segment, in: directory)
+        }
+        namesChanged(in: directory)
+    }
+
+    private func removeFile(_ key: ObjectKey, _ segment: [UInt8], in directory: Directory) async throws(FileError) {
+        let number = existingInode(segment, in: directory)
         let file = stagedFiles[key]
         if let file { try await hold(file, of: number, "unlink") }
         do throws(FileError) {
@@ -30,21 +36,34 @@ extension Filesystem {
             stagedFiles.remove(file)
             await file.discard()
         }
-        await remember(MetadataRow(segment: found.row.segment, kind: .absent, checkedAt: .now()), in: directory)
+        await remember(MetadataRow(segment: segment, kind: .absent, checkedAt: .now()), in: directory)
         if let number { await removeName(number) }
         await keepDirectory(directory)
-        namesChanged(in: directory)
+    }
+
+    /// Does something to a name that nobody moves or opens for writing meanwhile, under the key that it has by then.
+    func claiming<Result: Sendable>(
+        _ segment: [UInt8], in directory: Directory,
+        _ change: (ObjectKey) async throws(FileError) -> Result
+    ) async throws(FileError) -> Result {
+        while true {
+            let key = directory.key(of: segment)
+            try await moves.begin([key])
+            defer { moves.end([key]) }
+            if key == directory.key(of: segment) { return try await change(key) }
+        }
     }
 
     package func removeDirectory(parent: UInt64, name: [UInt8]) async throws(FileError) {
         let directory = try await writableDirectory(parent)
         guard let found = try await find(name, in: directory) else { throw .noSuchEntry }
         guard !found.row.kind.isObject else { throw .notDirectory }
-        let prefix = directory.key(of: found.row.segment)
         guard found.row.segment != Names.versionsSegment else { throw .readOnly }
-        try await requireEmpty(prefix)
-        try await deleteObject(prefix)
-        await forgetTree(prefix)
+        try await claiming(found.row.segment, in: directory) { prefix throws(FileError) in
+            try await requireEmpty(prefix)
+            try await deleteObject(prefix)
+            await forgetTree(prefix)
+        }
         if let number = existingInode(found.row.segment, in: directory) { await removeName(number) }
         await keepDirectory(directory)
         namesChanged(in: directory)
@@ -157,7 +176,7 @@ extension Filesystem {
         else { return }
         let source = CopySource(key: inode.key, etag: record.etag, record: record)
         guard let hidden = try await copyHidden(source, number) else { return }
-        openFiles.move(number, to: record) {
+        openFiles.move(number, from: record.etag, to: record) {
             contents.content(key: hidden.key, version: nil, etag: hidden.etag, sizeBytes: record.sizeBytes)
         }
     }

@@ -105,7 +105,7 @@ extension Filesystem {
             inode.checkedAt = .now()
             inode.openedETag = copied.etag
         }
-        openFiles.move(number, to: copied) {
+        openFiles.move(number, from: record.etag, to: copied) {
             contents.content(key: newKey, version: nil, etag: copied.etag, sizeBytes: copied.sizeBytes)
         }
     }
@@ -282,7 +282,7 @@ extension Filesystem {
             guard openFiles.isOpen(number), let home = inode.home, inode.version == nil,
                 let record = try? await head(inode.segment, in: home)
             else { continue }
-            openFiles.move(number, to: record) {
+            openFiles.move(number, from: inode.record?.etag ?? record.etag, to: record) {
                 contents.content(
                     key: home.key(of: inode.segment), version: nil, etag: record.etag, sizeBytes: record.sizeBytes)
             }

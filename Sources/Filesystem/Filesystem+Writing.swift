@@ -84,8 +84,8 @@ extension Filesystem {
                 throw error
             }
         }
-        try await moves.wait(for: key)
-        guard inodes[number]?.key == key else {
+        if moves.concern(key) {
+            try await moves.wait(for: key)
             return try await stage(number, truncates: truncates, seenAt: seenAt, caller: caller)
         }
         // What is there now is what is changed, whatever was known of it; and a file keeps its mode, its owner and what
@@ -120,7 +120,7 @@ extension Filesystem {
         guard let made = taken else {
             return try await stage(number, truncates: truncates, seenAt: seenAt, caller: caller)
         }
-        if made.isNew { show(made.file, on: number) }
+        if made.isNew { show(made.file, on: number, of: base.etag) }
         return (made.file, isFrozen)
     }
 
@@ -131,10 +131,10 @@ extension Filesystem {
         }
     }
 
-    /// From now on the inode, and all who have it open, show the file as it is being changed.
-    func show(_ file: StagedFile, on number: UInt64) {
+    /// From now on the inode, and all who have open what this is a change of, show the file as it is being changed.
+    func show(_ file: StagedFile, on number: UInt64, of etag: String?) {
         inodes.update(number) { $0.staged = file }
-        openFiles.stage(number, file) { stagedFiles.use(file, times: $0) }
+        openFiles.stage(number, file, of: etag) { stagedFiles.use(file, times: $0) }
     }
 
     // MARK: Writing

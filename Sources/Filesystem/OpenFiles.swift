@@ -27,6 +27,8 @@ final class FileHandle: Sendable {
     let isFrozen: Atomic<Bool>
     /// Its restored copy is renewed for as long as this is open.
     let isHeld = Atomic(false)
+    /// The inode shows another version since: nothing of this one may get among the pages of that one.
+    let isOutOfDate = Atomic(false)
 
     init(
         inode: UInt64, record: ObjectRecord, source: Source, writes: Bool, appends: Bool = false, isFrozen: Bool,
@@ -68,6 +70,14 @@ final class FileHandle: Sendable {
 }
 
 extension FileHandle.Source {
+    static func === (one: Self, other: Self) -> Bool {
+        switch (one, other) {
+        case (.object(let one), .object(let other)): one === other
+        case (.staged(let one), .staged(let other)): one === other
+        default: false
+        }
+    }
+
     var sizeBytes: UInt64 {
         switch self {
         case .object(let content): content.sizeBytes
@@ -119,13 +129,21 @@ final class OpenFiles: Sendable {
     }
 
     private let state = Mutex<State>(State())
+    private let hasContents = Atomic(false)
+
+    private func change<Result: Sendable>(_ body: (inout State) -> Result) -> Result {
+        state.withLock { state in
+            defer { hasContents.store(!state.contents.isEmpty, ordering: .releasing) }
+            return body(&state)
+        }
+    }
 
     /// Opens this version; `make` gives its content if nobody has it open. Answers the handle, and whether another
     /// version of the object is still open on the same inode.
     func open(
         _ inode: UInt64, _ record: ObjectRecord, isFrozen: Bool, aheadBytesMax: Int, _ make: () -> FileContent
     ) -> (handle: UInt64, isBesideOther: Bool) {
-        state.withLock { state in
+        change { state in
             let content = state.share(inode, record.etag, make)
             let handle = state.add(
                 FileHandle(
@@ -155,20 +173,35 @@ final class OpenFiles: Sendable {
     /// Whether somebody reads what the object was when he opened it.
     func hasContent(_ inode: UInt64) -> Bool { state.withLock { $0.contents[inode] != nil } }
 
+    /// Whether somebody reads another version of the object than this one.
+    func hasOther(_ inode: UInt64, than etag: @autoclosure () -> String?) -> Bool {
+        guard hasContents.load(ordering: .acquiring) else { return false }
+        return state.withLock { state in
+            guard let shared = state.contents[inode] else { return false }
+            let etag = etag()
+            return shared.contains { $0.content.etag != etag }
+        }
+    }
+
     func isOpen(_ inode: UInt64) -> Bool { state.withLock { $0.handles.values.contains { $0.inode == inode } } }
 
     func isOpenForWriting(_ inode: UInt64) -> Bool {
         state.withLock { $0.handles.values.contains { $0.inode == inode && $0.writes } }
     }
 
-    /// From now on all who have the file open see it as it is being changed. `use` is told how many they are before any
-    /// of them can close it.
-    func stage(_ inode: UInt64, _ file: StagedFile, use: (Int) -> Void) {
-        let closed = state.withLock { state in
+    /// From now on all who have open what the file is a change of (nil: of nothing) see it as it is being changed; who
+    /// has an earlier version open is out of date. `use` is told how many the former are before any of them can close
+    /// it.
+    func stage(_ inode: UInt64, _ file: StagedFile, of etag: String?, use: (Int) -> Void) {
+        let closed = change { state in
             var count = 0
             var closed: [FileContent] = []
             for handle in state.handles.values where handle.inode == inode {
                 guard case .object(let content) = handle.source else { continue }
+                guard content.etag == etag else {
+                    handle.isOutOfDate.store(true, ordering: .releasing)
+                    continue
+                }
                 handle.change(to: .staged(file))
                 count += 1
                 if let last = state.leave(inode, content) { closed.append(last) }
@@ -181,20 +214,25 @@ final class OpenFiles: Sendable {
 
     /// The file is stored, and nobody changes it: whoever still has it open reads the object.
     func unstage(_ inode: UInt64, _ file: StagedFile, _ record: ObjectRecord, _ make: () -> FileContent) {
-        state.withLock { state in
+        change { state in
             for handle in state.handles.values where handle.inode == inode && handle.staged === file {
                 handle.change(to: .object(state.share(inode, record.etag, make)), record: record)
             }
         }
     }
 
-    /// What was open of the object lies under another key now.
-    func move(_ inode: UInt64, to record: ObjectRecord, _ make: () -> FileContent) {
-        let closed = state.withLock { state in
+    /// What was open of this version of the object lies under another key now, or has another ETag. Who has an earlier
+    /// version open is out of date.
+    func move(_ inode: UInt64, from etag: String, to record: ObjectRecord, _ make: () -> FileContent) {
+        let closed = change { state in
             var closed: [FileContent] = []
             var moved: FileContent?
             for handle in state.handles.values where handle.inode == inode {
                 guard case .object(let content) = handle.source, content.version == nil else { continue }
+                guard content.etag == etag else {
+                    handle.isOutOfDate.store(true, ordering: .releasing)
+                    continue
+                }
                 if let last = state.leave(inode, content) { closed.append(last) }
                 let target = moved ?? make()
                 moved = target
@@ -207,7 +245,7 @@ final class OpenFiles: Sendable {
 
     /// Answers what was open.
     func close(_ handle: UInt64) -> FileHandle? {
-        let (file, last): (FileHandle?, FileContent?) = state.withLock { state in
+        let (file, last): (FileHandle?, FileContent?) = change { state in
             guard let file = state.handles.removeValue(forKey: handle) else { return (nil, nil) }
             guard case .object(let content) = file.source else { return (file, nil) }
             return (file, state.leave(file.inode, content))

@@ -68,9 +68,9 @@ private func addMetadata(to table: inout fuse_lowlevel_ops) {
         }
         fuse_reply_none(raw)
     }
-    table.getattr = { raw, inode, _ in
+    table.getattr = { raw, inode, info in
         guard let raw else { return }
-        operations(of: raw).getattr(Request(raw), inode: inode)
+        operations(of: raw).getattr(Request(raw), inode: inode, handle: info?.pointee.fh)
     }
     table.readlink = { raw, inode in
         guard let raw else { return }

@@ -10,7 +10,8 @@ package protocol KernelOperations: AnyObject, Sendable {
     func lookup(_ request: consuming Request, parent: UInt64, name: UnsafeRawBufferPointer)
     /// No reply: `count` lookups of the inode are taken back.
     func forget(inode: UInt64, count: UInt64)
-    func getattr(_ request: consuming Request, inode: UInt64)
+    /// `handle` is there when somebody asks who has the file open, the kernel for a read of his among them.
+    func getattr(_ request: consuming Request, inode: UInt64, handle: UInt64?)
     /// `handle` is there when the change was asked for through an open file.
     func setattr(_ request: consuming Request, inode: UInt64, handle: UInt64?, _ change: AttributeSetting)
     func readlink(_ request: consuming Request, inode: UInt64)

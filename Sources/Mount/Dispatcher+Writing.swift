@@ -23,10 +23,10 @@ extension Dispatcher {
     ) {
         let wanted = AttributeChange(setting)
         // An access time alone: taken calmly, and nothing is kept.
-        if wanted == AttributeChange(), !filesystem.isReadOnly { return getattr(request, inode: inode) }
+        if wanted == AttributeChange(), !filesystem.isReadOnly { return getattr(request, inode: inode, handle: handle) }
         change(request) { [self] caller throws(FileError) in
             let node = try await filesystem.setAttributes(inode, wanted, handle: handle, caller: caller)
-            return { $0.reply(self.ownership.attributes(node), validSeconds: self.validSeconds(node)) }
+            return { $0.reply(self.ownership.attributes(node), validSeconds: self.attributesValidSeconds(node)) }
         }
     }
 

@@ -56,14 +56,14 @@ package final class Dispatcher: KernelOperations {
 
     package func forget(inode: UInt64, count: UInt64) { filesystem.forget(inode, count: count) }
 
-    package func getattr(_ request: consuming Request, inode: UInt64) {
-        if let node = filesystem.nodeAtHand(inode) {
-            return request.reply(ownership.attributes(node), validSeconds: validSeconds(node))
+    package func getattr(_ request: consuming Request, inode: UInt64, handle: UInt64?) {
+        if let node = filesystem.nodeAtHand(inode, through: handle) {
+            return request.reply(ownership.attributes(node), validSeconds: attributesValidSeconds(node))
         }
         inFlight.run(request) { [self] reply in
             await finish(reply) { () throws(FileError) in
-                let node = try await filesystem.attributes(inode)
-                return { $0.reply(self.ownership.attributes(node), validSeconds: self.validSeconds(node)) }
+                let node = try await filesystem.attributes(inode, through: handle)
+                return { $0.reply(self.ownership.attributes(node), validSeconds: self.attributesValidSeconds(node)) }
             }
         }
     }
@@ -212,13 +212,14 @@ package final class Dispatcher: KernelOperations {
     }
 
     func entry(_ node: Node) -> Entry {
-        let validSeconds = validSeconds(node)
-        return Entry(
-            attributes: ownership.attributes(node), generation: 0, validSeconds: validSeconds,
-            attributesValidSeconds: node.attributesAreDue ? 0 : validSeconds)
+        Entry(
+            attributes: ownership.attributes(node), generation: 0, validSeconds: validSeconds(node),
+            attributesValidSeconds: attributesValidSeconds(node))
     }
 
-    func validSeconds(_ node: Node) -> Double { filesystem.validSeconds(node.checkedAt) }
+    private func validSeconds(_ node: Node) -> Double { filesystem.validSeconds(node.checkedAt) }
+
+    func attributesValidSeconds(_ node: Node) -> Double { node.attributesAreDue ? 0 : validSeconds(node) }
 }
 
 extension Opened {

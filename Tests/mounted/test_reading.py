@@ -238,6 +238,23 @@ def test_two_versions_open_at_once_do_not_share_pages(mounting, objects):
 
 
 @pytest.mark.without("oas", why="what others do to a vault is seen with its next inventory")
+def test_a_shorter_object_does_not_end_the_longer_one_that_is_open(mounting, objects):
+    old = content(8 * MIB, 18)
+    objects.put("f", old)
+    with mounting() as mount:
+        path = mount.path / "f"
+        with open(path, "rb", buffering=0) as file:
+            assert b"".join(iter(lambda: file.read(MIB) if file.tell() < 4 * MIB else b"", b"")) == old[:4 * MIB]
+            objects.put("f", content(MIB, 19))
+            os.setxattr(path, "user.thaw.refresh", b"")
+            assert {path.stat().st_size for _ in range(2)} == {MIB}
+            for offset in range(MIB, 8 * MIB, MIB):
+                assert path.stat().st_size == MIB
+                # Its own bytes, or an error: never the end.
+                assert bytes_or_error(file.fileno(), 4096, offset) in (old[offset:offset + 4096], "ESTALE")
+
+
+@pytest.mark.without("oas", why="what others do to a vault is seen with its next inventory")
 def test_a_size_that_changes_is_seen_whole(mounting, objects):
     objects.put("f", content(100_000, 14))
     with mounting() as mount:
