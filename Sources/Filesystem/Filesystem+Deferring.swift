@@ -34,12 +34,25 @@ extension Filesystem {
     func deferAttributes(
         _ key: ObjectKey, _ record: ObjectRecord, _ attributes: FileAttributes
     ) async throws(FileError) {
-        let kept = DeferredAttributes(key: key, etag: record.etag, attributes: attributes)
-        do throws(MetadataError) { try await writer.defer(kept) } catch {
+        do throws(MetadataError) { try await keep(key, record, attributes) } catch {
             throw failure("changing the attributes", key, error)
         }
-        deferred[key] = kept
         await learned(key, version: nil, record)
+    }
+
+    /// The same for a file that is being stored, which is told of when it is.
+    func postpone(
+        _ key: ObjectKey, _ record: ObjectRecord, _ attributes: FileAttributes
+    ) async throws(UploadError) {
+        do throws(MetadataError) { try await keep(key, record, attributes) } catch { throw .notRemembered("\(error)") }
+    }
+
+    private func keep(
+        _ key: ObjectKey, _ record: ObjectRecord, _ attributes: FileAttributes
+    ) async throws(MetadataError) {
+        let kept = DeferredAttributes(key: key, etag: record.etag, attributes: attributes)
+        try await writer.defer(kept)
+        deferred[key] = kept
     }
 
     /// The object was copied to another name, with the headers that it had.

@@ -95,6 +95,9 @@ package final class Filesystem: Sendable {
             store: store, area: area, contents: contents, writer: writer, storageClass: configuration.storageClass,
             log: log, storing: { key in await reference.value?.storing(key) },
             stored: { file, key, record in await reference.value?.stored(file, key, record) },
+            postpone: { key, record, attributes throws(UploadError) in
+                try await reference.value?.postpone(key, record, attributes)
+            },
             settled: { file in await reference.value?.settled(file) })
         let isArchived = configuration.storageClass?.archiveRules(store.dialect) != nil
         staging.sendsAhead = !configuration.writeBack && !isArchived

@@ -201,15 +201,26 @@ extension StagedFile {
         }
     }
 
-    /// Only the headers are new: the store copies the object onto itself.
+    /// Only the headers are new: the store copies the object onto itself. What we have stored may be frozen at once
+    /// (an archive class): then they are kept for it.
     private func storeAttributes(_ snapshot: Snapshot) async throws(UploadError) -> ObjectRecord {
         guard let base = snapshot.base else { throw .store(.replaced) }
+        var record: ObjectRecord
         do throws(StoreError) {
-            return try await context.store.replaceAttributes(
-                CopySource(key: base.key, version: base.version, etag: base.etag), snapshot.attributes)
+            do throws(StoreError) {
+                return try await context.store.replaceAttributes(
+                    CopySource(key: base.key, version: base.version, etag: base.etag), snapshot.attributes)
+            } catch {
+                guard error.kind == .invalidObjectState else { throw error }
+                record = try await context.store.head(base.key, version: base.version)
+                guard record.etag == base.etag else { throw .replaced }
+            }
         } catch {
             throw UploadError(ofBase: error)
         }
+        try await context.postpone(base.key, record, snapshot.attributes)
+        record.attributes = snapshot.attributes
+        return record
     }
 
     /// Sends what may be sent again: bytes that changed on their way, and a whole file over an object that was not

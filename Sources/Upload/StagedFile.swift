@@ -42,6 +42,8 @@ package final class StagedFile: Sendable {
         package var storing: @Sendable (ObjectKey) async -> Void
         /// Told of every version that was stored, before anybody is told that it is.
         package var stored: @Sendable (StagedFile, ObjectKey, ObjectRecord) async -> Void
+        /// Keeps attributes for an object that is frozen, and cannot take them.
+        package var postpone: @Sendable (ObjectKey, ObjectRecord, FileAttributes) async throws(UploadError) -> Void
         /// Told when nobody is at an accepted file any more: it is stored, or will not be.
         package var settled: @Sendable (StagedFile) async -> Void
         /// Half of the connections (`HTTPClient.Configuration.connectionsMax`), so that reads go on meanwhile.
@@ -51,6 +53,7 @@ package final class StagedFile: Sendable {
             store: any ObjectStore, area: StagingArea, contents: ContentCache, writer: MetadataWriter,
             storageClass: StorageClass?, log: Logger, storing: @escaping @Sendable (ObjectKey) async -> Void = { _ in },
             stored: @escaping @Sendable (StagedFile, ObjectKey, ObjectRecord) async -> Void,
+            postpone: @escaping @Sendable (ObjectKey, ObjectRecord, FileAttributes) async throws(UploadError) -> Void,
             settled: @escaping @Sendable (StagedFile) async -> Void
         ) {
             self.store = store
@@ -62,6 +65,7 @@ package final class StagedFile: Sendable {
             layout = PartLayout(for: store.dialect)
             self.storing = storing
             self.stored = stored
+            self.postpone = postpone
             self.settled = settled
         }
     }

@@ -197,6 +197,37 @@ struct StagedFileTests {
         #expect(fixture.stored == expected)
     }
 
+    @Test("attributes of what is frozen as soon as it is stored are kept for it", arguments: [false, true])
+    func frozenAtOnce(isParted: Bool) async throws {
+        var fixture = try StagedFixture()
+        let kept = Mutex<[DeferredAttributes]>([])
+        fixture.context.storageClass = StorageClass("GLACIER")
+        fixture.context.sendsAhead = false
+        fixture.context.postpone = { key, record, attributes in
+            kept.withLock { $0.append(DeferredAttributes(key: key, etag: record.etag, attributes: attributes)) }
+        }
+        let file = try fixture.make()
+        try await file.write(bytes(isParted ? 300 : 100), at: 0)
+        if isParted {
+            // The upload is begun with other attributes than it ends with.
+            fixture.store.script { call throws(StoreError) in
+                if case .completeUpload = call { throw StoreError(.denied, code: "AccessDenied", message: "") }
+            }
+            await #expect(throws: UploadError.self) { try await file.flush() }
+            fixture.store.script { _ in }
+        } else {
+            try await file.flush()
+        }
+        file.setAttributes { $0.mode = 0o100600 }
+        try await file.flush()
+        #expect(!file.isDirty)
+        #expect(fixture.stored == bytes(isParted ? 300 : 100))
+        let expected = DeferredAttributes(
+            key: StagedFixture.key, etag: fixture.store.record(StagedFixture.key)?.etag ?? "",
+            attributes: file.attributes)
+        #expect(kept.withLock { $0 } == [expected])
+    }
+
     // MARK: Accepted
 
     @Test("what was accepted is stored by the next mount, as it was accepted")

@@ -19,7 +19,7 @@ struct StagedFixture {
     let area: StagingArea
     let writer: MetadataWriter
     let reader: MetadataReader
-    let context: StagedFile.Context
+    var context: StagedFile.Context
 
     init(_ dialect: Dialect = .s3, areaBytesMax: UInt64 = 1 << 20, in earlier: StagedFixture? = nil) throws {
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -31,7 +31,7 @@ struct StagedFixture {
         reader = MetadataReader(path: path, executor: try ThreadExecutor(name: "db-reader"))
         var context = StagedFile.Context(
             store: store, area: area, contents: ContentCache(store: store, bytesMax: 1 << 20), writer: writer,
-            storageClass: nil, log: quiet, stored: { _, _, _ in }, settled: { _ in })
+            storageClass: nil, log: quiet, stored: { _, _, _ in }, postpone: { _, _, _ in }, settled: { _ in })
         context.layout = PartLayout(partBytesMin: Self.partBytes)
         self.context = context
     }
