@@ -545,8 +545,8 @@ extension StagedFile.State {
 
     /// Ranges of the staging file that need not be kept.
     fileprivate func evictable(_ layout: PartLayout) -> [Range<UInt64>] {
-        // Accepted content is kept until the store has it.
-        guard !isAccepted, acceptances == 0 else { return [] }
+        // Accepted content is kept until the store has it; and what is removed, or about to be, for its readers.
+        guard !isAccepted, acceptances == 0, !isHeld, !isDiscarded else { return [] }
         if let multipart {
             // A last part that is short grows with the file, and is then sent again.
             let done = multipart.parts.values.filter { layout.isWhole($0) }.map(layout.range)
@@ -554,7 +554,7 @@ extension StagedFile.State {
                 !inTransit.contains { $0.overlaps(range) }
             }
         }
-        guard !isChanged, !isFlushing, !isHeld, let base, inTransit.isEmpty else { return [] }
+        guard !isChanged, !isFlushing, let base, inTransit.isEmpty else { return [] }
         return written.pieces(in: 0..<base.end)
     }
 }

@@ -177,6 +177,33 @@ struct StagedFileTests {
         #expect(fixture.stored == bytes(100))
     }
 
+    @Test("what is removed makes no room: whoever has it open reads it from here")
+    func removedIsKept() async throws {
+        let fixture = try StagedFixture(areaBytesMax: 100)
+        let file = try fixture.make()
+        try await file.write(bytes(60), at: 0)
+        try await file.flush()
+        try await file.hold()
+        #expect(file.evict() == 0)
+        fixture.store.remove(StagedFixture.key)
+        await file.discard()
+        let other = try fixture.make()
+        await #expect(throws: UploadError.noSpace) { try await other.write(bytes(60, from: 1), at: 0) }
+        #expect(try await file.bytes(0..<60) == bytes(60))
+    }
+
+    @Test("what is in parts of an upload stays here too while its file is being removed")
+    func heldIsKept() async throws {
+        let fixture = try StagedFixture()
+        let file = try fixture.make()
+        try await file.write(bytes(640), at: 0)
+        #expect(await eventually { file.state.withLock { $0.multipart?.parts.count } == 10 })
+        try await file.hold()
+        #expect(file.evict() == 0)
+        await file.discard()
+        #expect(try await file.bytes(0..<640) == bytes(640))
+    }
+
     @Test("a file that is cut and grows while its attributes are stored has zeros where it was cut")
     func cutMeanwhile() async throws {
         let fixture = try StagedFixture()
