@@ -65,6 +65,14 @@ extension StagedFile {
         let staging = try context.area.file(named: pending.staging)
         var written = Extents()
         for range in pending.extents { written.insert(range) }
+        // What was written after the promise is where the promise has zeros, or nothing.
+        do throws(ErrnoError) {
+            try staging.shorten(to: pending.sizeBytes)
+            let end = min(pending.base?.end ?? 0, pending.sizeBytes)
+            for gap in written.gaps(in: end..<pending.sizeBytes) { try staging.punch(gap) }
+        } catch {
+            throw UploadError(error)
+        }
         var state = State(
             key: pending.key, sizeBytes: pending.sizeBytes, attributes: pending.attributes, headers: pending.headers,
             base: pending.base, openedAt: pending.acceptedAt, condition: pending.condition,
@@ -123,19 +131,28 @@ extension StagedFile {
         do throws(StoreError) { there = try await context.store.describe(key, version: nil) } catch {
             guard error.kind == .noSuchKey else { throw .store(error) }
         }
-        let content = change { state -> FileContent? in
+        let outcome = change { state -> Result<FileContent?, UploadError> in
             // A read and a flush may both have asked, and the flush have stored more by now.
-            guard state.isRestored else { return nil }
+            guard state.isRestored else { return .success(nil) }
+            guard let there, there.headers.metadata[Self.mark] == staging.name else {
+                // Where the store compares no ETags, this is who does.
+                if let there, case .matches(let etag) = state.condition, there.record.etag != etag,
+                    !context.store.checks(state.condition)
+                {
+                    return .failure(.conflict(.replaced))
+                }
+                state.isRestored = false
+                return .success(nil)
+            }
             state.isRestored = false
-            guard let there, there.headers.metadata[Self.mark] == staging.name else { return nil }
             // Wherever the staging file has no bytes, they were the same in both.
             let end = min(state.base?.end ?? 0, there.record.sizeBytes)
             state.base = Base(key: key, etag: there.record.etag, sizeBytes: there.record.sizeBytes, end: end)
             state.condition = .matches(etag: there.record.etag)
             defer { state.baseContent = nil }
-            return state.baseContent
+            return .success(state.baseContent)
         }
-        content?.close()
+        try outcome.get()?.close()
     }
 
     // MARK: Storing what was accepted

@@ -523,7 +523,11 @@ extension StagedFile.State {
     var isAccepted: Bool { journalID != nil || isUploading }
     /// A flush failed, of ours or perhaps of an earlier mount's, and not because somebody else's object is there.
     var wasSentInVain: Bool {
-        if case .store = lastFailure { true } else { isRestored }
+        switch lastFailure {
+        case .store: true
+        case .conflict: false
+        default: isRestored
+        }
     }
     var isSending: Bool { !inTransit.isEmpty || !(multipart?.sending.isEmpty ?? true) }
 

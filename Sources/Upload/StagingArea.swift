@@ -194,6 +194,13 @@ final class StagingFile: Sendable {
         if UInt64(status.st_size) < sizeBytes { try truncate(to: sizeBytes) }
     }
 
+    /// Makes it at most this long.
+    func shorten(to sizeBytes: UInt64) throws(ErrnoError) {
+        var status = stat()
+        guard fstat(file.descriptor, &status) == 0 else { throw ErrnoError(code: errno) }
+        if UInt64(status.st_size) > sizeBytes { try truncate(to: sizeBytes) }
+    }
+
     /// Gives the disk back; the bytes read as zeros from then on.
     func punch(_ range: Range<UInt64>) throws(ErrnoError) {
         try file.punch(range)

@@ -282,6 +282,56 @@ struct StagedFileTests {
         #expect(try await next.reader.pendingUploads().isEmpty)
     }
 
+    @Test("what was written after it was accepted, and not accepted again, is not stored by the next mount")
+    func writtenSince() async throws {
+        let fixture = try StagedFixture()
+        let file = try fixture.make()
+        try await file.write(bytes(10), at: 0)
+        try await file.write(bytes(10), at: 90)
+        fixture.store.script { _ throws(StoreError) in throw StoreError(.unavailable, code: "Down", message: "") }
+        try await file.accept()
+        try await file.write(bytes(10), at: 50)
+        try await file.write(bytes(10), at: 110)
+        file.state.withLock { $0.isDiscarded = true }
+        let next = try StagedFixture(in: fixture)
+        let pending = try #require(try await next.reader.pendingUploads().first)
+        fixture.store.script { _ in }
+        let restored = try StagedFile.restore(pending, in: next.context)
+        try await restored.truncate(to: 125)
+        try await restored.flush()
+        var expected = [UInt8](repeating: 0, count: 125)
+        expected.replaceSubrange(0..<10, with: bytes(10))
+        expected.replaceSubrange(90..<100, with: bytes(10))
+        #expect(fixture.stored == expected)
+    }
+
+    @Test("what an earlier mount accepted replaces nothing that others have stored since", arguments: [Dialect.oss, .s3])
+    func replacedSince(dialect: Dialect) async throws {
+        let fixture = try StagedFixture(dialect)
+        fixture.store.put(StagedFixture.key, bytes(100))
+        let record = try #require(fixture.store.record(StagedFixture.key))
+        let file = try StagedFile(
+            StagedFixture.key,
+            base: StagedFile.Base(key: StagedFixture.key, etag: record.etag, sizeBytes: 100, end: 0), sizeBytes: 0,
+            attributes: FileAttributes(), headers: nil, condition: .matches(etag: record.etag), isChanged: true,
+            in: fixture.context)
+        try await file.write(bytes(30), at: 0)
+        fixture.store.script { _ throws(StoreError) in throw StoreError(.unavailable, code: "Down", message: "") }
+        try await file.accept()
+        file.state.withLock { $0.isDiscarded = true }
+        let next = try StagedFixture(in: fixture)
+        let pending = try #require(try await next.reader.pendingUploads().first)
+        fixture.store.put(StagedFixture.key, bytes(50, from: 3))
+        fixture.store.script { _ in }
+        let restored = try StagedFile.restore(pending, in: next.context)
+        for _ in 0..<2 {
+            await #expect(throws: UploadError.self) { try await restored.flush() }
+            #expect(restored.hasConflict)
+        }
+        #expect(fixture.stored == bytes(50, from: 3))
+        #expect(!restored.wasSentInVain)
+    }
+
     @Test("a file that is removed while it is accepted is in no journal", arguments: 0..<40)
     func removedMeanwhile(round: Int) async throws {
         let fixture = try StagedFixture()
