@@ -148,8 +148,13 @@ struct WriteStatements {
             "UPDATE directory SET started_at = ?2, listed_at = 0, listing = listing + 1 WHERE prefix = ?1")
         expireEntries = try connection.prepare(
             "UPDATE entry SET checked_at = 0 WHERE directory = (SELECT id FROM directory WHERE prefix = ?1)")
+        // What has been seen since the newest listing began stays a name of that listing.
         expireEntry = try connection.prepare(
-            "UPDATE entry SET checked_at = 0 WHERE directory = (SELECT id FROM directory WHERE prefix = ?1) AND segment = ?2")
+            """
+            UPDATE entry SET checked_at = 0, listing = CASE WHEN entry.checked_at >= directory.started_at
+                THEN directory.listing ELSE entry.listing END
+            FROM directory WHERE prefix = ?1 AND entry.directory = directory.id AND segment = ?2
+            """)
         restores = try RestoreStatements(connection)
     }
 }

@@ -25,6 +25,18 @@ struct WritingTests {
         #expect(fixture.store.headers(ObjectKey("f"))?.metadata.values.allSatisfy { $0.count < 100 } ?? false)
     }
 
+    @Test("a file that was made here, and is to be asked about again, is still listed")
+    func refreshed() async throws {
+        let fixture = try Fixture("a")
+        #expect(try await fixture.names() == ["a"])
+        let (node, file) = try await fixture.create("f")
+        try await fixture.filesystem.flush(file.handle, caller: .unknown)
+        fixture.filesystem.close(file.handle)
+        try await fixture.filesystem.setAttribute(node.inode, .refresh, value: [], caller: .unknown)
+        #expect(try await fixture.names() == ["a", "f"])
+        #expect(fixture.store.lists.count == 1)
+    }
+
     @Test("what is written below a directory while it is renamed is there under its new name")
     func writtenWhileMoved() async throws {
         let fixture = try Fixture("a/f")
