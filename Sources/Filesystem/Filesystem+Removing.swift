@@ -156,6 +156,8 @@ extension Filesystem {
         if let inode = inodes[number], openFiles.isOpen(number) {
             await restores.hasten(inode.key, version: inode.version)
         }
+        // The last who had it open may have closed it while the copy for him was made.
+        dropHidden(number)
     }
 
     // MARK: Hidden copies

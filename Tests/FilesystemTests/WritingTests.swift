@@ -94,6 +94,31 @@ struct WritingTests {
         #expect(await fixture.filesystem.uploads().map(\.stage) == [.kept])
     }
 
+    @Test("the copy for who reads a removed file goes also when he closes it while it is made", arguments: [false, true])
+    func closedMeanwhile(isReplaced: Bool) async throws {
+        let fixture = try Fixture(isReplaced ? ["f", "g"] : ["f"])
+        let root = Filesystem.rootInode
+        let node = try #require(try await fixture.lookup("f"))
+        let opened = try await fixture.filesystem.open(node.inode, caller: .unknown)
+        let gate = Gate()
+        fixture.store.script { call in
+            if case .copy(let source, _) = call, source.key == ObjectKey("f") { await gate.pass() }
+        }
+        let removing = Task {
+            if isReplaced {
+                try await fixture.filesystem.rename(
+                    parent: root, name: Array("g".utf8), newParent: root, newName: Array("f".utf8), .replaced)
+            } else {
+                try await fixture.filesystem.unlink(parent: root, name: Array("f".utf8))
+            }
+        }
+        #expect(await eventually { gate.waiting > 0 })
+        fixture.filesystem.close(opened.handle)
+        gate.open()
+        try await removing.value
+        #expect(await eventually { fixture.store.keys == (isReplaced ? [ObjectKey("f")] : []) })
+    }
+
     @Test("a rename that fails when all is copied leaves nothing known that is not so")
     func halfMoved() async throws {
         let fixture = try Fixture("a/f")
