@@ -103,7 +103,7 @@ extension Filesystem {
         var hasAsked = false
         while true {
             do throws(StoreError) {
-                var stored = try await store.replaceAttributes(source, attributes)
+                var stored = try await store.replaceAttributes(source, attributes, notes: staging.notes)
                 stored.sizeBytes = record.sizeBytes
                 await learned(inode.key, version: nil, stored)
                 // Of what was stored in parts the copy has another ETag: whoever has it open goes on with that.

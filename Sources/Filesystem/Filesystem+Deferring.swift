@@ -114,7 +114,8 @@ extension Filesystem {
         guard let kept = deferred[key] else { return false }
         let stored: ObjectRecord
         do throws(StoreError) {
-            stored = try await store.replaceAttributes(CopySource(key: key, etag: kept.etag), kept.attributes)
+            stored = try await store.replaceAttributes(
+                CopySource(key: key, etag: kept.etag), kept.attributes, notes: staging.notes)
         } catch {
             switch error.kind {
             case .invalidObjectState: break

@@ -192,7 +192,7 @@ extension Filesystem {
             throw failure("hiding", source.key, error)
         }
         do throws(StoreError) {
-            let copied = try await LargeCopy(store).copy(source, to: hidden, nil)
+            let copied = try await LargeCopy(store, notes: staging.notes).copy(source, to: hidden, nil)
             inodes.update(number) { $0.hiddenKeys.append(hidden) }
             return (hidden, copied.etag)
         } catch {

@@ -1,6 +1,13 @@
 package import ThawCore
 package import Wire
 
+/// Remembers uploads in parts that are under way: one that nobody goes on with costs money until somebody aborts it.
+package protocol UploadNotes: Sendable {
+    func rememberUpload(_ upload: MultipartUpload) async
+    /// It was completed, or aborted.
+    func forgetUpload(_ upload: MultipartUpload) async
+}
+
 /// Copies objects of any size within a store.
 package struct LargeCopy: Sendable {
     /// CopyObject takes 1 GB on OSS (Alibaba Cloud OSS, "UploadPartCopy": larger ones are copied by parts) and 5 GB on
@@ -21,14 +28,19 @@ package struct LargeCopy: Sendable {
     private static let requestsMax = 8
 
     private let store: any ObjectStore
+    private let notes: (any UploadNotes)?
     private let wholeBytesMax: UInt64
     private let partBytes: UInt64
 
     /// - Parameters:
+    ///   - notes: of copies by parts
     ///   - wholeBytesMax: what is copied by one request; nil for what the dialect allows
     ///   - partBytes: nil for the usual
-    package init(_ store: any ObjectStore, wholeBytesMax: UInt64? = nil, partBytes: UInt64? = nil) {
+    package init(
+        _ store: any ObjectStore, notes: (any UploadNotes)?, wholeBytesMax: UInt64? = nil, partBytes: UInt64? = nil
+    ) {
         self.store = store
+        self.notes = notes
         self.wholeBytesMax = wholeBytesMax ?? Self.wholeBytesMax(store.dialect)
         self.partBytes = partBytes ?? Self.partBytes
     }
@@ -53,9 +65,12 @@ package struct LargeCopy: Sendable {
             draft.condition = isUnchanged
         }
         let upload = try await store.beginUpload(key, draft)
+        await notes?.rememberUpload(upload)
         do throws(StoreError) {
             let parts = try await parts(of: source, original.record.sizeBytes, to: upload)
-            return try await store.completeUpload(upload, parts, draft)
+            let record = try await store.completeUpload(upload, parts, draft)
+            await notes?.forgetUpload(upload)
+            return record
         } catch {
             await abort(upload)
             throw error
@@ -97,8 +112,11 @@ package struct LargeCopy: Sendable {
 
     /// Also when the task is cancelled, which would cancel this request, too.
     private func abort(_ upload: MultipartUpload) async {
-        // What cannot be aborted is left to the bucket's lifecycle rules; the copy's own failure is what is told.
-        await Task { [store] in try? await store.abortUpload(upload) }.value
+        await Task { [store, notes] in
+            // What cannot be aborted stays noted; the copy's own failure is what is told.
+            do throws(StoreError) { try await store.abortUpload(upload) } catch { return }
+            await notes?.forgetUpload(upload)
+        }.value
     }
 }
 

@@ -262,20 +262,3 @@ extension StagedFile {
         }
     }
 }
-
-extension StagedFile.Context {
-    /// An upload that nobody goes on with costs money until somebody aborts it: the next mount does.
-    func rememberUpload(_ upload: MultipartUpload) async {
-        await noting { () throws(MetadataError) in try await writer.note(upload) }
-    }
-
-    func forgetUpload(_ upload: MultipartUpload) async {
-        await noting { () throws(MetadataError) in try await writer.drop(upload) }
-    }
-
-    private func noting(_ note: () async throws(MetadataError) -> Void) async {
-        do throws(MetadataError) { try await note() } catch {
-            log.warning("a multipart upload is not remembered: \(error)")
-        }
-    }
-}

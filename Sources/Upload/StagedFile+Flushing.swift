@@ -209,7 +209,8 @@ extension StagedFile {
         do throws(StoreError) {
             do throws(StoreError) {
                 return try await context.store.replaceAttributes(
-                    CopySource(key: base.key, version: base.version, etag: base.etag), snapshot.attributes)
+                    CopySource(key: base.key, version: base.version, etag: base.etag), snapshot.attributes,
+                    notes: context.notes)
             } catch {
                 guard error.kind == .invalidObjectState else { throw error }
                 record = try await context.store.head(base.key, version: base.version)

@@ -14,7 +14,7 @@ extension StagedFile {
         draft.condition = self.draft(snapshot).condition
         let parts = multipart.parts.values.sorted { $0.number < $1.number }
         let record = try await context.store.completeUpload(upload, parts, draft)
-        await context.forgetUpload(upload)
+        await context.notes.forgetUpload(upload)
         return record
     }
 
@@ -189,7 +189,7 @@ extension StagedFile {
             upload: Task { () async -> Result<MultipartUpload, StoreError> in
                 do throws(StoreError) {
                     let upload = try await context.store.beginUpload(key, draft)
-                    await context.rememberUpload(upload)
+                    await context.notes.rememberUpload(upload)
                     return .success(upload)
                 } catch {
                     return .failure(error)
@@ -206,7 +206,7 @@ extension StagedFile {
         guard let multipart, case .success(let upload) = await multipart.upload.value else { return }
         do throws(StoreError) {
             try await context.store.abortUpload(upload)
-            await context.forgetUpload(upload)
+            await context.notes.forgetUpload(upload)
         } catch {
             context.log.warning("an upload of \(upload.key) that is not wanted was not aborted, and is at the next mount: \(error)")
         }

@@ -48,6 +48,7 @@ package final class StagedFile: Sendable {
         package var settled: @Sendable (StagedFile) async -> Void
         /// Half of the connections (`HTTPClient.Configuration.connectionsMax`), so that reads go on meanwhile.
         let slots = TransferSlots(32)
+        package var notes: UploadJournal { UploadJournal(writer, log: log) }
 
         package init(
             store: any ObjectStore, area: StagingArea, contents: ContentCache, writer: MetadataWriter,

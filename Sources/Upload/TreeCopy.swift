@@ -235,7 +235,8 @@ package struct TreeCopy: Sendable {
     func copyWhole(
         _ source: CopySource, to target: ObjectKey, _ draft: ObjectDraft?
     ) async throws(StoreError) -> ObjectRecord {
-        try await LargeCopy(store, wholeBytesMax: wholeBytesMax).copy(source, to: target, draft)
+        let notes = UploadJournal(writer, log: log)
+        return try await LargeCopy(store, notes: notes, wholeBytesMax: wholeBytesMax).copy(source, to: target, draft)
     }
 
     /// Deletes what was copied. What came below the source meanwhile stays there, and what was replaced is copied anew.

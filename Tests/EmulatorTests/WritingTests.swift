@@ -266,7 +266,7 @@ struct Exercise<Store: ObjectStore> {
         let content = [UInt8](repeating: 7, count: (5 << 20) + 1)
         let headers = ObjectHeaders(metadata: ["mode": "33188", "x": "y"], standard: ["content-type": "text/plain"])
         _ = try await store.put("large", .bytes(content), ObjectDraft(headers: headers))
-        let copies = LargeCopy(store, wholeBytesMax: 1 << 20, partBytes: 5 << 20)
+        let copies = LargeCopy(store, notes: nil, wholeBytesMax: 1 << 20, partBytes: 5 << 20)
         let copy = try await copies.copy(CopySource(key: "large"), to: "copy", nil)
         #expect(copy.sizeBytes == UInt64(content.count))
         #expect(try await store.describe("copy", version: nil).headers == headers)

@@ -264,7 +264,7 @@ struct RetryingStoreTests {
             head(), head(), .reply(200, body: "<R><UploadId>U</UploadId></R>"), .reply(200, body: copied),
             refusal, .reply(204),
         ])
-        let copies = LargeCopy(store(try configuration(), transport), wholeBytesMax: 8, partBytes: 10)
+        let copies = LargeCopy(store(try configuration(), transport), notes: nil, wholeBytesMax: 8, partBytes: 10)
         let error = await #expect(throws: StoreError.self) {
             try await copies.copy(CopySource(key: key), to: key, ObjectDraft())
         }
@@ -285,7 +285,7 @@ struct RetryingStoreTests {
             head, head, .reply(200, body: "<R><UploadId>U</UploadId></R>"),
             .reply(412, body: errorBody("PreconditionFailed")), .reply(204),
         ])
-        let copies = LargeCopy(try retrying(transport, Waits()), wholeBytesMax: 8, partBytes: 10)
+        let copies = LargeCopy(try retrying(transport, Waits()), notes: nil, wholeBytesMax: 8, partBytes: 10)
         let error = await #expect(throws: StoreError.self) {
             try await copies.copy(CopySource(key: key), to: ObjectKey("l"), nil)
         }

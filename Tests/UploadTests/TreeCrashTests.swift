@@ -118,6 +118,31 @@ struct TreeCrashTests {
         #expect(try await next.reader.renames().isEmpty)
     }
 
+    @Test("a copy in parts that is cut short is known to the next mount, and one that ends leaves nothing to be aborted")
+    func parts() async throws {
+        let fixture = try TreeFixture(wholeBytesMax: 8)
+        fixture.put(2)
+        let (crash, ended) = (Crash(after: 0), Counter())
+        fixture.store.script { call throws(StoreError) in
+            if case .copyPart = call { try await Crash.ofThisProcess?.pass() }
+        }
+        let task = Task {
+            await Crash.$ofThisProcess.withValue(crash) { _ = await fixture.renameError() }
+            ended.add()
+        }
+        #expect(await eventually { crash.hasHappened || ended.value > 0 })
+        let next = try fixture.afterCrash()
+        #expect(next.writer.left.multiparts.map(\.key) == fixture.store.openUploads)
+        #expect(fixture.store.openUploads == [ObjectKey("dst/10001")])
+        crash.bury()
+        await task.value
+        #expect(try await fixture.reader.multiparts().isEmpty)
+        await next.trees.resume()
+        #expect(next.isWhole(2, below: target))
+        #expect(try await next.reader.multiparts().map(\.key) == [ObjectKey("dst/10001")])
+        #expect(fixture.store.openUploads.isEmpty)
+    }
+
     @Test("also when the next mount ends at any moment of going on with it", arguments: [4, 7, 10, 13])
     func twice(first: Int) async throws {
         for second in 0... {
