@@ -169,7 +169,7 @@ extension StagedFile {
 
     private func nextPart(_ state: inout State) -> PartLayout.Part? {
         guard context.sendsAhead, state.sizeBytes > context.layout.wholeBytesMax, state.base?.end ?? 0 == 0,
-            !state.isFlushing, !state.isHeld, !state.isDiscarded, state.aheadFailure == nil,
+            !state.isFlushing, !state.isHeld, state.pauses == 0, !state.isDiscarded, state.aheadFailure == nil,
             state.multipart.map({ !$0.hasFailed && $0.sending.count < Self.partsAtOnce }) ?? true,
             let part = context.layout.part(at: state.multipart?.nextOffset ?? 0), state.written.contains(part.range)
         else { return nil }

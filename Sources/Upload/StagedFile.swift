@@ -103,6 +103,8 @@ package final class StagedFile: Sendable {
         var isFlushing = false
         /// Somebody renames or removes it: nothing is sent, and nothing accepted, until that is over.
         var isHeld = false
+        /// How many wait until nothing is on its way: no part is sent ahead meanwhile, or there would always be one.
+        var pauses = 0
         var flushesDone: UInt64 = 0
         /// Nobody wants it stored any more.
         var isDiscarded = false
@@ -358,11 +360,16 @@ package final class StagedFile: Sendable {
     /// Makes the change as soon as nothing stands in its way.
     private func persist(_ change: (inout State) throws(UploadError) -> Outcome) async throws(UploadError) {
         var hasFlushed = false
+        var isPausing = false
+        defer { if isPausing { endPause() } }
         while true {
             if Task.isCancelled { throw .store(.interrupted) }
             switch try attempt(change) {
             case .done: return
-            case .mustWait: await waitForChange()
+            case .mustWait:
+                if !isPausing { state.withLock { $0.pauses += 1 } }
+                isPausing = true
+                await waitForChange()
             case .mustFlush:
                 guard !state.withLock({ $0.isDiscarded }) else { throw .store(.replaced) }
                 try await flush()
@@ -466,6 +473,8 @@ package final class StagedFile: Sendable {
     /// Lets nothing more be sent until `release`; waits for what is on its way. Throws when the task is cancelled
     /// before that.
     package func hold() async throws(UploadError) {
+        state.withLock { $0.pauses += 1 }
+        defer { endPause() }
         while true {
             let isHeld = state.withLock { state in
                 guard !state.isBusy else { return false }
@@ -480,6 +489,12 @@ package final class StagedFile: Sendable {
 
     package func release() {
         change { $0.isHeld = false }
+        sendAhead()
+    }
+
+    private func endPause() {
+        state.withLock { $0.pauses -= 1 }
+        sendAhead()
     }
 
     /// The file is gone: what was not stored never will be. The caller holds it.

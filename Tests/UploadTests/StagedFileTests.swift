@@ -78,6 +78,33 @@ struct StagedFileTests {
         #expect(fixture.stored == (0..<10).flatMap { bytes(64, from: $0) })
     }
 
+    @Test("who waits for what is being sent waits for no part that is sent after that", arguments: [false, true])
+    func starved(isCut: Bool) async throws {
+        let fixture = try StagedFixture()
+        let (first, others) = (Gate(), Gate())
+        fixture.store.script { call in
+            if case .uploadPart(let number) = call { await (number == 1 ? first : others).pass() }
+        }
+        func sent() -> [Int] {
+            fixture.store.calls.compactMap { if case .uploadPart(let number) = $0 { number } else { nil } }.sorted()
+        }
+        let file = try fixture.make()
+        try await file.write(bytes(20 * 64), at: 0)
+        #expect(await eventually { first.waiting == 1 && others.waiting == 7 })
+        let waiting = Task { isCut ? try await file.truncate(to: 0) : try await file.hold() }
+        #expect(await eventually { file.state.withLock { !$0.waiters.isEmpty } })
+        first.open()
+        #expect(await eventually { file.state.withLock { $0.multipart?.sending.count == 7 } })
+        others.open()
+        try await waiting.value
+        #expect(sent() == Array(1...8))
+        guard !isCut else { return }
+        file.release()
+        #expect(await eventually { sent() == Array(1...20) })
+        try await file.flush()
+        #expect(fixture.stored == bytes(20 * 64))
+    }
+
     @Test("a change of a large object sends what was changed, and the store copies the rest")
     func change() async throws {
         let fixture = try StagedFixture()
