@@ -13,6 +13,7 @@ extension StagedFile {
         while true {
             let isReady = state.withLock { state -> Bool? in
                 if state.isHeld { return false }
+                if state.isDiscarded { return nil }
                 // What is being sent is stored, or it is for the journal.
                 if sizeBytes == nil, !state.isDirty { return state.isFlushing ? false : nil }
                 // Nothing of what is promised may be punched out from here on, nor may it get another name.

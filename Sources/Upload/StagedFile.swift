@@ -276,6 +276,7 @@ package final class StagedFile: Sendable {
 
     /// Cuts the file, or makes it longer by zeros.
     package func truncate(to sizeBytes: UInt64) async throws(UploadError) {
+        guard sizeBytes <= context.layout.bytesMax else { throw .tooLarge }
         // A crash after the cut must not find a promise of bytes that are gone.
         if isAccepted { try await accept(cutTo: sizeBytes) }
         try await persist { state throws(UploadError) in try cut(to: sizeBytes, &state) }
@@ -307,7 +308,6 @@ package final class StagedFile: Sendable {
     }
 
     private func cut(to sizeBytes: UInt64, _ state: inout State) throws(UploadError) -> Outcome {
-        guard sizeBytes <= context.layout.bytesMax else { throw .tooLarge }
         guard sizeBytes != state.sizeBytes else {
             state.touched(sizeBytes..<sizeBytes, context.layout)
             return .done

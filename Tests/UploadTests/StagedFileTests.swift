@@ -373,6 +373,25 @@ struct StagedFileTests {
         #expect(try await fixture.reader.pendingUploads().isEmpty)
     }
 
+    @Test("a cut that cannot be, and one of a file that is removed, promise nothing")
+    func cutInVain() async throws {
+        let fixture = try StagedFixture()
+        let file = try fixture.make()
+        try await file.write(bytes(30), at: 0)
+        // Somebody is at it, between two attempts.
+        file.state.withLock { $0.isUploading = true }
+        try await file.accept()
+        await #expect(throws: UploadError.tooLarge) {
+            try await file.truncate(to: fixture.context.layout.bytesMax + 1)
+        }
+        #expect(try await fixture.reader.pendingUploads().map(\.sizeBytes) == [30])
+        try await file.hold()
+        await file.discard()
+        try await file.truncate(to: 10)
+        #expect(try await file.bytes(0..<30) == bytes(10))
+        #expect(try await fixture.reader.pendingUploads().isEmpty)
+    }
+
     @Test("what was renamed over an object before it was stored is stored there by the next mount")
     func renamedOver() async throws {
         let fixture = try StagedFixture()
