@@ -61,7 +61,7 @@ extension Filesystem {
         do throws(StoreError) {
             let copy = try await store.head(key, version: nil)
             do throws(FileError) { try await deferAttributes(key, copy, kept.attributes) } catch { return }
-            await forgetDeferred(kept.key)
+            await forgetDeferred(kept)
         } catch {
             report("moving the attributes that were kept", key, error)
         }
@@ -84,7 +84,7 @@ extension Filesystem {
         guard var record, record.etag == kept.etag else {
             // Another object has this name by now, or none.
             deferred[key] = nil
-            Task { await self.forgetDeferred(key) }
+            Task { await self.forgetDeferred(kept) }
             return record
         }
         record.attributes = kept.attributes
@@ -119,7 +119,7 @@ extension Filesystem {
         } catch {
             switch error.kind {
             case .invalidObjectState: break
-            case .noSuchKey, .preconditionFailed: await forgetDeferred(key)
+            case .noSuchKey, .preconditionFailed: await forgetDeferred(kept)
             default: report("writing the attributes that were kept", key, error)
             }
             return false
@@ -134,10 +134,12 @@ extension Filesystem {
         return true
     }
 
-    private func forgetDeferred(_ key: ObjectKey) async {
-        deferred[key] = nil
-        do throws(MetadataError) { try await writer.dropDeferred(of: key) } catch {
-            _ = failure("forgetting attributes", key, error)
+    /// The object that they are for is gone, or another. Not so what was kept since.
+    func forgetDeferred(_ kept: DeferredAttributes?) async {
+        guard let kept else { return }
+        if deferred[kept.key] == kept { deferred[kept.key] = nil }
+        do throws(MetadataError) { try await writer.finishDeferred(kept) } catch {
+            _ = failure("forgetting attributes", kept.key, error)
         }
     }
 

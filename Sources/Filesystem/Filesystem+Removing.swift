@@ -27,6 +27,7 @@ extension Filesystem {
         do throws(FileError) {
             if let number { try await hide(number) }
             if file?.mayBeStored ?? true { try await deleteObject(key) }
+            await forgetDeferred(deferred[key])
         } catch {
             // It is as it was.
             file?.release()

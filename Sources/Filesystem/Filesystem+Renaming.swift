@@ -35,11 +35,13 @@ extension Filesystem {
         // A directory above may have got another name meanwhile.
         guard names == [from.key(of: source.row.segment), to.key(of: newSegment)] else { throw .stale }
         let kept = deferred.all.filter { isObject ? $0.key == names[0] : $0.key.hasPrefix(names[0]) }
+        let replacedAttributes = isObject ? deferred[names[1]] : nil
         if isObject {
             try await renameFile(source.row.segment, in: from, to: newSegment, in: to, over: replaced?.row)
         } else {
             try await renameDirectory(source.row.segment, in: from, to: newSegment, in: to, over: replaced?.row)
         }
+        await forgetDeferred(replacedAttributes)
         for one in kept {
             await moveDeferred(one, to: names[1] + one.key.bytes.dropFirst(names[0].bytes.count))
         }

@@ -315,6 +315,9 @@ extension Filesystem {
 
     /// A version of the file is in the store: everybody knows it before `close` returns.
     func stored(_ file: StagedFile, _ key: ObjectKey, _ record: ObjectRecord) async {
+        // What was kept for the object before is not for this one, though content that is the same has the same ETag.
+        let kept = deferred[key]
+        if kept?.attributes != record.attributes { await forgetDeferred(kept) }
         await learned(key, version: nil, record)
     }
 

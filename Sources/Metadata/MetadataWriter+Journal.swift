@@ -156,14 +156,7 @@ extension MetadataWriter {
         }
     }
 
-    /// The object is gone, or replaced.
-    package func dropDeferred(of key: ObjectKey) throws(MetadataError) {
-        _ = try committing(.full) { connection, _ throws(DatabaseError) in
-            try Self.change(connection, "DELETE FROM deferred WHERE key = ?1", .bytes(key.bytes))
-        }
-    }
-
-    /// They are written. Answers false when others were set meanwhile, which stay.
+    /// They are written, or the object is gone or replaced. Answers false when others were set meanwhile, which stay.
     @discardableResult
     package func finishDeferred(_ deferred: DeferredAttributes) throws(MetadataError) -> Bool {
         try committing(.full) { connection, _ throws(DatabaseError) in

@@ -119,6 +119,37 @@ struct WritingTests {
         #expect(await eventually { fixture.store.keys == (isReplaced ? [ObjectKey("f")] : []) })
     }
 
+    /// How the frozen file goes whose attributes are kept.
+    enum Going: CaseIterable { case unlinked, renamedOver, overwritten }
+
+    @Test("attributes kept for a frozen file go with it, though the next may have its ETag", arguments: Going.allCases)
+    func attributesGo(going: Going) async throws {
+        let fixture = try Fixture("g")
+        let (root, name) = (Filesystem.rootInode, Array("f".utf8))
+        fixture.store.put("f", [1], class: "ColdArchive")
+        let node = try #require(try await fixture.lookup("f"))
+        var change = AttributeChange()
+        change.permissions = 0o600
+        _ = try await fixture.filesystem.setAttributes(node.inode, change, handle: nil, caller: .unknown)
+        let kept = try #require(fixture.filesystem.deferred[ObjectKey("f")])
+        switch going {
+        case .unlinked: try await fixture.filesystem.unlink(parent: root, name: name)
+        case .renamedOver:
+            try await fixture.filesystem.rename(
+                parent: root, name: Array("g".utf8), newParent: root, newName: name, .replaced)
+        case .overwritten:
+            _ = try await fixture.filesystem.open(
+                node.inode, OpenMode(writes: true, truncates: true), caller: .unknown)
+            let file = try #require(fixture.filesystem.stagedFiles[ObjectKey("f")])
+            var record = try #require(fixture.store.record(ObjectKey("f")))
+            record.attributes = file.attributes
+            #expect(record.etag == kept.etag)
+            await fixture.filesystem.stored(file, ObjectKey("f"), record)
+        }
+        #expect(fixture.filesystem.deferred.all.isEmpty)
+        #expect(try await fixture.filesystem.reader.deferredAttributes().isEmpty)
+    }
+
     @Test("a rename that fails when all is copied leaves nothing known that is not so")
     func halfMoved() async throws {
         let fixture = try Fixture("a/f")

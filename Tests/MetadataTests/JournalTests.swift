@@ -189,9 +189,6 @@ struct JournalTests {
         #expect(try await fixture.reader.deferredAttributes() == [second])
         #expect(try await fixture.writer.finishDeferred(second))
         #expect(try await fixture.reader.deferredAttributes(of: key) == nil)
-        try await fixture.writer.defer(first)
-        try await fixture.writer.dropDeferred(of: key)
-        #expect(try await fixture.reader.deferredAttributes().isEmpty)
     }
 
     @Test("all of it is carried over from a damaged file")
