@@ -61,15 +61,18 @@ extension Filesystem {
         var held: [StagedFile] = []
         defer { for file in held { file.release() } }
         let replacedFile = stagedFiles[newKey]
+        var replacedETag = replaced?.etag
         if let replacedFile {
             try await hold(replacedFile, of: oldNumber, "rename")
             held.append(replacedFile)
+            // It may have been stored meanwhile.
+            if let base = replacedFile.base, base.key == newKey { replacedETag = base.etag }
         }
         if let oldNumber { try await hide(oldNumber) }
         if let file = stagedFiles[key] {
             // What was promised of the target is given up for a promise only.
             let isPromised = file.isAccepted || !(replacedFile?.isAccepted ?? false)
-            if isPromised, try await begin(file, to: newKey, over: replaced) {
+            if isPromised, try await begin(file, to: newKey, over: replacedETag) {
                 held.append(file)
                 if let replacedFile { await drop(replacedFile) }
                 // Should it be there after all; what cannot be deleted is in the log.
@@ -159,9 +162,9 @@ extension Filesystem {
 
     /// A file that the store has nothing of is stored under its new name only.
     private func begin(
-        _ file: StagedFile, to key: ObjectKey, over replaced: MetadataRow?
+        _ file: StagedFile, to key: ObjectKey, over etag: String?
     ) async throws(FileError) -> Bool {
-        do throws(UploadError) { return try await file.beginRename(to: key, over: replaced?.etag) } catch {
+        do throws(UploadError) { return try await file.beginRename(to: key, over: etag) } catch {
             throw failed("rename", file, error)
         }
     }

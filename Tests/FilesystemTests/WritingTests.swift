@@ -1,12 +1,13 @@
 import Metadata
 import ObjectStore
+import Synchronization
 import Testing
 import ThawCore
 import ThawTesting
-import Upload
 import Wire
 
 @testable import Filesystem
+@testable import Upload
 
 @Suite("files that are changed through the mount")
 struct WritingTests {
@@ -117,6 +118,31 @@ struct WritingTests {
         gate.open()
         try await removing.value
         #expect(await eventually { fixture.store.keys == (isReplaced ? [ObjectKey("f")] : []) })
+    }
+
+    @Test("a file that is renamed over one that is just being stored takes its place")
+    func renamedOverStored() async throws {
+        let fixture = try Fixture()
+        let filesystem = fixture.filesystem
+        let root = Filesystem.rootInode
+        let (_, target) = try await fixture.create("b")
+        try await filesystem.write(target.handle, offset: 0, [1, 2, 3], caller: .unknown)
+        let gate = Gate()
+        fixture.store.script { call in if case .put(ObjectKey("b"), _) = call { await gate.pass() } }
+        let storing = Task { try await filesystem.flush(target.handle, caller: .unknown) }
+        #expect(await eventually { gate.waiting > 0 })
+        let (_, file) = try await fixture.create("a")
+        try await filesystem.write(file.handle, offset: 0, [9], caller: .unknown)
+        let renaming = Task {
+            try await filesystem.rename(parent: root, name: [97], newParent: root, newName: [98], .replaced)
+        }
+        // It has found both names, and waits.
+        #expect(await eventually { filesystem.stagedFiles[ObjectKey("b")]?.state.withLock { $0.pauses } == 1 })
+        gate.open()
+        try await storing.value
+        try await renaming.value
+        try await filesystem.flush(file.handle, caller: .unknown)
+        #expect(fixture.store.content(ObjectKey("b")) == [9])
     }
 
     /// How the frozen file goes whose attributes are kept.
