@@ -189,7 +189,10 @@ package final class VaultAccountStore: ObjectStore {
         if isThere, draft.condition == .isAbsent {
             throw StoreError(.preconditionFailed, code: "VaultExists", message: "there is a vault \(place.vault) already")
         }
-        if !isThere { _ = try await client.createVault(place.vault) }
+        if !isThere {
+            // There is nothing in it that the catalogue would have to learn of.
+            try await catalogue.remember(try await client.createVault(place.vault))
+        }
         return ObjectRecord(
             sizeBytes: 0, modified: .now(), etag: "\"\"", storageClass: StorageClass(""), attributes: FileAttributes())
     }

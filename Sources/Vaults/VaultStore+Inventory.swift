@@ -36,7 +36,9 @@ extension VaultStore {
             log.notice("there is no catalogue of \(name), which has \(vault.archiveCount) archives: they appear with its inventory")
             try await startInventory(vault.id)
         } else {
-            try await catalogue.remember(vault.id)
+            // It may be as of a time when it was empty, or had not been counted yet: the next mount asks again.
+            log.notice(
+                "there is no catalogue of \(name), which had no archives when the store last counted them: any that it has by now appear after setfattr -n user.thaw.refresh on the vault's directory")
         }
     }
 

@@ -77,6 +77,34 @@ import Wire
         try await fixture.stop()
     }
 
+    @Test("a vault that the store last counted when it was empty is not taken for empty for ever")
+    func staleCount() async throws {
+        let fixture = try await VaultFixture()
+        try await fixture.store().write("kept", "hello")
+        #expect(try await fixture.store("second.sqlite").names() == [])
+        #expect(try await fixture.count("CreateJob") == 0)
+        try await fixture.advance("25h")
+        let second = try fixture.store("second.sqlite")
+        #expect(try await second.names() == [])
+        #expect(try await fixture.count("CreateJob") == 1)
+        try await fixture.advance("4h")
+        try await waitForChange(fixture)
+        #expect(try await second.names() == ["kept"])
+        try await fixture.stop()
+    }
+
+    @Test("a vault that was made here needs no inventory to be known")
+    func madeHere() async throws {
+        let fixture = try await VaultFixture(vault: nil)
+        let account = try fixture.account()
+        _ = try await account.put(ObjectKey("vault/"), .bytes([]), ObjectDraft(condition: .isAbsent))
+        _ = try await account.put(ObjectKey("vault/file"), .bytes([1]), ObjectDraft())
+        try await fixture.advance("25h")
+        #expect(try await fixture.store().names() == ["file"])
+        #expect(try await fixture.count("CreateJob") == 0)
+        try await fixture.stop()
+    }
+
     @Test("a merge keeps what is newer than the inventory and the names that were given since")
     func merging() async throws {
         let fixture = try await VaultFixture(vault: nil)
