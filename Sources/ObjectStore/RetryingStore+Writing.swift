@@ -183,7 +183,7 @@ extension RetryingStore {
 
 extension StoreError {
     /// Whether the store may have done what it was asked, although this is all that we know.
-    var mayFollowSuccess: Bool {
+    package var mayFollowSuccess: Bool {
         isTransient && code != "ConnectionFailed" && (status == 0 || status < 400 || status >= 500)
     }
 }

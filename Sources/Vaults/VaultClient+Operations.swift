@@ -246,7 +246,8 @@ extension VaultClient {
         let response = try await send(
             Request(
                 method: .post, path: "/\(vault)/jobs", headers: [("content-type", "application/json")],
-                body: .bytes(Array(order.json.text.utf8)), isSentOnce: true),
+                body: .bytes(Array(order.json.text.utf8)), timeout: Self.jobStartMax, stallMax: Self.jobStartMax,
+                isSentOnce: true),
             expecting: [200, 202])
         return try id("x-oas-job-id", response)
     }

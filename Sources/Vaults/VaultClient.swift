@@ -12,6 +12,8 @@ package final class VaultClient: Sendable {
     private static let version = "0.2.5"
     /// How long the store may be silent while it joins parts or counts archives.
     static let serverWorkMax = Duration.seconds(600)
+    /// How long the reply to a job may take: whoever gives up on it may pay for two.
+    static let jobStartMax = Duration.seconds(120)
 
     package let endpoint: Endpoint
     private let credentials: any CredentialsProvider

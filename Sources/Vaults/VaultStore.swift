@@ -20,6 +20,7 @@ package final class VaultStore: ObjectStore {
     let log: Logger
     /// Of a multipart upload; a power of two of mebibytes, so that the parts' tree-etags make the whole's.
     let partBytes: UInt64
+    let sleep: RetryingStore.Sleep
     /// Called when an inventory has changed the catalogue.
     let changed: @Sendable () async -> Void
     let state = Mutex(State())
@@ -43,8 +44,13 @@ package final class VaultStore: ObjectStore {
     /// To a listing of names, jobs may be as they were so long ago, or twenty times as long as it takes to list them.
     private static let listedJobsAge = Duration.seconds(10)
 
+    /// When the jobs are looked through after a lost reply, each time after the one before: nothing says how soon a
+    /// new job is listed.
+    private static let looksForLost: [Duration] = [.seconds(1), .seconds(3), .seconds(9)]
+
     package init(
         _ name: String, client: VaultClient, catalogue: Catalogue, log: Logger, partBytes: UInt64 = 512 << 20,
+        sleep: @escaping RetryingStore.Sleep = RetryingStore.taskSleep,
         changed: @escaping @Sendable () async -> Void = {}
     ) {
         self.name = name
@@ -52,6 +58,7 @@ package final class VaultStore: ObjectStore {
         self.catalogue = catalogue
         self.log = log
         self.partBytes = partBytes
+        self.sleep = sleep
         self.changed = changed
     }
 
@@ -197,14 +204,31 @@ package final class VaultStore: ObjectStore {
         default: break
         }
         try await catalogue.setRetrieval(Retrieval(job: nil, state: .asked), of: archive, in: vault)
+        let job: String
         do throws(StoreError) {
-            let job = try await client.startJob(.retrieve(archive: archive), in: vault)
-            try await catalogue.setRetrieval(Retrieval(job: job, state: .inProgress), of: archive, in: vault)
-            return .started
+            job = try await client.startJob(.retrieve(archive: archive), in: vault)
         } catch {
+            if error.mayFollowSuccess, error.kind != .throttled {
+                log.notice("the reply to a retrieval of \(key) was lost, looking for its job: \(error)")
+                if try await hasLostRetrieval(of: archive, in: vault) { return .alreadyInProgress }
+            }
             if !error.isTransient && error.kind != .cancelled { try await catalogue.dropRetrieval(of: archive) }
             throw error
         }
+        try await catalogue.setRetrieval(Retrieval(job: job, state: .inProgress), of: archive, in: vault)
+        return .started
+    }
+
+    /// Whether what was asked for without a reply is among the jobs, or comes to be soon. It must not be asked for
+    /// again before: each job is paid for.
+    private func hasLostRetrieval(of archive: String, in vault: String) async throws(StoreError) -> Bool {
+        for delay in Self.looksForLost {
+            do throws(CancellationError) { try await sleep(delay) } catch { return false }
+            // A look that fails tells nothing.
+            _ = try? await look(at: vault)
+            if let found = try await catalogue.retrieval(of: archive), found.state != .asked { return true }
+        }
+        return false
     }
 
     package func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError) {

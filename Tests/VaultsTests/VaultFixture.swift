@@ -13,6 +13,8 @@ import Wire
 final class VaultFixture: Sendable {
     let server: EmulatorServer
     let http: HTTPClient
+    /// On the client's way to the emulator.
+    let wire: TappedWire
     let client: VaultClient
     let directory: TemporaryDirectory
     let changes = Mutex(0)
@@ -25,8 +27,9 @@ final class VaultFixture: Sendable {
         configuration.buckets = ["bkt"]
         server = try await EmulatorServer.start(configuration)
         http = try HTTPClient()
+        wire = TappedWire(http)
         client = VaultClient(
-            try Endpoint(server.url), credentials: FixedCredentials(credentials), transport: http)
+            try Endpoint(server.url), credentials: FixedCredentials(credentials), transport: wire)
         directory = try TemporaryDirectory()
         if let vault { _ = try await client.createVault(vault) }
     }
@@ -42,10 +45,12 @@ final class VaultFixture: Sendable {
     }
 
     /// The vault as a mount has it. Another catalogue is another machine's.
-    func store(_ catalogue: String = "catalogue.sqlite", _ vault: String = "vault") throws -> VaultStore {
+    func store(
+        _ catalogue: String = "catalogue.sqlite", sleep: @escaping RetryingStore.Sleep = RetryingStore.taskSleep
+    ) throws -> VaultStore {
         VaultStore(
-            vault, client: client, catalogue: try self.catalogue(catalogue), log: Self.log, partBytes: 64 << 20,
-            changed: { [self] in changes.withLock { $0 += 1 } })
+            "vault", client: client, catalogue: try self.catalogue(catalogue), log: Self.log, partBytes: 64 << 20,
+            sleep: sleep, changed: { [self] in changes.withLock { $0 += 1 } })
     }
 
     func account() throws -> VaultAccountStore {
@@ -76,6 +81,28 @@ final class VaultFixture: Sendable {
         let sink = Sink()
         _ = try await client.output(of: job, in: id, range: 0..<1 << 20, totalBytes: nil, into: sink)
         return JSON(sink.bytes)?["ArchiveList"]?.array?.compactMap { $0["ArchiveDescription"]?.string }.sorted() ?? []
+    }
+}
+
+/// Passes requests on, unless a test has something else done with those of a method whose path ends so.
+final class TappedWire: Transport {
+    typealias Tap = @Sendable (HTTPRequest, (any BodySink)?, HTTPClient) async throws(HTTPError) -> HTTPResponse
+
+    private let http: HTTPClient
+    private let taps = Mutex<[(method: HTTPRequest.Method, suffix: String, tap: Tap)]>([])
+
+    init(_ http: HTTPClient) { self.http = http }
+
+    func tap(_ method: HTTPRequest.Method, _ suffix: String = "", _ tap: @escaping Tap) {
+        taps.withLock { $0.append((method, suffix, tap)) }
+    }
+
+    func perform(_ request: HTTPRequest, into sink: (any BodySink)?) async throws(HTTPError) -> HTTPResponse {
+        let found = taps.withLock { taps in
+            taps.first { $0.method == request.method && request.url.hasSuffix($0.suffix) }?.tap
+        }
+        guard let found else { return try await http.perform(request, into: sink) }
+        return try await found(request, sink, http)
     }
 }
 

@@ -1,5 +1,6 @@
 import HTTP
 import ObjectStore
+import Synchronization
 import Testing
 import ThawCore
 import ThawTesting
@@ -96,7 +97,37 @@ import Wire
         let store = try fixture.store()
         try await store.write("file", "hello")
         try await fixture.control(.post, "faults", ["op": "CreateJob", "times": 1, "effect": ["lose_reply": true]])
-        #expect(await failure { _ = try await store.restore("file") } == .unavailable)
+        #expect(try await store.restore("file") == .alreadyInProgress)
+        #expect(try await store.restore("file") == .alreadyInProgress)
+        #expect(try await fixture.count("CreateJob") == 1)
+        try await fixture.stop()
+    }
+
+    @Test("a retrieval that reaches the store after its sender gave up on it is waited for, and not asked for again")
+    func lateJob() async throws {
+        let fixture = try await VaultFixture()
+        let onItsWay = Gate()
+        let pauses = Mutex(0)
+        let store = try fixture.store(sleep: { _ throws(CancellationError) in
+            // The first look comes too early.
+            guard pauses.withLock({ $0 += 1; return $0 }) == 2 else { return }
+            onItsWay.open()
+            _ = try? await eventually { try await fixture.count("CreateJob") == 1 }
+        })
+        try await store.write("file", "hello")
+        let isFirst = Atomic(true)
+        fixture.wire.tap(.post, "/jobs") { request, sink, http throws(HTTPError) in
+            let isHeld = isFirst.exchange(false, ordering: .relaxed)
+            guard isHeld else { return try await http.perform(request, into: sink) }
+            Task {
+                await onItsWay.pass()
+                _ = try? await http.perform(request)
+            }
+            throw .timeout("slow")
+        }
+        let first = await failure { _ = try await store.restore("file") }
+        onItsWay.open()
+        #expect(first == nil)
         #expect(try await store.restore("file") == .alreadyInProgress)
         #expect(try await fixture.count("CreateJob") == 1)
         try await fixture.stop()
@@ -105,7 +136,8 @@ import Wire
     @Test("a retrieval that was asked for just before a crash is known to the next mount")
     func retrievalAfterCrash() async throws {
         let fixture = try await VaultFixture()
-        let store = try fixture.store()
+        // It ends before it has looked for the job.
+        let store = try fixture.store(sleep: { _ throws(CancellationError) in throw CancellationError() })
         try await store.write("file", "hello")
         try await fixture.control(.post, "faults", ["op": "CreateJob", "times": 1, "effect": ["lose_reply": true]])
         #expect(await failure { _ = try await store.restore("file") } == .unavailable)
