@@ -27,16 +27,20 @@ extension BackupClient {
     ) async throws(BackupError) -> ObtainedJob {
         let before = try await jobs(doing: part)
         if let job = before.first(where: isTaken) { return ObtainedJob(id: job.id, isNew: false) }
-        return ObtainedJob(id: try await make(part, besides: Set(before.map(\.id))), isNew: true)
+        guard let id = try await make(part, besides: Set(before.map(\.id)), if: { true }) else { throw .cancelled }
+        return ObtainedJob(id: id, isNew: true)
     }
 
-    /// Makes a job, and answers its id.
+    /// Makes a job, and answers its id; nil when none is made because it is no longer wanted.
     ///
     /// - Parameter known: all jobs that do the same, as they are just now
-    package func make(_ part: SnapshotRestore, besides known: Set<String>) async throws(BackupError) -> String {
+    /// - Parameter isWanted: asked each time just before one is made
+    package func make(
+        _ part: SnapshotRestore, besides known: Set<String>, if isWanted: @Sendable () async -> Bool
+    ) async throws(BackupError) -> String? {
         let hash = try await hash(of: part)
         var attempt = 1
-        while true {
+        while await isWanted() {
             let askedAt = exchange.now
             let failure: BackupError
             do throws(BackupError) {
@@ -53,6 +57,7 @@ extension BackupClient {
             try await exchange.pause(beforeAttempt: attempt)
             attempt += 1
         }
+        return nil
     }
 
     /// The jobs that were made for this part, the newest first.

@@ -208,6 +208,8 @@ package actor BackupRestores {
         guard let row = rows[id] else { return }
         do throws(BackupError) {
             let there = try await client.jobs(doing: part(row))
+            // It may have been cancelled meanwhile, here and until the job is made.
+            guard isWished(id) else { return }
             let job: String
             if let found = there.first(where: { !$0.status.isEnded && !$0.status.hasFailed || mayBeOf(row, $0) }) {
                 job = found.id
@@ -215,7 +217,9 @@ package actor BackupRestores {
             } else {
                 let known = Set(there.map(\.id))
                 if mayBeMade[id] == nil { mayBeMade[id] = known }
-                job = try await client.make(part(row), besides: known)
+                let made = try await client.make(part(row), besides: known) { await self.isWished(id) }
+                guard let made else { return }
+                job = made
                 log.info("restore job \(job) restores \(part(row).title) into \(row.prefix)")
             }
             await change(id) {
@@ -227,6 +231,8 @@ package actor BackupRestores {
             await end(id, status: nil, error: "\(error)")
         }
     }
+
+    private func isWished(_ id: Int64) -> Bool { rows[id]?.stage == .wished }
 
     /// Whether the job may be the one that was made for the row, and whose id was never heard of.
     private func mayBeOf(_ row: BackupRow, _ job: RestoreJob) -> Bool {

@@ -117,6 +117,35 @@ struct BackupRestoresTests {
         #expect(follower.service.parameters("CancelRestoreJob").map { $0["RestoreId"] } == ["r-1"])
     }
 
+    @Test("what is cancelled while its job is being prepared is not made", arguments: [
+        "DescribeRestoreJobs2", "SearchHistoricalSnapshots",
+    ])
+    func cancelledEarly(held: String) async throws {
+        let follower = try Follower()
+        let gate = Gate()
+        follower.service.state.withLock { $0.gates[held] = gate }
+        try await follower.restores.begin(try BackupWish(parsing: plain), below: ObjectKey("d/"))
+        #expect(await eventually { gate.waiting == 1 })
+        #expect(try await follower.restores.cancel(below: ObjectKey("d/")))
+        gate.open()
+        #expect(await eventually { await follower.text() == "backup=cancelled" })
+        #expect(follower.service.count("CreateRestoreJob") == 0)
+    }
+
+    @Test("what is cancelled between two attempts to make its job is not made")
+    func cancelledBetween() async throws {
+        let follower = try Follower()
+        let gate = Gate()
+        follower.service.state.withLock { $0.gates["CreateRestoreJob"] = gate }
+        follower.service.fail("CreateRestoreJob", .reply(429, errorBody("Throttling")))
+        try await follower.restores.begin(try BackupWish(parsing: plain), below: ObjectKey("d/"))
+        #expect(await eventually { gate.waiting == 1 })
+        #expect(try await follower.restores.cancel(below: ObjectKey("d/")))
+        gate.open()
+        #expect(await eventually { await follower.text() == "backup=cancelled" })
+        #expect(follower.service.count("CreateRestoreJob") == 1 && follower.service.state.withLock { $0.jobs.isEmpty })
+    }
+
     @Test("paths that do not fit into one job become several, of which the last decides")
     func several() async throws {
         let follower = try Follower()

@@ -3,6 +3,7 @@ import Logging
 import ObjectStore
 import Synchronization
 import ThawCore
+import ThawTesting
 import Wire
 
 @testable import Backup
@@ -38,6 +39,8 @@ final class FakeService: Transport {
         var failures: [String: [Failure]] = [:]
         var knowsJobIDs = true
         var snapshots = ["s-1": "hash-1"]
+        /// By action: holds what is asked before it is taken in.
+        var gates: [String: Gate] = [:]
     }
 
     let state = Mutex(State())
@@ -57,6 +60,7 @@ final class FakeService: Transport {
         let form: [UInt8] = if case .bytes(let bytes) = request.body { bytes } else { [] }
         let items = ([QueryItem](wire: query) ?? []) + ([QueryItem](wire: String(decoding: form, as: UTF8.self)) ?? [])
         let parameters = Dictionary(items.map { ($0.name, $0.text) }, uniquingKeysWith: { $1 })
+        await state.withLock { $0.gates[action] }?.pass()
         let (failure, reply) = state.withLock { state -> (Failure?, JSON) in
             state.requests.append((action, parameters, request))
             let failure = state.failures[action]?.isEmpty == false ? state.failures[action]?.removeFirst() : nil
