@@ -66,7 +66,8 @@ extension BackupClient {
     }
 
     private func create(_ part: SnapshotRestore, hash: String?) async throws(BackupError) -> String {
-        var action = Exchange.Action(name: "CreateRestoreJob", query: part.query, form: part.form)
+        var action = Exchange.Action(
+            name: "CreateRestoreJob", query: part.query, form: part.form, isSentOnce: true)
         if let hash { action.query.append(.init("SnapshotHash", hash)) }
         let reply = try await exchange.sendOnce(action)
         guard let id = reply.text("RestoreId") else {
@@ -80,8 +81,10 @@ extension BackupClient {
     ) async throws(BackupError) -> String? {
         for delay in Self.looksForLost {
             try await exchange.pause(delay)
+            // All that were there are known: one that does not say when it was created is new as well.
             let found = try await jobs(doing: part).first {
-                !known.contains($0.id) && $0.createdAt >= askedAt - Self.clockTolerance
+                !known.contains($0.id)
+                    && ($0.createdAt == .epoch || $0.createdAt >= askedAt - Self.clockTolerance)
             }
             if let found { return found.id }
         }

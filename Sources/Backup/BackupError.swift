@@ -96,7 +96,7 @@ extension BackupError {
             kind, status: status, code: code,
             message: document?["Message"]?.string ?? "the service answered with status \(status)",
             requestID: document?["RequestId"]?.string,
-            // libcurl sends a request again whose connection was closed before it: the first one did it then.
+            // Whoever is on the way may send a request again whose connection was closed: the first one did it then.
             mayHaveBeenDone: kind == .unavailable || code == Self.nonceUsed)
     }
 

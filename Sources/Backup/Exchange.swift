@@ -13,6 +13,8 @@ final class Exchange: Sendable {
         var query: [QueryItem] = []
         /// What the vendor's SDK sends in the body.
         var form: [QueryItem] = []
+        /// Over a connection of its own: on one that was kept alive libcurl may send it twice.
+        var isSentOnce = false
     }
 
     private static let version = "2017-09-08"
@@ -138,7 +140,7 @@ final class Exchange: Sendable {
         let query = action.query.isEmpty ? "" : "?" + action.query.wire
         return HTTPRequest(
             method: .post, url: "\(endpoint.scheme.rawValue)://\(endpoint.authority)/\(query)", headers: headers,
-            body: .bytes(body))
+            body: .bytes(body), isSentOnce: action.isSentOnce)
     }
 
     private static func nonce() -> String {

@@ -38,6 +38,7 @@ package struct RestoreJob: Sendable, Equatable {
     package var bytesTotal: UInt64
     package var itemsDone: UInt64
     package var itemsTotal: UInt64
+    /// `.epoch` when the service does not say.
     package var createdAt: Timestamp
     package var completedAt: Timestamp?
     package var include: [String]

@@ -133,6 +133,24 @@ struct ObtainTests {
         #expect(service.count("DescribeRestoreJobs2") == (wasDone ? 2 : 4))
     }
 
+    @Test("a job that does not say when it was created, and was not there before, is the one whose reply was lost")
+    func undated() async throws {
+        let service = FakeService()
+        service.state.withLock { $0.created = .epoch }
+        service.fail("CreateRestoreJob", .lost)
+        #expect(try await client(service).obtain(wish()) { _ in false }.id == "r-1")
+        #expect(service.count("CreateRestoreJob") == 1)
+    }
+
+    @Test("a job is asked for over a connection of its own")
+    func sentOnce() async throws {
+        let service = FakeService()
+        _ = try await client(service).obtain(wish()) { _ in false }
+        for (action, _, request) in service.state.withLock({ $0.requests }) {
+            #expect(request.isSentOnce == (action == "CreateRestoreJob"))
+        }
+    }
+
     @Test("throttling creates it once more; a refusal is final")
     func refused() async throws {
         let service = FakeService()

@@ -39,6 +39,8 @@ final class FakeService: Transport {
         var failures: [String: [Failure]] = [:]
         var knowsJobIDs = true
         var snapshots = ["s-1": "hash-1"]
+        /// Of jobs that are made; `.epoch` is told as none.
+        var created = instant
         /// By action: holds what is asked before it is taken in.
         var gates: [String: Gate] = [:]
     }
@@ -80,7 +82,7 @@ final class FakeService: Transport {
     private static func answer(_ action: String, _ parameters: [String: String], _ state: inout State) -> JSON {
         switch action {
         case "CreateRestoreJob":
-            let job = Job(id: "r-\(state.jobs.count + 1)", parameters: parameters)
+            let job = Job(id: "r-\(state.jobs.count + 1)", parameters: parameters, created: state.created)
             state.jobs.append(job)
             return ["Success": true, "RequestId": "REQ", "RestoreId": .string(job.id)]
         case "CancelRestoreJob":
