@@ -90,14 +90,25 @@ extension VaultStore {
         _ key: ObjectKey, version: String?, condition: WriteCondition
     ) async throws(StoreError) {
         let vault = try await opened()
+        guard !Task.isCancelled else { throw .cancelled }
         guard let archive = try await catalogue.beginDeletion(key, condition, in: vault) else { return }
-        do throws(StoreError) { try await client.deleteArchive(archive, of: vault) } catch {
-            // Whoever is told that it failed finds the file still there; if the store did it all the same, the next
-            // attempt finds that out.
-            if error.kind != .cancelled { try await catalogue.cancelDeletion(archive) }
-            throw error
+        // A task of its own: were it cut short, the file would be there until the next mount deletes it.
+        let deletion = Task { await self.deleteNamed(archive, vault) }
+        try await deletion.value.get()
+    }
+
+    private func deleteNamed(_ archive: String, _ vault: String) async -> Result<Void, StoreError> {
+        do throws(StoreError) {
+            do throws(StoreError) { try await client.deleteArchive(archive, of: vault) } catch {
+                // Whoever is told that it failed finds the file still there; if the store did it all the same, the next
+                // attempt finds that out.
+                if error.kind != .cancelled { try await catalogue.cancelDeletion(archive) }
+                throw error
+            }
+            return .success(try await catalogue.endDeletion(archive))
+        } catch {
+            return .failure(error)
         }
-        try await catalogue.endDeletion(archive)
     }
 
     package func delete(_ keys: [ObjectKey]) async throws(StoreError) -> [DeleteFailure] {

@@ -97,6 +97,17 @@ final class TappedWire: Transport {
         taps.withLock { $0.append((method, suffix, tap)) }
     }
 
+    /// Holds those of a method back until the gate is opened.
+    func hold(_ method: HTTPRequest.Method) -> Gate {
+        let gate = Gate()
+        tap(method) { request, sink, http throws(HTTPError) in
+            await gate.pass()
+            guard !Task.isCancelled else { throw .cancelled }
+            return try await http.perform(request, into: sink)
+        }
+        return gate
+    }
+
     func perform(_ request: HTTPRequest, into sink: (any BodySink)?) async throws(HTTPError) -> HTTPResponse {
         let found = taps.withLock { taps in
             taps.first { $0.method == request.method && request.url.hasSuffix($0.suffix) }?.tap

@@ -212,6 +212,23 @@ import Wire
         try await fixture.stop()
     }
 
+    @Test("a deletion whose caller is interrupted is brought to its end, and none is begun after it")
+    func interruptedDeletion() async throws {
+        let fixture = try await VaultFixture()
+        let store = try fixture.store()
+        try await store.write("first", "hello")
+        try await store.write("second", "hello")
+        let gate = fixture.wire.hold(.delete)
+        let deletion = Task { try await store.delete([ObjectKey("first"), ObjectKey("second")]) }
+        #expect(await eventually { gate.waiting == 1 })
+        deletion.cancel()
+        gate.open()
+        #expect(await failure { _ = try await deletion.value } == .cancelled)
+        #expect(try await store.names() == ["second"])
+        #expect(try await fixture.archives() == ["thawfs1:second"])
+        try await fixture.stop()
+    }
+
     @Test("an archive that gets another name while it is to be deleted stays")
     func renamedWhileDeleted() async throws {
         let fixture = try await VaultFixture()
