@@ -183,30 +183,30 @@ package actor Catalogue {
     static func key(ofToken token: String) -> ObjectKey? { PercentEncoding.decode(token).map { ObjectKey($0) } }
 
     /// Stores an entry in place of what has its path. Answers archives that are to be deleted now. When the condition
-    /// does not hold (`preconditionFailed`), an archive that was made for the entry is to be deleted, too.
+    /// does not hold (`preconditionFailed`), an archive that was made for the entry is to be deleted, too. One that was
+    /// not made for it, and has lost its last name or is losing it, gets no other (`noSuchKey`).
     func store(
         _ entry: CatalogueEntry, _ condition: WriteCondition, in vault: String, isArchiveNew: Bool
     ) throws(StoreError) -> [String] {
-        let outcome = try transaction { () throws(DatabaseError) -> (doomed: [String], isRefused: Bool) in
+        let outcome = try transaction { () throws(DatabaseError) -> (doomed: [String], refusal: StoreError?) in
+            if !isArchiveNew, let archive = entry.archive, try !isKept(archive) {
+                return ([], StoreError(.noSuchKey, code: "ArchiveDeleted", message: "\(archive) is being deleted"))
+            }
             let there = try find(entry.path, in: vault)
             guard condition.holds(for: there) else {
                 if isArchiveNew, let archive = entry.archive { try doom(archive, in: vault) }
-                return ([], true)
+                return ([], .conditionFailed(entry.path))
             }
             try put(entry, in: vault)
-            guard let old = there?.archive, old != entry.archive, try !isNamed(old) else { return ([], false) }
+            guard let old = there?.archive, old != entry.archive, try !isNamed(old) else { return ([], nil) }
             try doom(old, in: vault)
-            return ([old], false)
+            return ([old], nil)
         }
-        guard !outcome.isRefused else { throw .conditionFailed(entry.path) }
+        if let refusal = outcome.refusal { throw refusal }
         return outcome.doomed
     }
 
-    /// What gets a name is not to be deleted, though somebody wanted it.
     func put(_ entry: CatalogueEntry, in vault: String) throws(DatabaseError) {
-        if let archive = entry.archive {
-            try run("DELETE FROM deletion WHERE archive = ?1 AND done_at IS NULL", [.text(archive)])
-        }
         try run("UPDATE counter SET sequence = sequence + 1")
         try run(
             """
@@ -220,6 +220,13 @@ package actor Catalogue {
 
     private func isNamed(_ archive: String) throws(DatabaseError) -> Bool {
         try !rows("SELECT 1 FROM entry WHERE archive = ?1 LIMIT 1", [.text(archive)]) { _ in true }.isEmpty
+    }
+
+    /// Whether it has a name, and nobody has asked the store to delete it.
+    private func isKept(_ archive: String) throws(DatabaseError) -> Bool {
+        guard try isNamed(archive) else { return false }
+        let isDoomed = "SELECT 1 FROM deletion WHERE archive = ?1 AND done_at IS NULL"
+        return try rows(isDoomed, [.text(archive)]) { _ in true }.isEmpty
     }
 
     private func doom(_ archive: String, in vault: String) throws(DatabaseError) {

@@ -229,16 +229,35 @@ import Wire
         try await fixture.stop()
     }
 
-    @Test("an archive that gets another name while it is to be deleted stays")
+    @Test("an archive that is being deleted gets no other name")
     func renamedWhileDeleted() async throws {
         let fixture = try await VaultFixture()
         let store = try fixture.store()
         try await store.write("file", "hello")
-        let vault = try await fixture.client.vault(named: "vault").id
-        _ = try await fixture.catalogue().beginDeletion(ObjectKey("file"), .always, in: vault)
-        _ = try await store.copy(CopySource(key: ObjectKey("file")), to: ObjectKey("new"), nil)
-        #expect(try await fixture.store().names() == ["file", "new"])
-        #expect(try await fixture.archives().count == 1)
+        let gate = fixture.wire.hold(.delete)
+        async let deletion: Void = store.delete(ObjectKey("file"), version: nil, condition: .always)
+        #expect(await eventually { gate.waiting == 1 })
+        let source = CopySource(key: ObjectKey("file"))
+        #expect(await failure { _ = try await store.copy(source, to: ObjectKey("new"), nil) } == .noSuchKey)
+        gate.open()
+        try await deletion
+        #expect(try await store.names() == [])
+        try await fixture.stop()
+    }
+
+    @Test("an archive whose entry was read before its deletion gets no other name after it")
+    func renamedAfterDeletion() async throws {
+        let fixture = try await VaultFixture(vault: nil)
+        let catalogue = try fixture.catalogue()
+        var entry = CatalogueEntry(path: ObjectKey("file"), archive: "A", sizeBytes: 1, tree: "A", created: .now())
+        _ = try await catalogue.store(entry, .always, in: "v", isArchiveNew: true)
+        #expect(try await catalogue.beginDeletion(entry.path, .always, in: "v") == "A")
+        try await catalogue.endDeletion("A")
+        entry.path = ObjectKey("new")
+        let copy = entry
+        let error = await failure { _ = try await catalogue.store(copy, .always, in: "v", isArchiveNew: false) }
+        #expect(error == .noSuchKey)
+        #expect(try await catalogue.entry(copy.path, in: "v") == nil)
         try await fixture.stop()
     }
 
