@@ -12,6 +12,8 @@ extension VaultStore {
     private static let pollMax = Duration.seconds(600)
     /// What is read of an inventory at once: whole mebibytes.
     private static let pieceBytes: UInt64 = 16 << 20
+    /// It may have been damaged on the way; each attempt reads all of it.
+    private static let mergeAttemptsMax = 3
 
     /// Compares the catalogue with the vault: by an inventory, which takes hours, and by what the jobs tell at once.
     package func refresh(below prefix: ObjectKey) async throws(StoreError) {
@@ -83,9 +85,10 @@ extension VaultStore {
     func watchInventory(_ vault: String) {
         state.withLock { state in
             guard state.watch == nil else { return }
-            state.watch = Task { [weak self] in
+            state.senselessMerges = 0
+            state.watch = Task { [weak self, sleep] in
                 while let pause = await self?.lookAtInventory(vault) {
-                    do { try await Task.sleep(for: pause) } catch { break }
+                    do throws(CancellationError) { try await sleep(pause) } catch { break }
                 }
                 self?.state.withLock { $0.watch = nil }
             }
@@ -104,7 +107,12 @@ extension VaultStore {
             switch job.state {
             case .inProgress: return min(max((.now() - pending.askedAt) / 10, Self.pollMin), Self.pollMax)
             case .succeeded:
-                try await merge(id, vault)
+                do throws(StoreError) { try await merge(id, vault) } catch {
+                    guard error.kind == .nonsense, isLastMerge() else { throw error }
+                    log.error("the inventory of \(name) cannot be read; ask again with user.thaw.refresh (\(error))")
+                    try await catalogue.endInventory(of: vault)
+                    return nil
+                }
                 await changed()
                 // Somebody may have asked for another meanwhile.
                 return Self.pollMin
@@ -121,6 +129,13 @@ extension VaultStore {
             }
             log.warning("the inventory of \(name) cannot be looked at, will try again: \(error)")
             return Self.pollMax / 10
+        }
+    }
+
+    private func isLastMerge() -> Bool {
+        state.withLock { state in
+            state.senselessMerges += 1
+            return state.senselessMerges >= Self.mergeAttemptsMax
         }
     }
 

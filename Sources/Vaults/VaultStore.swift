@@ -36,6 +36,8 @@ package final class VaultStore: ObjectStore {
         var asking: Set<String> = []
         var watch: Task<Void, Never>?
         var isAskingInventory = false
+        /// Attempts to merge the inventory that is watched, which made no sense.
+        var senselessMerges = 0
         var hasToldOfNames = false
     }
 

@@ -105,6 +105,29 @@ import Wire
         try await fixture.stop()
     }
 
+    @Test("an inventory that makes no sense is read three times, and given up then")
+    func senseless() async throws {
+        let fixture = try await VaultFixture()
+        let store = try fixture.store(sleep: { _ throws(CancellationError) in await Task.yield() })
+        let reads = Mutex(0)
+        fixture.wire.tap(.get, "/output") { _, sink, _ throws(HTTPError) in
+            reads.withLock { $0 += 1 }
+            let head = HTTPResponseHead(status: 206, headers: [("content-range", "bytes 0-1/2")])
+            guard let sink, sink.accept(head), Array("no".utf8).withUnsafeBytes({ sink.receive($0) }) else {
+                throw .rejected
+            }
+            return HTTPResponse(head: head, body: [])
+        }
+        try await store.refresh(below: .empty)
+        try await fixture.advance("4h")
+        let (catalogue, vault) = (try fixture.catalogue(), try await fixture.client.vault(named: "vault").id)
+        #expect(try await eventually { try await catalogue.inventory(of: vault) == nil || reads.withLock { $0 } > 3 })
+        #expect(reads.withLock { $0 } == 3)
+        try await store.refresh(below: .empty)
+        #expect(try await fixture.count("CreateJob") == 2)
+        try await fixture.stop()
+    }
+
     @Test("a merge keeps what is newer than the inventory and the names that were given since")
     func merging() async throws {
         let fixture = try await VaultFixture(vault: nil)
