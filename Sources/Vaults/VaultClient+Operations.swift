@@ -172,13 +172,7 @@ extension VaultClient {
                 headers: sum.headers + [("x-oas-archive-description", description)], body: body, timeout: nil,
                 stallMax: Self.serverWorkMax, isSentOnce: true),
             expecting: [201])
-        let made = Made(id: try id("x-oas-archive-id", response), date: date(response))
-        do throws(StoreError) { try check(response, tree: sum.tree) } catch {
-            // It would get the file's name with the next inventory.
-            try? await deleteArchive(made.id, of: vault)
-            throw error
-        }
-        return made
+        return try await made(response, tree: sum.tree, in: vault)
     }
 
     /// An archive that is not there is as good as deleted.
@@ -220,8 +214,7 @@ extension VaultClient {
                 headers: [("x-oas-archive-size", "\(sizeBytes)"), ("x-oas-tree-etag", tree)],
                 timeout: Self.serverWorkMax, stallMax: Self.serverWorkMax, isSentOnce: true),
             expecting: [200, 201])
-        try check(response, tree: tree)
-        return Made(id: try id("x-oas-archive-id", response), date: date(response))
+        return try await made(response, tree: tree, in: vault)
     }
 
     func abortUpload(_ upload: String, of vault: String) async throws(StoreError) {
@@ -233,8 +226,12 @@ extension VaultClient {
         }
     }
 
-    private func check(_ response: HTTPResponse, tree: String) throws(StoreError) {
-        guard let told = response.head["x-oas-tree-etag"], told.uppercased() != tree else { return }
+    /// What was made; if it is not what was sent, it is deleted.
+    private func made(_ response: HTTPResponse, tree: String, in vault: String) async throws(StoreError) -> Made {
+        let made = Made(id: try id("x-oas-archive-id", response), date: date(response))
+        guard let told = response.head["x-oas-tree-etag"], told.uppercased() != tree else { return made }
+        // It would get the file's name with the next inventory.
+        try? await deleteArchive(made.id, of: vault)
         throw StoreError(
             .corrupted, status: response.status, code: "TreeEtagMismatch",
             message: "the store has bytes of tree-etag \(told), and \(tree) was sent", requestID: requestID(response))

@@ -281,6 +281,31 @@ import Wire
         try await fixture.stop()
     }
 
+    @Test("an archive that is not what was sent is not left in the vault", arguments: [true, false])
+    func corrupted(isInParts: Bool) async throws {
+        let fixture = try await VaultFixture()
+        let store = try fixture.store()
+        fixture.wire.tap(.post) { request, sink, http throws(HTTPError) in
+            var response = try await http.perform(request, into: sink)
+            guard response.head["x-oas-archive-id"] != nil else { return response }
+            response.head.headers.removeAll { $0.name == "x-oas-tree-etag" }
+            response.head.headers.append(("x-oas-tree-etag", "0123"))
+            return response
+        }
+        let error = await failure {
+            guard isInParts else {
+                try await store.write("file", "content")
+                return
+            }
+            let upload = try await store.beginUpload(ObjectKey("file"), ObjectDraft())
+            let part = try await store.uploadPart(upload, number: 1, .bytes(Array("content".utf8)))
+            _ = try await store.completeUpload(upload, [part], ObjectDraft())
+        }
+        #expect(error == .corrupted)
+        #expect(try await fixture.archives() == [])
+        try await fixture.stop()
+    }
+
     @Test("names are listed page by page, directories as one")
     func listing() async throws {
         let fixture = try await VaultFixture()
