@@ -117,8 +117,10 @@ package final class VaultAccountStore: ObjectStore {
         var rest = all[...]
         inner.prefix = .empty
         if let token = request.continuationToken, let slash = token.firstIndex(of: "/") {
-            rest = rest.drop { $0 != token[..<slash] }
-            let after = token[token.index(after: slash)...]
+            let vault = token[..<slash]
+            rest = rest.drop { ObjectKey($0 + "/") < ObjectKey(vault + "/") }
+            // Of a vault that is gone, the token means nothing to the one that follows.
+            let after = rest.first.map { $0 == vault } == true ? token[token.index(after: slash)...] : ""
             inner.continuationToken = after.isEmpty ? nil : String(after)
         } else if let start = request.startAfter {
             rest = rest.drop { vault in

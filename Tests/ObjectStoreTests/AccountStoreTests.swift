@@ -88,6 +88,14 @@ struct AccountStoreTests {
         #expect(try await store.list(ListRequest(prefix: ObjectKey("none/"))).objects.isEmpty)
     }
 
+    @Test("a bucket that goes while everything is listed hides nothing of the next one")
+    func vanished() async throws {
+        let transport = ScriptedTransport([s3Buckets(["a", "c"]), listing(["1"])])
+        let request = ListRequest(prefix: .empty, delimiter: nil, continuationToken: "b/T")
+        #expect(try await account(.s3, transport).list(request).objects.map(\.key) == [ObjectKey("c/1")])
+        #expect(!transport.requests[1].target.query.contains("continuation-token"))
+    }
+
     @Test("everything is listed bucket by bucket")
     func everything() async throws {
         let all = s3Buckets(["a", "b"])

@@ -346,6 +346,9 @@ import Wire
         var rest = ListRequest(prefix: .empty, delimiter: nil)
         rest.continuationToken = everything.continuationToken
         #expect(try await account.list(rest).objects.map(\.key.description) == ["vault/dir/file"])
+        // What was listed of a vault that has gone since hides nothing of the next one.
+        rest.continuationToken = "between/zzz"
+        #expect(try await account.list(rest).objects.map(\.key.description) == ["vault/dir/file"])
         let vault = ObjectKey("vault/")
         #expect(await failure { try await account.delete(vault, version: nil, condition: .always) } == .notEmpty)
         try await account.delete(ObjectKey("vault/dir/file"), version: nil, condition: .always)

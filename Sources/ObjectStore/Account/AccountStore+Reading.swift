@@ -41,8 +41,10 @@ extension AccountStore {
         inner.startAfter = nil
         inner.continuationToken = nil
         if let token = request.continuationToken, let slash = token.firstIndex(of: "/") {
-            let rest = token[token.index(after: slash)...]
             index = all.firstIndex { ObjectKey($0 + "/") >= ObjectKey(String(token[...slash])) } ?? all.count
+            // Of a bucket that is gone, the token means nothing to the one that follows.
+            let isThere = index < all.count && all[index] == token[..<slash]
+            let rest = isThere ? token[token.index(after: slash)...] : ""
             inner.continuationToken = rest.isEmpty ? nil : String(rest)
         } else if let start = request.startAfter {
             index = all.firstIndex { ObjectKey($0 + "/").isBeforeEnd(of: start) } ?? all.count
