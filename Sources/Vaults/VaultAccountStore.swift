@@ -16,6 +16,8 @@ package final class VaultAccountStore: ObjectStore {
     private let log: Logger
     private let changed: @Sendable () async -> Void
     private let stores = Mutex<[String: VaultStore]>([:])
+    /// Vaults that may have been created here although the store's reply was lost.
+    private let doubtful = Mutex<Set<String>>([])
 
     package init(
         client: VaultClient, catalogue: Catalogue, log: Logger, changed: @escaping @Sendable () async -> Void = {}
@@ -187,13 +189,21 @@ package final class VaultAccountStore: ObjectStore {
         }
         guard place.path.isEmpty else { return try await store(place.vault).put(place.path, body, draft) }
         guard body.sizeBytes == 0 else { throw .unsupported("\(key) is a vault, which has no content of its own") }
-        let isThere = try await client.vaults().contains { $0.name == place.vault }
-        if isThere, draft.condition == .isAbsent {
+        let there = try await client.vaults().first { $0.name == place.vault }?.id
+        let isOurs = doubtful.withLock { $0.remove(place.vault) != nil }
+        if there != nil, !isOurs, draft.condition == .isAbsent {
             throw StoreError(.preconditionFailed, code: "VaultExists", message: "there is a vault \(place.vault) already")
         }
-        if !isThere {
-            // There is nothing in it that the catalogue would have to learn of.
-            try await catalogue.remember(try await client.createVault(place.vault))
+        if let there {
+            // There is nothing in a new one that the catalogue would have to learn of.
+            if isOurs { try await catalogue.remember(there) }
+        } else {
+            do throws(StoreError) {
+                try await catalogue.remember(try await client.createVault(place.vault))
+            } catch {
+                if error.mayFollowSuccess { doubtful.withLock { _ = $0.insert(place.vault) } }
+                throw error
+            }
         }
         return ObjectRecord(
             sizeBytes: 0, modified: .now(), etag: "\"\"", storageClass: StorageClass(""), attributes: FileAttributes())

@@ -1,4 +1,5 @@
 import HTTP
+import Logging
 import ObjectStore
 import Synchronization
 import Testing
@@ -330,6 +331,25 @@ import Wire
         #expect(await failure { _ = try await store.names() } == .noSuchBucket)
         _ = try await fixture.client.createVault("vault")
         #expect(try await store.names() == [])
+        try await fixture.stop()
+    }
+
+    @Test("a vault whose creation was answered by nobody is made when it is found, and no other")
+    func createAgain() async throws {
+        let fixture = try await VaultFixture()
+        let account = RetryingStore(try fixture.account(), logger: Logger(label: "quiet") { _ in
+            SwiftLogNoOpLogHandler()
+        }) { _ in }
+        let draft = ObjectDraft(condition: .isAbsent)
+        fixture.wire.tap(.put, "/new") { request, sink, http throws(HTTPError) in
+            _ = try await http.perform(request, into: sink)
+            throw .broken("cut")
+        }
+        _ = try await account.put(ObjectKey("new/"), .bytes([]), draft)
+        for name in ["new/", "vault/"] {
+            #expect(
+                await failure { _ = try await account.put(ObjectKey(name), .bytes([]), draft) } == .preconditionFailed)
+        }
         try await fixture.stop()
     }
 
