@@ -143,37 +143,30 @@ package actor Catalogue {
                 (from, isInclusive) = (next, true)
             }
             while true {
-                let left = limit - page.objects.count - page.prefixes.count
-                let found = try rows(
-                    "\(Self.joined) path \(isInclusive ? ">=" : ">") ?2 ORDER BY path LIMIT ?3",
-                    [.text(vault), .blob(from.bytes), .int(Int64(left + 1))]
-                ) { CatalogueEntry($0) }.filter { $0.path.hasPrefix(prefix) }
+                let rows = try statement(
+                    "\(Self.joined) path \(isInclusive ? ">=" : ">") ?2 ORDER BY path",
+                    [.text(vault), .blob(from.bytes)])
+                defer { rows.reset() }
                 var folded: ObjectKey?
-                for entry in found {
+                while folded == nil, try rows.step() {
+                    let path = ObjectKey(rows.blob(0))
+                    guard path.hasPrefix(prefix) else { return page }
                     guard page.objects.count + page.prefixes.count < limit else {
                         page.continuationToken = Self.token(max(page.objects.last?.key, page.prefixes.last))
                         return page
                     }
-                    let rest = entry.path.bytes[prefix.bytes.count...]
-                    guard let delimiter, let end = rest.firstIndex(of: delimiter) else {
+                    if let delimiter, let end = path.bytes[prefix.bytes.count...].firstIndex(of: delimiter) {
+                        let common = ObjectKey(path.bytes[...end])
+                        page.prefixes.append(common)
+                        folded = common
+                    } else {
+                        let entry = CatalogueEntry(rows)
                         page.objects.append(ListedObject(key: entry.path, record: entry.record))
-                        from = entry.path
-                        continue
                     }
-                    let common = ObjectKey(entry.path.bytes[...end])
-                    page.prefixes.append(common)
-                    folded = common
-                    break
                 }
-                if let folded {
-                    // Whatever else is below it says nothing more.
-                    guard let next = folded.successorOfPrefix else { return page }
-                    (from, isInclusive) = (next, true)
-                } else if found.count <= left {
-                    return page
-                } else {
-                    isInclusive = false
-                }
+                // Whatever else is below it says nothing more.
+                guard let next = folded?.successorOfPrefix else { return page }
+                (from, isInclusive) = (next, true)
             }
         }
     }
