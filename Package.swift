@@ -103,8 +103,8 @@ let package = Package(
             logging,
         ]),
         tests("ThawfsTests", [
-            "thawfs", "Control", "Restore", "Backup", "Upload", "Metadata", "ObjectStore", "Wire", "ThawCore",
-            "ThawTesting", logging,
+            "thawfs", "Control", "Restore", "Backup", "Vaults", "Upload", "Metadata", "ObjectStore", "HTTP", "Wire",
+            "ThawCore", "ThawTesting", logging, .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ]),
         tests("EmulatorTests", [
             "Emulator", "ObjectStore", "HTTP", "Wire", "ThawCore", logging,

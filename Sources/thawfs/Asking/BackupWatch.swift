@@ -1,5 +1,6 @@
 import ArgumentParser
 import Backup
+import ObjectStore
 import ThawCore
 import Wire
 
@@ -9,13 +10,23 @@ struct BackupWatch {
     let vault: String
     let type: BackupType
     let ids: [String]
+    /// Looks that may find one of them not listed.
+    private let missesMax: Int
+    private let sleep: RetryingStore.Sleep
     private static let interval = Duration.seconds(3)
+    /// Of jobs that were made just now: half a minute.
+    private static let missesMaxOfNew = 10
 
-    init(client: BackupClient, vault: String, type: BackupType, ids: [String]) {
+    init(
+        client: BackupClient, vault: String, type: BackupType, ids: [String], areNew: Bool = false,
+        sleep: @escaping RetryingStore.Sleep = RetryingStore.taskSleep
+    ) {
         self.client = client
         self.vault = vault
         self.type = type
         self.ids = ids
+        missesMax = areNew ? Self.missesMaxOfNew : 0
+        self.sleep = sleep
     }
 
     /// The jobs, in the order in which they were named.
@@ -27,6 +38,11 @@ struct BackupWatch {
             }
             return job
         }
+    }
+
+    /// The jobs in the order in which they were named, of those that are not in `jobs` the ids.
+    func documents(of jobs: [RestoreJob]) -> JSON {
+        .array(ids.map { id in jobs.first { $0.id == id }?.json ?? ["id": .string(id)] })
     }
 
     /// Returns when all have ended well; else it says why not, and exits with a status that tells it.
@@ -53,8 +69,8 @@ struct BackupWatch {
             printError("no longer watching; the restore goes on. \(later)")
             throw ExitCode(130)
         }
-        if json { printDocument(["jobs": .array(jobs.map(\.json))]) }
-        guard jobs.allSatisfy(\.status.isEnded) else {
+        if json { printDocument(["jobs": documents(of: jobs)]) }
+        guard jobs.count == ids.count, jobs.allSatisfy(\.status.isEnded) else {
             printError("not all is restored yet, and the restore goes on. \(later)")
             throw ExitCode(124)
         }
@@ -64,20 +80,34 @@ struct BackupWatch {
         if !shortfalls.isEmpty { throw ExitCode.failure }
     }
 
-    private func watch(_ display: ProgressDisplay, _ limit: Duration?) async throws -> [RestoreJob] {
+    /// Looks until all have ended or the time is up, through failures that pass. Answers what was seen last, nothing
+    /// if that was nothing.
+    func watch(_ display: ProgressDisplay, _ limit: Duration?) async throws -> [RestoreJob] {
         var display = display
+        var jobs: [RestoreJob] = []
         var shown: BackupProgress?
+        var (misses, lastFailure) = (0, "")
         defer { display.end() }
         let deadline = limit.map { ContinuousClock.now + $0 }
         while true {
-            let jobs = try await look()
-            let progress = BackupProgress(jobs)
-            display.show(isNews: progress != shown, line: progress.line) { progress.bar(width: $0) }
-            shown = progress
-            if jobs.allSatisfy(\.status.isEnded) { return jobs }
+            do {
+                jobs = try await look()
+                let progress = BackupProgress(jobs)
+                display.show(isNews: progress != shown, line: progress.line) { progress.bar(width: $0) }
+                shown = progress
+                if jobs.allSatisfy(\.status.isEnded) { return jobs }
+            } catch let error as BackupError where error.isTransient {
+                if error.code != lastFailure {
+                    display.end()
+                    printNote("Cloud Backup cannot be asked, will try again: \(error)")
+                }
+                lastFailure = error.code
+            } catch is UsageError where misses < missesMax {
+                misses += 1
+            }
             let rest = deadline.map { ContinuousClock.now.duration(to: $0) } ?? Self.interval
             if rest <= .zero { return jobs }
-            try await Task.sleep(for: min(rest, Self.interval))
+            try await sleep(min(rest, Self.interval))
         }
     }
 }

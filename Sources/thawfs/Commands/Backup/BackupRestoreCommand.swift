@@ -85,9 +85,11 @@ struct BackupRestoreCommand: AsyncParsableCommand {
             })
         let client = try options.client()
         var ids: [String] = []
+        var areNew = false
         for part in try whole.parts() {
             let job = try await client.obtain(part) { !again && !$0.status.hasFailed }
             ids.append(job.id)
+            areNew = areNew || job.isNew
             if options.json { continue }
             printLines([
                 job.isNew
@@ -95,10 +97,12 @@ struct BackupRestoreCommand: AsyncParsableCommand {
                     : "job \(job.id) is there and does the same; --again would make another"
             ])
         }
-        let watch = BackupWatch(client: client, vault: vault, type: whole.type, ids: ids)
+        let watch = BackupWatch(client: client, vault: vault, type: whole.type, ids: ids, areNew: areNew)
         guard let wait else {
-            if options.json { printDocument(["jobs": .array(try await watch.look().map(\.json))]) }
-            return
+            guard options.json else { return }
+            // Whatever keeps them from being looked at, they are there.
+            let jobs = try? await client.jobs(Set(ids), whole.type, vault: vault)
+            return printDocument(["jobs": watch.documents(of: jobs ?? [])])
         }
         try await watch.run(limit: wait == "forever" ? nil : Units.duration(wait), json: options.json)
     }
