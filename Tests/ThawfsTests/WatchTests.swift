@@ -89,3 +89,26 @@ struct BackupWatchTests {
         #expect(jobs.isEmpty && watch.documents(of: jobs) == [["id": "r-1"]])
     }
 }
+
+@Suite("watching a vault's job")
+struct JobWatchTests {
+    @Test("who is interrupted while the store is asked is told that the job goes on")
+    func interrupted() async throws {
+        let answers = Answers(.held)
+        let client = VaultClient(try Endpoint("https://oas.example"), credentials: credentials, transport: answers)
+        let vault = OpenVault(client: client, id: "v", region: "", states: [])
+        let job = try #require(VaultJob(["JobId": "j-1", "StatusCode": "InProgress"]))
+        let watching = Task { try await JobWatch(vault: vault, limit: nil, interval: .zero).watch(job) }
+        #expect(await eventually { answers.gate.waiting == 1 })
+        watching.cancel()
+        let error = await #expect(throws: ExitCode.self) { try await watching.value }
+        #expect(error == ExitCode(130))
+    }
+
+    @Test("the certificate authorities that ca_file names are those of the vaults' commands")
+    func authorities() async throws {
+        let options = try VaultOptions.parse(["-o", "region=cn-hangzhou,ca_file=/nowhere/ca.pem"])
+        let error = await #expect(throws: UsageError.self) { try await options.open("vault") }
+        #expect(error?.description.contains("ca_file=/nowhere/ca.pem") == true)
+    }
+}

@@ -11,7 +11,8 @@ struct VaultCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "vault", abstract: "Move archives between OAS and OSS, and see a vault's jobs.",
         discussion: """
-            The options are those of mount, as far as they are about the endpoint, the region, the profile and state_dir.
+            The options are those of mount, as far as they are about the endpoint, the region, the profile, ca_file \
+            and state_dir.
             """,
         subcommands: [VaultPullCommand.self, VaultPushCommand.self, VaultJobsCommand.self])
 }
@@ -30,7 +31,7 @@ struct VaultOptions: ParsableArguments {
         let source = try Source("oas://\(vault)")
         let mountOptions = try MountOptions(optionLists: options, environment: environment)
         let configuration = try mountOptions.storeConfiguration(source, environment: environment)
-        let http = try HTTPClient()
+        let http = try mountOptions.httpClient()
         let credentials = CredentialsChain.standard(
             .oas, profile: mountOptions.text(.profile), environment: environment, transport: http)
         let client = VaultClient(configuration.endpoint, credentials: credentials, transport: http)
@@ -96,11 +97,11 @@ struct OpenVault {
 }
 
 /// Looks at a job until it is over.
-private struct JobWatch {
+struct JobWatch {
     let vault: OpenVault
     /// Nil for ever.
     let limit: Duration?
-    private static let interval = Duration.seconds(2)
+    var interval = Duration.seconds(2)
 
     func wait(for job: VaultJob) async throws -> VaultJob {
         let stop = StopSignals()
@@ -113,7 +114,7 @@ private struct JobWatch {
         return try await watching.value
     }
 
-    private func watch(_ job: VaultJob) async throws -> VaultJob {
+    func watch(_ job: VaultJob) async throws -> VaultJob {
         var (job, display) = (job, ProgressDisplay(environment: currentEnvironment()))
         var shown: VaultJob.State?
         defer { display.end() }
@@ -124,12 +125,15 @@ private struct JobWatch {
             shown = job.state
             if job.state != .inProgress { return job }
             if let deadline, .now >= deadline { return job }
-            do { try await Task.sleep(for: Self.interval) } catch {
+            do {
+                try await Task.sleep(for: interval)
+                job = try await vault.client.job(job.id, of: vault.id)
+            } catch let error as StoreError where error.isTransient {
+                continue
+            } catch {
+                guard error is CancellationError || (error as? StoreError)?.kind == .cancelled else { throw error }
                 printError("no longer waiting; the job goes on: thawfs vault jobs")
                 throw ExitCode(130)
-            }
-            do throws(StoreError) { job = try await vault.client.job(job.id, of: vault.id) } catch {
-                guard error.isTransient else { throw error }
             }
         }
     }
