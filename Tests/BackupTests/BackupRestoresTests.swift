@@ -68,7 +68,8 @@ struct BackupRestoresTests {
         #expect(await eventually { follower.service.count("CreateRestoreJob") == 1 })
         follower.service.setAll { ($0.status, $0.error, $0.errorFile) = (status, error, errorFile) }
         #expect(await eventually { await follower.text() == text })
-        // The next mount knows it as well.
+        // The next mount knows it as well: what is told of afterwards is on the disk.
+        #expect(await eventually { follower.arrivals.withLock { !$0.isEmpty } })
         let next = try Follower(follower.service, in: follower.directory)
         try await next.restores.resume()
         #expect(await next.text() == text)
