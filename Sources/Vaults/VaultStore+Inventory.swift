@@ -62,12 +62,23 @@ extension VaultStore {
         } else {
             try await catalogue.beginInventory(of: vault)
         }
+        let job: String
         do throws(StoreError) {
-            try await catalogue.setInventoryJob(try await client.startJob(.inventory, in: vault), of: vault)
+            job = try await client.startJob(.inventory, in: vault)
         } catch {
-            if !error.isTransient, error.kind != .cancelled { try await catalogue.endInventory(of: vault) }
-            throw error
+            let pending = try await catalogue.inventory(of: vault)
+            let found = try await lookForJob(after: error) { () async throws(StoreError) in
+                guard let pending else { return nil as String? }
+                // A look that fails tells nothing.
+                return try? await lostInventory(vault, pending)
+            }
+            guard let found else {
+                if !error.isTransient, error.kind != .cancelled { try await catalogue.endInventory(of: vault) }
+                throw error
+            }
+            job = found
         }
+        try await catalogue.setInventoryJob(job, of: vault)
         try await catalogue.remember(vault)
         log.notice(
             "an inventory of \(name) is on its way; it is expected by \(WireDate.iso8601(.now() + Self.inventoryTime))")

@@ -210,10 +210,12 @@ package final class VaultStore: ObjectStore {
         do throws(StoreError) {
             job = try await client.startJob(.retrieve(archive: archive), in: vault)
         } catch {
-            if error.mayFollowSuccess, error.kind != .throttled {
-                log.notice("the reply to a retrieval of \(key) was lost, looking for its job: \(error)")
-                if try await hasLostRetrieval(of: archive, in: vault) { return .alreadyInProgress }
+            let found = try await lookForJob(after: error) { () async throws(StoreError) in
+                // A look that fails tells nothing.
+                _ = try? await look(at: vault)
+                return try await catalogue.retrieval(of: archive).flatMap { $0.state == .asked ? nil : $0 }
             }
+            if found != nil { return .alreadyInProgress }
             if !error.isTransient && error.kind != .cancelled { try await catalogue.dropRetrieval(of: archive) }
             throw error
         }
@@ -221,16 +223,18 @@ package final class VaultStore: ObjectStore {
         return .started
     }
 
-    /// Whether what was asked for without a reply is among the jobs, or comes to be soon. It must not be asked for
-    /// again before: each job is paid for.
-    private func hasLostRetrieval(of archive: String, in vault: String) async throws(StoreError) -> Bool {
+    /// What comes of looking for a job whose reply was lost: it may be listed a little later. It must not be asked for
+    /// again before, since each job is paid for. Nil also after an error that says that there is none.
+    func lookForJob<Found>(
+        after error: StoreError, _ look: () async throws(StoreError) -> Found?
+    ) async throws(StoreError) -> Found? {
+        guard error.mayFollowSuccess, error.kind != .throttled else { return nil }
+        log.notice("the reply to a job of \(name) was lost, looking for the job: \(error)")
         for delay in Self.looksForLost {
-            do throws(CancellationError) { try await sleep(delay) } catch { return false }
-            // A look that fails tells nothing.
-            _ = try? await look(at: vault)
-            if let found = try await catalogue.retrieval(of: archive), found.state != .asked { return true }
+            do throws(CancellationError) { try await sleep(delay) } catch { return nil }
+            if let found = try await look() { return found }
         }
-        return false
+        return nil
     }
 
     package func refreeze(_ key: ObjectKey, version: String?) async throws(StoreError) {

@@ -104,14 +104,20 @@ import Wire
         try await fixture.stop()
     }
 
-    @Test("a retrieval that reaches the store after its sender gave up on it is waited for, and not asked for again")
-    func lateJob() async throws {
+    @Test("a job that reaches the store after its sender gave up on it is waited for, and not asked for again",
+        arguments: [true, false])
+    func lateJob(isInventory: Bool) async throws {
         let fixture = try await VaultFixture()
         let onItsWay = Gate()
         let pauses = Mutex(0)
-        let store = try fixture.store(sleep: { _ throws(CancellationError) in
+        let store = try fixture.store(sleep: { delay throws(CancellationError) in
+            let number = pauses.withLock { pauses in
+                pauses += 1
+                return pauses
+            }
             // The first look comes too early.
-            guard pauses.withLock({ $0 += 1; return $0 }) == 2 else { return }
+            if number == 1 { return }
+            guard number == 2 else { return try await RetryingStore.taskSleep(delay) }
             onItsWay.open()
             _ = try? await eventually { try await fixture.count("CreateJob") == 1 }
         })
@@ -126,10 +132,14 @@ import Wire
             }
             throw .timeout("slow")
         }
-        let first = await failure { _ = try await store.restore("file") }
+        func ask() async throws {
+            if isInventory { return try await store.refresh(below: .empty) }
+            #expect(try await store.restore("file") == .alreadyInProgress)
+        }
+        let first = await failure { try await ask() }
         onItsWay.open()
         #expect(first == nil)
-        #expect(try await store.restore("file") == .alreadyInProgress)
+        try await ask()
         #expect(try await fixture.count("CreateJob") == 1)
         try await fixture.stop()
     }
