@@ -215,6 +215,8 @@ package final class FileContent: Sendable {
     private func fetch(_ part: Part) async {
         let cached = await cachedObject()
         if let cached, await cache.blocks?.fill(part, of: cached) == true { return end(part, nil) }
+        // Restored bytes are all kept: where they come faster than they can be written, the disk sets the pace.
+        await cache.blocks?.waitForDisk(within: cache.aheadBytesMax)
         let isStored: Bool
         let sink = cache.speed.begin(into: part)
         do throws(StoreError) {

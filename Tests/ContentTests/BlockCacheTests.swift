@@ -34,17 +34,45 @@ private struct Fixture {
     }
 
     func blocks(
-        bytesMax: UInt64 = 1 << 40, keepFreeBytes: UInt64 = 0, recordAfter: Duration = .seconds(1)
+        bytesMax: UInt64 = 1 << 40, keepFreeBytes: UInt64 = 0, recordAfter: Duration = .seconds(1),
+        patience: Duration = .seconds(10)
     ) async throws -> BlockCache {
         try await BlockCache(
             directory: path, limits: .init(bytesMax: bytesMax, keepFreeBytes: keepFreeBytes), recordAfter: recordAfter,
-            log: Logger(label: "test"))
+            patience: patience, log: Logger(label: "test"))
     }
 
-    func content(_ blocks: BlockCache?, _ key: ObjectKey = key) -> FileContent {
+    func content(_ blocks: BlockCache?, _ key: ObjectKey = key, bytesMax: Int = 64 << 20) -> FileContent {
         let record = store.record(key)
-        return ContentCache(store: store, bytesMax: 64 << 20, blocks: blocks).content(
+        return ContentCache(store: store, bytesMax: bytesMax, blocks: blocks).content(
             key: key, version: nil, etag: record?.etag ?? "", sizeBytes: record?.sizeBytes ?? 0)
+    }
+
+    /// The disk takes nothing of the file's segments: pipes lie where theirs would. Answers the pipes.
+    func stall() throws -> [String] {
+        let record = try #require(store.record(key))
+        let name = BlockName(key: key, version: nil, etag: record.etag, sizeBytes: record.sizeBytes)
+        return try Blocks.segments(of: 0..<record.sizeBytes).map { number, _ in
+            let segment = SegmentName(object: name, number: number)
+            mkdir(path + "/" + segment.directory, 0o700)
+            try #require(mkfifo(path + "/" + segment.path, 0o600) == 0)
+            return path + "/" + segment.path
+        }
+    }
+
+    /// The disk goes on, though what it is to write there fails, for as long as the answer lives.
+    func goOn(_ pipes: [String]) -> [LocalFile] {
+        pipes.map { LocalFile(descriptor: open($0, O_RDWR | O_NONBLOCK | O_CLOEXEC)) }
+    }
+
+    /// Reads it all in steps, and tells whether it is what it should be.
+    func read(_ content: FileContent) async throws -> Bool {
+        for start in stride(from: 0, to: content.sizeBytes, by: 1 << 20) {
+            let range = start..<min(start + mebi, content.sizeBytes)
+            let bytes = try await content.bytes(range, ahead: 0).bytes
+            guard bytes == Array(data[Int(range.lowerBound)..<Int(range.upperBound)]) else { return false }
+        }
+        return true
     }
 
     /// Reads it all through one cache, and waits until as much as it is is on disk.
@@ -71,6 +99,12 @@ private struct Fixture {
             return names
         }
     }
+}
+
+private final class Flag: Sendable {
+    private let state = Atomic(false)
+    var isSet: Bool { state.load(ordering: .acquiring) }
+    func set() { state.store(true, ordering: .releasing) }
 }
 
 extension PinnedBytes {
@@ -150,7 +184,7 @@ struct BlockCacheTests {
             let key = ObjectKey("file-\(number)")
             fixture.store.put(key, fixture.data)
             _ = try await fixture.content(blocks, key).bytes(0..<mebi, ahead: 0)
-            #expect(await eventually { blocks.settled.load(ordering: .relaxed) > number })
+            #expect(await eventually { blocks.backlog.settled > number })
             #expect(blocks.usedBytes <= 4 << 20)
         }
         #expect(fixture.files().count <= 4)
@@ -173,7 +207,7 @@ struct BlockCacheTests {
             let key = ObjectKey("file-\(number)")
             fixture.store.put(key, fixture.data)
             _ = try await fixture.content(blocks, key).bytes(0..<mebi, ahead: 0)
-            #expect(await eventually { blocks.settled.load(ordering: .relaxed) > number + 1 })
+            #expect(await eventually { blocks.backlog.settled > number + 1 })
         }
         let record = try #require(fixture.store.record(thawed))
         #expect(await blocks.holds(thawed, version: nil, etag: record.etag, sizeBytes: record.sizeBytes))
@@ -184,9 +218,40 @@ struct BlockCacheTests {
         let fixture = try Fixture()
         let blocks = try await fixture.blocks(keepFreeBytes: 1 << 60)
         #expect(try await fixture.content(blocks).bytes(0..<mebi, ahead: 0).bytes == Array(fixture.data[..<Int(mebi)]))
-        #expect(await eventually { blocks.settled.load(ordering: .relaxed) == 1 })
+        #expect(await eventually { blocks.backlog.settled == 1 })
         #expect(blocks.usedBytes == 0)
         #expect(fixture.files().isEmpty)
+    }
+
+    @Test("restored bytes that come faster than they can be written wait where they are, not in memory")
+    func slowDisk() async throws {
+        let fixture = try Fixture(sizeBytes: 12 << 20)
+        fixture.store.change(key) { $0.restore = .restored(until: nil) }
+        let blocks = try await fixture.blocks(patience: .seconds(3600))
+        let pipes = try fixture.stall()
+        let content = fixture.content(blocks, bytesMax: 8 << 20)
+        let isRead = Flag()
+        let reader = Task {
+            defer { isRead.set() }
+            return try await fixture.read(content)
+        }
+        #expect(await eventually { blocks.backlog.heldBack > 0 || isRead.isSet })
+        #expect(!isRead.isSet)
+        #expect(blocks.pendingBytes <= 8 << 20)
+        let disk = fixture.goOn(pipes)
+        #expect(try await reader.value)
+        withExtendedLifetime(disk) {}
+    }
+
+    @Test("a disk that does nothing holds nobody back, and what it would have to write is not kept in memory")
+    func deadDisk() async throws {
+        let fixture = try Fixture(sizeBytes: 12 << 20)
+        fixture.store.change(key) { $0.restore = .restored(until: nil) }
+        let blocks = try await fixture.blocks(patience: .milliseconds(20))
+        let pipes = try fixture.stall()
+        #expect(try await fixture.read(fixture.content(blocks, bytesMax: 8 << 20)))
+        #expect(blocks.pendingBytes <= 8 << 20)
+        withExtendedLifetime(fixture.goOn(pipes)) {}
     }
 
     @Test("an index that is no database is replaced, and nothing wrong is read")

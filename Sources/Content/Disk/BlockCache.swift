@@ -34,10 +34,8 @@ package final class BlockCache: Sendable {
     private let recordAfter: Duration
     private let used: Atomic<UInt64>
     private let given = Atomic<UInt64>(0)
-    /// Bytes on their way to the disk.
-    private let pending = Atomic<Int>(0)
-    /// Parts that were announced and of which nothing more is to be done.
-    let settled = Atomic<Int>(0)
+    /// What was announced and is not on the disk yet.
+    let backlog: Backlog
     private let state = Mutex(State())
 
     private struct State {
@@ -49,7 +47,6 @@ package final class BlockCache: Sendable {
         var restsUntil = Timestamp.epoch
         /// The index cannot be used any more.
         var isOff = false
-        var isEnded = false
     }
 
     /// A segment with bytes of a restored copy counts as if it had been used this much later: to get them again costs
@@ -60,10 +57,10 @@ package final class BlockCache: Sendable {
 
     /// Opens the directory, made with mode 0700. `occupiedBytes` of the same disk are used besides, and count against
     /// `limits`. What cannot be understood is thrown away. What was written is written down after
-    /// `recordAfter`, all at once.
+    /// `recordAfter`, all at once. A disk that does nothing for as long as `patience` is not waited for.
     package init(
         directory: String, limits: Limits, occupiedBytes: @escaping @Sendable () -> UInt64 = { 0 },
-        recordAfter: Duration = .seconds(1), log: Logger
+        recordAfter: Duration = .seconds(1), patience: Duration = .seconds(10), log: Logger
     ) async throws(BlockCacheFault) {
         guard mkdir(directory, 0o700) == 0 || errno == EEXIST else {
             throw BlockCacheFault(text: errorText(errno))
@@ -76,6 +73,9 @@ package final class BlockCache: Sendable {
         self.recordAfter = recordAfter
         self.occupiedBytes = occupiedBytes
         self.log = log
+        backlog = Backlog(patience: patience) {
+            log.warning("the block cache's disk below \(directory) does nothing: not all that is read now is kept")
+        }
         let executor: ThreadExecutor
         do throws(Thread.Failure) {
             var files: [SegmentFiles] = []
@@ -133,7 +133,7 @@ package final class BlockCache: Sendable {
     package var readBytes: UInt64 { given.load(ordering: .relaxed) }
     package var bytesMax: UInt64 { limits.bytesMax }
     /// On their way to the disk.
-    var pendingBytes: Int { pending.load(ordering: .relaxed) }
+    var pendingBytes: Int { backlog.bytes }
 
     // MARK: Objects
 
@@ -214,25 +214,22 @@ package final class BlockCache: Sendable {
     // MARK: Writing
 
     /// Announces a part that `keep` is to write; false when so many are on their way that it had better go without.
-    /// What was restored is always taken.
+    /// What was restored is always taken, unless the disk does nothing.
     func announce(_ bytes: Int, isRestored: Bool, within budget: Int) -> Bool {
-        if state.withLock({ $0.isEnded }) { return false }
-        let waiting = pending.add(bytes, ordering: .relaxed).newValue
-        if isRestored || waiting <= budget { return true }
-        pending.subtract(bytes, ordering: .relaxed)
-        return false
+        backlog.announce(bytes, isRestored: isRestored, within: budget)
     }
 
+    /// Returns once no more than so much is on its way to the disk, unless that does nothing: for who brings more,
+    /// which has to lie in memory until it is written.
+    func waitForDisk(within budget: Int) async { await backlog.holdBack(within: budget) }
+
     /// Nothing is on its way to the disk.
-    private var isQuiet: Bool { pending.load(ordering: .relaxed) == 0 && state.withLock { $0.trimming == nil } }
+    private var isQuiet: Bool { backlog.bytes == 0 && state.withLock { $0.trimming == nil } }
 
     /// Writes the part, all of whose bytes must be there, and which was announced. `isRestored`: they come from a copy
     /// that was restored.
     func keep(_ part: Part, of object: CachedObject, isRestored: Bool) async {
-        defer {
-            pending.subtract(part.range.count, ordering: .relaxed)
-            settled.add(1, ordering: .relaxed)
-        }
+        defer { backlog.settle(part.range.count) }
         let isResting = state.withLock { $0.isOff || $0.restsUntil > .now() }
         guard !isResting, !object.has(part.range) else { return }
         guard part.range.count <= limits.bytesMax / 2 else { return }
@@ -266,7 +263,7 @@ package final class BlockCache: Sendable {
 
     /// How much must go before all that is on its way, and so much more, may come.
     private func missingBytes(for bytes: UInt64) -> UInt64 {
-        let coming = UInt64(pending.load(ordering: .relaxed)) &+ bytes
+        let coming = UInt64(backlog.bytes) &+ bytes
         let wanted = usedBytes &+ coming &+ occupiedBytes()
         let overLimit = wanted > limits.bytesMax ? wanted - limits.bytesMax : 0
         let floor = limits.keepFreeBytes &+ coming
@@ -321,9 +318,10 @@ package final class BlockCache: Sendable {
     // MARK: The index
 
     private func note(_ name: SegmentName, _ object: CachedObject) {
+        let isEnded = backlog.isEnded
         state.withLock { state in
             state.changed[name] = object
-            guard state.recording == nil, !state.isEnded else { return }
+            guard state.recording == nil, !isEnded else { return }
             state.recording = Task {
                 try? await Task.sleep(for: self.recordAfter)
                 await self.record()
@@ -342,7 +340,7 @@ package final class BlockCache: Sendable {
 
     /// Waits for what is on its way to the disk, and writes down what is there. Nothing more is taken from now on.
     package func end() async {
-        state.withLock { $0.isEnded = true }
+        backlog.end()
         let deadline = ContinuousClock.now + .seconds(5)
         while !isQuiet, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(2)) }
         await record()
