@@ -24,6 +24,8 @@ package struct DatabaseError: Error, Equatable, Sendable {
     package var isBusy: Bool { primary == SQLITE_BUSY || primary == SQLITE_LOCKED }
     /// The disk, or the largest size the database may have, is full.
     package var isFull: Bool { primary == SQLITE_FULL }
+    /// The disk failed, or refused this user more of it.
+    package var isDiskFault: Bool { primary == SQLITE_IOERR }
     /// The file, its directory or the connection does not allow writing.
     package var isReadOnly: Bool { primary == SQLITE_READONLY }
 

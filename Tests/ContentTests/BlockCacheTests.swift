@@ -35,11 +35,11 @@ private struct Fixture {
 
     func blocks(
         bytesMax: UInt64 = 1 << 40, keepFreeBytes: UInt64 = 0, recordAfter: Duration = .seconds(1),
-        patience: Duration = .seconds(10)
+        patience: Duration = .seconds(10), indexPagesMax: Int? = nil
     ) async throws -> BlockCache {
         try await BlockCache(
             directory: path, limits: .init(bytesMax: bytesMax, keepFreeBytes: keepFreeBytes), recordAfter: recordAfter,
-            patience: patience, log: Logger(label: "test"))
+            patience: patience, indexPagesMax: indexPagesMax, log: Logger(label: "test"))
     }
 
     func content(_ blocks: BlockCache?, _ key: ObjectKey = key, bytesMax: Int = 64 << 20) -> FileContent {
@@ -82,6 +82,22 @@ private struct Fixture {
         let content = content(blocks, key)
         _ = try await content.bytes(0..<size, ahead: 0)
         #expect(await eventually { blocks.usedBytes >= before + size })
+    }
+
+    /// Brings the first block of each of these segments of a large object to the disk.
+    func keep(_ numbers: Range<UInt64>, in blocks: BlockCache) async throws {
+        let size: UInt64 = 1 << 40
+        let cache = ContentCache(store: store, bytesMax: 1 << 20)
+        let file = cache.content(key: key, version: nil, etag: "", sizeBytes: size)
+        let object = try #require(await blocks.object(key, version: nil, etag: "", sizeBytes: size))
+        for number in numbers {
+            let start = number * Blocks.segmentBytes
+            let part = Part(
+                range: start..<start + Blocks.blockBytes, file: file, isExpected: false, buffers: cache.buffers)
+            #expect(data[..<Int(Blocks.blockBytes)].withUnsafeBytes { part.receive($0) })
+            #expect(blocks.announce(part.range.count, isRestored: true, within: 0))
+            await blocks.keep(part, of: object, isRestored: true)
+        }
     }
 
     func files() -> [String] {
@@ -252,6 +268,24 @@ struct BlockCacheTests {
         #expect(try await fixture.read(fixture.content(blocks, bytesMax: 8 << 20)))
         #expect(blocks.pendingBytes <= 8 << 20)
         withExtendedLifetime(fixture.goOn(pipes)) {}
+    }
+
+    @Test("an index that has no room for more goes on making room, and what it could not take it takes then")
+    func fullIndex() async throws {
+        let fixture = try Fixture()
+        let blocks = try await fixture.blocks(bytesMax: 1 << 30, recordAfter: .seconds(3600), indexPagesMax: 40)
+        // Each row takes a page, and a little.
+        try await fixture.keep(0..<20, in: blocks)
+        #expect(await blocks.record())
+        try await fixture.keep(20..<45, in: blocks)
+        #expect(await !blocks.record())
+        #expect(blocks.usedBytes == 45 * Blocks.blockBytes)
+        // As for who writes a file that takes it all.
+        #expect(await blocks.trim(for: 1 << 30))
+        #expect(blocks.usedBytes == 25 * Blocks.blockBytes)
+        #expect(fixture.files().count == 25)
+        await blocks.end()
+        #expect(try await fixture.blocks().usedBytes == 25 * Blocks.blockBytes)
     }
 
     @Test("an index that is no database is replaced, and nothing wrong is read")

@@ -57,10 +57,11 @@ package final class BlockCache: Sendable {
 
     /// Opens the directory, made with mode 0700. `occupiedBytes` of the same disk are used besides, and count against
     /// `limits`. What cannot be understood is thrown away. What was written is written down after
-    /// `recordAfter`, all at once. A disk that does nothing for as long as `patience` is not waited for.
+    /// `recordAfter`, all at once. A disk that does nothing for as long as `patience` is not waited for. The
+    /// index has so many pages of 4 KiB at most, if that is said.
     package init(
         directory: String, limits: Limits, occupiedBytes: @escaping @Sendable () -> UInt64 = { 0 },
-        recordAfter: Duration = .seconds(1), patience: Duration = .seconds(10), log: Logger
+        recordAfter: Duration = .seconds(1), patience: Duration = .seconds(10), indexPagesMax: Int? = nil, log: Logger
     ) async throws(BlockCacheFault) {
         guard mkdir(directory, 0o700) == 0 || errno == EEXIST else {
             throw BlockCacheFault(text: errorText(errno))
@@ -86,10 +87,12 @@ package final class BlockCache: Sendable {
             throw BlockCacheFault(text: errorText(error.errno))
         }
         let opened: (index: BlockIndex, bytes: UInt64, wasEndedWell: Bool)
-        do throws(DatabaseError) { opened = try await Self.openIndex(directory, executor) } catch {
+        do throws(DatabaseError) { opened = try await Self.openIndex(directory, indexPagesMax, executor) } catch {
             log.warning("the block cache in \(directory) cannot be used (\(error)); a new one is begun")
             Self.removeIndex(directory)
-            do throws(DatabaseError) { opened = try await Self.openIndex(directory, executor) } catch {
+            do throws(DatabaseError) {
+                opened = try await Self.openIndex(directory, indexPagesMax, executor)
+            } catch {
                 throw BlockCacheFault(text: "\(error)")
             }
         }
@@ -118,9 +121,9 @@ package final class BlockCache: Sendable {
     private static let subdirectories = (0..<256).map { SegmentName.directory($0) }
 
     private static func openIndex(
-        _ directory: String, _ executor: ThreadExecutor
+        _ directory: String, _ pagesMax: Int?, _ executor: ThreadExecutor
     ) async throws(DatabaseError) -> (index: BlockIndex, bytes: UInt64, wasEndedWell: Bool) {
-        let index = try BlockIndex(path: directory + "/" + indexName, executor: executor)
+        let index = try BlockIndex(path: directory + "/" + indexName, pagesMax: pagesMax, executor: executor)
         return (index, try await index.total().bytes, try await index.begin())
     }
 
@@ -154,8 +157,10 @@ package final class BlockCache: Sendable {
 
     private var isOff: Bool { state.withLock { $0.isOff } }
 
-    /// The index is of no use any more: the next mount begins a new one.
+    /// The index is of no use any more, and the next mount begins a new one; unless it is only the disk that is full or
+    /// fails, which may pass.
     private func giveUp(_ error: DatabaseError) {
+        if error.isFull || error.isDiskFault { return rest(after: error) }
         let isFirst = state.withLock { state in
             defer { state.isOff = true }
             return !state.isOff
@@ -254,9 +259,14 @@ package final class BlockCache: Sendable {
         isRestored ? .now() + restoredBonus : .now()
     }
 
-    private func rest(after error: ErrnoError) {
+    private func rest(after error: any Error) {
+        let now = Timestamp.now()
+        let wasResting = state.withLock { state in
+            defer { state.restsUntil = now + Self.restAfterFailure }
+            return state.restsUntil > now
+        }
+        guard !wasResting else { return }
         log.warning("the block cache in \(directory) cannot write: \(error); it goes without for a minute")
-        state.withLock { $0.restsUntil = .now() + Self.restAfterFailure }
     }
 
     // MARK: Room
@@ -294,6 +304,7 @@ package final class BlockCache: Sendable {
         await record()
         // A little more than it takes, so that not every write comes here.
         let slack = min(limits.bytesMax / 32, 64 << 20)
+        var hasUnlinked = false
         while true {
             let missing = missingBytes(for: bytes &+ slack)
             if missing == 0 { break }
@@ -303,11 +314,23 @@ package final class BlockCache: Sendable {
                 for victim in victims { await evict(victim) }
                 hasEvicted = true
             } catch {
+                if error.isFull, !hasUnlinked {
+                    // No room even for taking rows out. Without its file a row does no harm, and goes when it is read.
+                    hasUnlinked = true
+                    await unlinkLeastWorth(missing)
+                    continue
+                }
                 giveUp(error)
                 break
             }
         }
         return hasEvicted
+    }
+
+    /// Removes the files of what is to be evicted next, and leaves the rows.
+    private func unlinkLeastWorth(_ bytes: UInt64) async {
+        let victims = (try? await index.leastWorth(bytes)) ?? []
+        for victim in victims { await files(of: victim.name).remove(victim.name) }
     }
 
     private func evict(_ victim: BlockIndex.Victim) async {
@@ -321,21 +344,37 @@ package final class BlockCache: Sendable {
         let isEnded = backlog.isEnded
         state.withLock { state in
             state.changed[name] = object
-            guard state.recording == nil, !isEnded else { return }
-            state.recording = Task {
-                try? await Task.sleep(for: self.recordAfter)
-                await self.record()
-            }
+            if !isEnded { recordLater(&state, after: recordAfter) }
         }
     }
 
-    private func record() async {
+    private func recordLater(_ state: inout State, after duration: Duration) {
+        guard state.recording == nil else { return }
+        state.recording = Task {
+            try? await Task.sleep(for: duration)
+            await self.record()
+        }
+    }
+
+    /// Writes down how what has changed stands now; false when that failed.
+    @discardableResult
+    func record() async -> Bool {
         let changed = state.withLock { state in
             defer { (state.changed, state.recording) = ([:], nil) }
             return state.changed
         }
-        guard !changed.isEmpty, !isOff else { return }
-        do throws(DatabaseError) { try await index.record(changed) } catch { giveUp(error) }
+        guard !changed.isEmpty else { return true }
+        guard !isOff else { return false }
+        do throws(DatabaseError) { try await index.record(changed) } catch {
+            giveUp(error)
+            state.withLock { state in
+                guard !state.isOff else { return }
+                state.changed.merge(changed) { newer, _ in newer }
+                recordLater(&state, after: Self.restAfterFailure)
+            }
+            return false
+        }
+        return true
     }
 
     /// Waits for what is on its way to the disk, and writes down what is there. Nothing more is taken from now on.
@@ -343,8 +382,8 @@ package final class BlockCache: Sendable {
         backlog.end()
         let deadline = ContinuousClock.now + .seconds(5)
         while !isQuiet, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(2)) }
-        await record()
-        guard !isOff else { return }
+        // What is not written down is looked for by the next mount.
+        guard await record(), !isOff else { return }
         do throws(DatabaseError) { try await index.end() } catch { giveUp(error) }
     }
 

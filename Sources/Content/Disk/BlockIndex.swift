@@ -65,8 +65,8 @@ actor BlockIndex {
         let object: CachedObject?
     }
 
-    /// Opens the file, or makes it.
-    init(path: String, executor: ThreadExecutor) throws(DatabaseError) {
+    /// Opens the file, or makes it; of so many pages of 4 KiB at most, if that is said.
+    init(path: String, pagesMax: Int? = nil, executor: ThreadExecutor) throws(DatabaseError) {
         self.executor = executor
         connection = try Connection(.file(path))
         if try connection.userVersion == 0 {
@@ -79,6 +79,7 @@ actor BlockIndex {
         guard try connection.userVersion == Self.version else {
             throw DatabaseError(code: 0, message: "a newer thawfs made the block cache", sql: nil)
         }
+        if let pagesMax { try connection.execute("PRAGMA max_page_count = \(pagesMax)") }
         statements = try Statements(connection)
     }
 
@@ -148,24 +149,28 @@ actor BlockIndex {
     /// many. Their files are still there.
     func takeLeastWorth(_ bytes: UInt64) throws(DatabaseError) -> [Victim] {
         try connection.transaction { () throws(DatabaseError) in
-            try statements.victims.bind(64, at: 1)
-            var victims: [Victim] = []
-            var sum: UInt64 = 0
-            while sum < bytes, try statements.victims.step() {
-                sum += statements.victims.uint64(2)
-                guard let object = BlockName(bytes: statements.victims.blob(0)) else { continue }
-                let name = SegmentName(
-                    object: object, number: UInt32(truncatingIfNeeded: statements.victims.int64(1)))
-                victims.append(
-                    Victim(name: name, bytes: statements.victims.uint64(2), object: objects[object]?.value))
-            }
-            statements.victims.reset()
+            let victims = try leastWorth(bytes)
             for victim in victims {
                 try bind(victim.name, statements.remove)
                 try statements.remove.run()
             }
             return victims
         }
+    }
+
+    /// What `takeLeastWorth` would take out.
+    func leastWorth(_ bytes: UInt64) throws(DatabaseError) -> [Victim] {
+        try statements.victims.bind(64, at: 1)
+        defer { statements.victims.reset() }
+        var victims: [Victim] = []
+        var sum: UInt64 = 0
+        while sum < bytes, try statements.victims.step() {
+            sum += statements.victims.uint64(2)
+            guard let object = BlockName(bytes: statements.victims.blob(0)) else { continue }
+            let name = SegmentName(object: object, number: UInt32(truncatingIfNeeded: statements.victims.int64(1)))
+            victims.append(Victim(name: name, bytes: statements.victims.uint64(2), object: objects[object]?.value))
+        }
+        return victims
     }
 
     private func bind(_ name: SegmentName, _ statement: Statement) throws(DatabaseError) {
