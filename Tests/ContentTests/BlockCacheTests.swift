@@ -52,7 +52,11 @@ private struct Fixture {
     func stall() throws -> [String] {
         let record = try #require(store.record(key))
         let name = BlockName(key: key, version: nil, etag: record.etag, sizeBytes: record.sizeBytes)
-        return try Blocks.segments(of: 0..<record.sizeBytes).map { number, _ in
+        return try stall(name, 0..<UInt32((record.sizeBytes + Blocks.segmentBytes - 1) / Blocks.segmentBytes))
+    }
+
+    func stall(_ name: BlockName, _ numbers: Range<UInt32>) throws -> [String] {
+        try numbers.map { number in
             let segment = SegmentName(object: name, number: number)
             mkdir(path + "/" + segment.directory, 0o700)
             try #require(mkfifo(path + "/" + segment.path, 0o600) == 0)
@@ -84,9 +88,12 @@ private struct Fixture {
         #expect(await eventually { blocks.usedBytes >= before + size })
     }
 
+    private static let largeBytes: UInt64 = 1 << 40
+    static let large = BlockName(key: key, version: nil, etag: "", sizeBytes: largeBytes)
+
     /// Brings the first block of each of these segments of a large object to the disk.
     func keep(_ numbers: Range<UInt64>, in blocks: BlockCache) async throws {
-        let size: UInt64 = 1 << 40
+        let size = Self.largeBytes
         let cache = ContentCache(store: store, bytesMax: 1 << 20)
         let file = cache.content(key: key, version: nil, etag: "", sizeBytes: size)
         let object = try #require(await blocks.object(key, version: nil, etag: "", sizeBytes: size))
@@ -286,6 +293,26 @@ struct BlockCacheTests {
         #expect(fixture.files().count == 25)
         await blocks.end()
         #expect(try await fixture.blocks().usedBytes == 25 * Blocks.blockBytes)
+    }
+
+    @Test("who finds that room is being made for less has it made for as much as he needs")
+    func trimsForMore() async throws {
+        let fixture = try Fixture()
+        let blocks = try await fixture.blocks(bytesMax: 4 << 20)
+        try await fixture.keep(0..<32, in: blocks)
+        // Every thread that writes and removes files has one to write that does not come to its end.
+        let pipes = try fixture.stall(Fixture.large, 100..<104)
+        let writers = (100..<104).map { number in Task { try await fixture.keep(number..<number + 1, in: blocks) } }
+        #expect(await eventually { blocks.pendingBytes == 4 * Int(Blocks.blockBytes) })
+        let first = Task.immediate { await blocks.trim(for: 2 << 20) }
+        #expect(await eventually { blocks.usedBytes < 2 << 20 })
+        let second = Task.immediate { await blocks.trim(for: 3 << 20) }
+        let disk = fixture.goOn(pipes)
+        #expect(await first.value)
+        #expect(await second.value)
+        #expect(blocks.usedBytes <= 1 << 20)
+        for writer in writers { try await writer.value }
+        withExtendedLifetime(disk) {}
     }
 
     @Test("an index that is no database is replaced, and nothing wrong is read")

@@ -42,7 +42,7 @@ package final class BlockCache: Sendable {
         /// Segments of which the index does not know yet how they stand.
         var changed: [SegmentName: CachedObject] = [:]
         var recording: Task<Void, Never>?
-        var trimming: Task<Bool, Never>?
+        var trimming: (bytes: UInt64, task: Task<Bool, Never>)?
         /// Nothing is written before that: the disk was full, or failed.
         var restsUntil = Timestamp.epoch
         /// The index cannot be used any more.
@@ -282,20 +282,24 @@ package final class BlockCache: Sendable {
     }
 
     /// Evicts what is worth least until there is room for so much more, or nothing is left; answers whether anything
-    /// was. Who finds it under way waits for that.
+    /// was. Who finds it under way waits for that, and does what it was not to do.
     @discardableResult
     package func trim(for bytes: UInt64) async -> Bool {
-        let trimming = state.withLock { state in
-            if let trimming = state.trimming { return trimming }
-            let trimming = Task {
-                let hasEvicted = await self.makeRoom(for: bytes)
-                self.state.withLock { $0.trimming = nil }
-                return hasEvicted
+        var hasEvicted = false
+        while true {
+            let trimming = state.withLock { state in
+                if let trimming = state.trimming { return trimming }
+                let task = Task {
+                    let hasEvicted = await self.makeRoom(for: bytes)
+                    self.state.withLock { $0.trimming = nil }
+                    return hasEvicted
+                }
+                state.trimming = (bytes, task)
+                return (bytes, task)
             }
-            state.trimming = trimming
-            return trimming
+            if await trimming.task.value { hasEvicted = true }
+            if trimming.bytes >= bytes { return hasEvicted }
         }
-        return await trimming.value
     }
 
     private func makeRoom(for bytes: UInt64) async -> Bool {
