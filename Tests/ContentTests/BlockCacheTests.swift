@@ -315,6 +315,12 @@ struct BlockCacheTests {
         withExtendedLifetime(disk) {}
     }
 
+    @Test("an object may be said to have any size", arguments: [1 << 56, 1 << 62, UInt64.max])
+    func anySize(_ sizeBytes: UInt64) async throws {
+        let blocks = try await Fixture().blocks()
+        #expect(await !blocks.holds(key, version: nil, etag: "", sizeBytes: sizeBytes))
+    }
+
     @Test("an index that is no database is replaced, and nothing wrong is read")
     func brokenIndex() async throws {
         let fixture = try Fixture()

@@ -142,7 +142,7 @@ package final class BlockCache: Sendable {
 
     /// Nil where the cache cannot be used.
     func object(_ key: ObjectKey, version: String?, etag: String, sizeBytes: UInt64) async -> CachedObject? {
-        guard !isOff else { return nil }
+        guard !isOff, sizeBytes <= Blocks.objectBytesMax else { return nil }
         let name = BlockName(key: key, version: version, etag: etag, sizeBytes: sizeBytes)
         do throws(DatabaseError) { return try await index.object(name, sizeBytes: sizeBytes) } catch {
             giveUp(error)

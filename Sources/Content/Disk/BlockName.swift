@@ -52,16 +52,19 @@ enum Blocks {
     /// where the object ends.
     static let blockBytes: UInt64 = 64 << 10
     static let segmentBytes: UInt64 = 16 << 20
+    /// Of an object whose segments can be numbered.
+    static let objectBytesMax = segmentBytes << 32
     static let blocksPerSegment = Int(segmentBytes / blockBytes)
 
     static func aligned(down offset: UInt64) -> UInt64 { offset & ~(blockBytes - 1) }
     static func aligned(up offset: UInt64) -> UInt64 { aligned(down: offset &+ (blockBytes - 1)) }
 
-    /// The segments that a range of an object touches, each with what of the range lies in it.
-    static func segments(of range: Range<UInt64>) -> [(number: UInt32, range: Range<UInt64>)] {
-        guard !range.isEmpty else { return [] }
-        let numbers = range.lowerBound / segmentBytes...(range.upperBound - 1) / segmentBytes
-        return numbers.map { number in
+    /// The segments that a range of an object touches, each with what of the range lies in it; one after the other,
+    /// for a store may say that an object has any size.
+    static func segments(of range: Range<UInt64>) -> some Sequence<(number: UInt32, range: Range<UInt64>)> {
+        let first = range.lowerBound / segmentBytes
+        let numbers = first..<(range.isEmpty ? first : (range.upperBound - 1) / segmentBytes + 1)
+        return numbers.lazy.map { number in
             let whole = number * segmentBytes..<(number + 1) * segmentBytes
             return (UInt32(truncatingIfNeeded: number), range.clamped(to: whole))
         }
