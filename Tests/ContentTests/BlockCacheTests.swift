@@ -49,14 +49,17 @@ private struct Fixture {
     }
 
     /// The disk takes nothing of the file's segments: pipes lie where theirs would. Answers the pipes.
-    func stall() throws -> [String] {
+    func stall(_ blocks: BlockCache) async throws -> [String] {
         let record = try #require(store.record(key))
         let name = BlockName(key: key, version: nil, etag: record.etag, sizeBytes: record.sizeBytes)
-        return try stall(name, 0..<UInt32((record.sizeBytes + Blocks.segmentBytes - 1) / Blocks.segmentBytes))
+        let count = UInt32((record.sizeBytes + Blocks.segmentBytes - 1) / Blocks.segmentBytes)
+        return try await stall(blocks, 0..<count, of: name)
     }
 
-    func stall(_ name: BlockName, _ numbers: Range<UInt32>) throws -> [String] {
-        try numbers.map { number in
+    func stall(_ blocks: BlockCache, _ numbers: Range<UInt32>, of name: BlockName = large) async throws -> [String] {
+        // Before that, they may be taken for what a killed process has left.
+        #expect(await eventually { blocks.isQuiet })
+        return try numbers.map { number in
             let segment = SegmentName(object: name, number: number)
             mkdir(path + "/" + segment.directory, 0o700)
             try #require(mkfifo(path + "/" + segment.path, 0o600) == 0)
@@ -160,15 +163,18 @@ struct BlockCacheTests {
         try await fixture.fill(first)
         // Nothing is written down yet.
         #expect(fixture.files().count == 1)
-        for file in fixture.files() {
-            var times = [timespec(), timespec()]
-            utimensat(AT_FDCWD, file, &times, 0)
-        }
         let second = try await fixture.blocks()
         #expect(second.usedBytes == 0)
         #expect(await eventually { fixture.files().isEmpty })
-        #expect(try await fixture.content(second).bytes(0..<mebi, ahead: 0).bytes == Array(fixture.data[..<Int(mebi)]))
-        withExtendedLifetime(first) {}
+        // What it writes itself stays, however soon.
+        let third = try await fixture.blocks()
+        try await fixture.fill(third)
+        await third.end()
+        let fourth = try await fixture.blocks()
+        let fetched = fixture.store.gets.count
+        #expect(try await fixture.read(fixture.content(fourth)))
+        #expect(fixture.store.gets.count == fetched)
+        withExtendedLifetime((first, second)) {}
     }
 
     @Test("a block that the disk changed is fetched again, and only its object's reader notices nothing")
@@ -251,7 +257,7 @@ struct BlockCacheTests {
         let fixture = try Fixture(sizeBytes: 12 << 20)
         fixture.store.change(key) { $0.restore = .restored(until: nil) }
         let blocks = try await fixture.blocks(patience: .seconds(3600))
-        let pipes = try fixture.stall()
+        let pipes = try await fixture.stall(blocks)
         let content = fixture.content(blocks, bytesMax: 8 << 20)
         let isRead = Flag()
         let reader = Task {
@@ -271,7 +277,7 @@ struct BlockCacheTests {
         let fixture = try Fixture(sizeBytes: 12 << 20)
         fixture.store.change(key) { $0.restore = .restored(until: nil) }
         let blocks = try await fixture.blocks(patience: .milliseconds(20))
-        let pipes = try fixture.stall()
+        let pipes = try await fixture.stall(blocks)
         #expect(try await fixture.read(fixture.content(blocks, bytesMax: 8 << 20)))
         #expect(blocks.pendingBytes <= 8 << 20)
         withExtendedLifetime(fixture.goOn(pipes)) {}
@@ -301,7 +307,7 @@ struct BlockCacheTests {
         let blocks = try await fixture.blocks(bytesMax: 4 << 20)
         try await fixture.keep(0..<32, in: blocks)
         // Every thread that writes and removes files has one to write that does not come to its end.
-        let pipes = try fixture.stall(Fixture.large, 100..<104)
+        let pipes = try await fixture.stall(blocks, 100..<104)
         let writers = (100..<104).map { number in Task { try await fixture.keep(number..<number + 1, in: blocks) } }
         #expect(await eventually { blocks.pendingBytes == 4 * Int(Blocks.blockBytes) })
         let first = Task.immediate { await blocks.trim(for: 2 << 20) }
@@ -319,6 +325,40 @@ struct BlockCacheTests {
     func anySize(_ sizeBytes: UInt64) async throws {
         let blocks = try await Fixture().blocks()
         #expect(await !blocks.holds(key, version: nil, etag: "", sizeBytes: sizeBytes))
+    }
+
+    @Test("what a mount leaves that could not wait for its disk, the next one removes")
+    func endsBusy() async throws {
+        let fixture = try Fixture()
+        let first = try await fixture.blocks(patience: .milliseconds(20))
+        await first.end()
+        let second = try await fixture.blocks(patience: .milliseconds(20))
+        let pipes = try await fixture.stall(second, 0..<1)
+        let writer = Task { try await fixture.keep(0..<1, in: second) }
+        #expect(await eventually { second.pendingBytes > 0 })
+        let pipe = fixture.directory.path + "/pipe"
+        #expect(link(pipes[0], pipe) == 0)
+        await second.end()
+        #expect(!second.announce(1, isRestored: true, within: 1 << 20))
+        #expect(fixture.files().count == 1)
+        let third = try await fixture.blocks()
+        #expect(await eventually { fixture.files().isEmpty })
+        let disk = fixture.goOn([pipe])
+        try await writer.value
+        withExtendedLifetime((disk, third)) {}
+    }
+
+    @Test("what could not be written to its end leaves no file")
+    func failsHalfway() async throws {
+        let fixture = try Fixture()
+        let blocks = try await fixture.blocks()
+        // No place in a pipe can be written to.
+        let disk = fixture.goOn(try await fixture.stall(blocks, 0..<1))
+        #expect(fixture.files().count == 1)
+        try await fixture.keep(0..<1, in: blocks)
+        #expect(fixture.files().isEmpty)
+        #expect(blocks.usedBytes == 0)
+        withExtendedLifetime(disk) {}
     }
 
     @Test("an index that is no database is replaced, and nothing wrong is read")

@@ -32,6 +32,7 @@ package final class BlockCache: Sendable {
     private let files: [SegmentFiles]
     private let log: Logger
     private let recordAfter: Duration
+    private let patience: Duration
     private let used: Atomic<UInt64>
     private let given = Atomic<UInt64>(0)
     /// What was announced and is not on the disk yet.
@@ -42,6 +43,10 @@ package final class BlockCache: Sendable {
         /// Segments of which the index does not know yet how they stand.
         var changed: [SegmentName: CachedObject] = [:]
         var recording: Task<Void, Never>?
+        /// Looks for files that a process which was killed has left.
+        var sweeping: Task<Void, Never>?
+        /// Segments that this process has written since it began; nil when no file can be any other's.
+        var written: Set<SegmentName>?
         var trimming: (bytes: UInt64, task: Task<Bool, Never>)?
         /// Nothing is written before that: the disk was full, or failed.
         var restsUntil = Timestamp.epoch
@@ -72,6 +77,7 @@ package final class BlockCache: Sendable {
         self.directory = directory
         self.limits = limits
         self.recordAfter = recordAfter
+        self.patience = patience
         self.occupiedBytes = occupiedBytes
         self.log = log
         backlog = Backlog(patience: patience) {
@@ -98,7 +104,11 @@ package final class BlockCache: Sendable {
         }
         index = opened.index
         used = Atomic(opened.bytes)
-        if !opened.wasEndedWell { Task { await self.sweep() } }
+        guard !opened.wasEndedWell else { return }
+        state.withLock { state in
+            state.written = []
+            state.sweeping = Task { await self.sweep() }
+        }
     }
 
     private static func isPrivate(_ directory: String) -> Bool {
@@ -228,8 +238,10 @@ package final class BlockCache: Sendable {
     /// which has to lie in memory until it is written.
     func waitForDisk(within budget: Int) async { await backlog.holdBack(within: budget) }
 
-    /// Nothing is on its way to the disk.
-    private var isQuiet: Bool { backlog.bytes == 0 && state.withLock { $0.trimming == nil } }
+    /// Nothing is on its way to the disk, and nobody tidies up there.
+    var isQuiet: Bool {
+        backlog.bytes == 0 && state.withLock { $0.trimming == nil && $0.sweeping == nil }
+    }
 
     /// Writes the part, all of whose bytes must be there, and which was announced. `isRestored`: they come from a copy
     /// that was restored.
@@ -244,11 +256,14 @@ package final class BlockCache: Sendable {
         }
         for (number, range) in Blocks.segments(of: part.range) {
             let name = SegmentName(object: object.name, number: number)
+            state.withLock { _ = $0.written?.insert(name) }
             do throws(ErrnoError) {
                 let sums = try await files(of: name).write(name, range, from: part)
                 used.add(object.add(number, range, sums, worth: Self.worth(isRestored: isRestored)))
                 note(name, object)
             } catch {
+                // Nobody would know of what was begun; what was there before is none the worse.
+                if object.segment(number) == nil { await files(of: name).remove(name) }
                 return rest(after: error)
             }
         }
@@ -381,38 +396,53 @@ package final class BlockCache: Sendable {
         return true
     }
 
-    /// Waits for what is on its way to the disk, and writes down what is there. Nothing more is taken from now on.
+    /// Waits for what is on its way to the disk, and writes down what is there. Nothing more is taken from now on. Not
+    /// for long: what is not done by then, the next mount looks for.
     package func end() async {
         backlog.end()
-        let deadline = ContinuousClock.now + .seconds(5)
+        let deadline = ContinuousClock.now + min(.seconds(5), patience)
         while !isQuiet, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(2)) }
-        // What is not written down is looked for by the next mount.
-        guard await record(), !isOff else { return }
+        state.withLock { $0.sweeping }?.cancel()
+        guard await record(), isQuiet, state.withLock({ !$0.isOff && $0.written == nil }) else { return }
         do throws(DatabaseError) { try await index.end() } catch { giveUp(error) }
     }
 
     // MARK: Looking after it
 
-    /// Removes files that the index does not know: a process was killed before it could write them down.
     private func sweep() async {
-        let begun = Timestamp.now().seconds
+        let isSwept = await removeStrays()
+        state.withLock { state in
+            state.sweeping = nil
+            if isSwept { state.written = nil }
+        }
+    }
+
+    /// Removes files that the index does not know: a process was killed before it could write them down. False when it
+    /// did not come to its end.
+    private func removeStrays() async -> Bool {
         var removed = 0
         for name in Self.subdirectories {
             for file in LocalDirectory.names(in: directory + "/" + name) {
-                let path = directory + "/" + name + "/" + file
-                var status = stat()
-                // Younger ones are this process's own.
-                guard lstat(path, &status) == 0, Int64(status.st_mtim.tv_sec) < begun - 1 else { continue }
-                let isKnown: Bool
-                if let segment = SegmentName(file) {
-                    do throws(DatabaseError) { isKnown = try await index.has(segment) } catch { return giveUp(error) }
-                } else {
-                    isKnown = false
+                if Task.isCancelled { return false }
+                guard let segment = SegmentName(file) else {
+                    if unlink(directory + "/" + name + "/" + file) == 0 { removed += 1 }
+                    continue
                 }
-                if !isKnown, unlink(path) == 0 { removed += 1 }
+                let isKnown: Bool
+                do throws(DatabaseError) { isKnown = try await index.has(segment) } catch {
+                    giveUp(error)
+                    return false
+                }
+                guard !isKnown else { continue }
+                // Asked where it would be written: it is not being written meanwhile.
+                let isGone = await files(of: segment).remove(segment) {
+                    state.withLock { $0.written?.contains(segment) == false }
+                }
+                if isGone { removed += 1 }
             }
         }
         if removed > 0 { log.info("the block cache had \(removed) files of a mount that was killed; they are gone") }
+        return true
     }
 
     package struct Verification: Sendable {

@@ -62,7 +62,11 @@ actor SegmentFiles {
         }
     }
 
-    func remove(_ name: SegmentName) { unlink(directory + "/" + name.path) }
+    /// Removes the file, if that holds when it is its turn; answers whether it did.
+    @discardableResult
+    func remove(_ name: SegmentName, if isUnwanted: @Sendable () -> Bool = { true }) -> Bool {
+        isUnwanted() && unlink(directory + "/" + name.path) == 0
+    }
 
     /// Reads a whole segment and tells whether each block that is there is what was written.
     func check(_ name: SegmentName, _ segment: CachedObject.Segment, sizeBytes: UInt64) -> Bool {
