@@ -28,6 +28,7 @@ package final class BlockCache: Sendable {
     private let directory: String
     private let limits: Limits
     private let occupiedBytes: @Sendable () -> UInt64
+    private let freeBytes: @Sendable () -> UInt64
     private let index: BlockIndex
     private let files: [SegmentFiles]
     private let log: Logger
@@ -50,6 +51,8 @@ package final class BlockCache: Sendable {
         var trimming: (bytes: UInt64, task: Task<Bool, Never>)?
         /// Nothing is written before that: the disk was full, or failed.
         var restsUntil = Timestamp.epoch
+        /// What was free before something was evicted, and what was ours then, together; until when that counts.
+        var share: (bytes: UInt64, until: Timestamp)?
         /// The index cannot be used any more.
         var isOff = false
     }
@@ -58,15 +61,18 @@ package final class BlockCache: Sendable {
     /// money and hours.
     private static let restoredBonus = Duration.seconds(30 * 86_400)
     private static let restAfterFailure = Duration.seconds(60)
+    /// Some file systems tell so late that they were given something back.
+    private static let shareLasts = Duration.seconds(30)
     private static let indexName = "index.sqlite"
 
     /// Opens the directory, made with mode 0700. `occupiedBytes` of the same disk are used besides, and count against
-    /// `limits`. What cannot be understood is thrown away. What was written is written down after
-    /// `recordAfter`, all at once. A disk that does nothing for as long as `patience` is not waited for. The
-    /// index has so many pages of 4 KiB at most, if that is said.
+    /// `limits`; `freeBytes` are free of it, by default what it says. What cannot be understood is thrown away. What
+    /// was written is written down after `recordAfter`, all at once. A disk that does nothing for as long as
+    /// `patience` is not waited for. The index has so many pages of 4 KiB at most, if that is said.
     package init(
         directory: String, limits: Limits, occupiedBytes: @escaping @Sendable () -> UInt64 = { 0 },
-        recordAfter: Duration = .seconds(1), patience: Duration = .seconds(10), indexPagesMax: Int? = nil, log: Logger
+        freeBytes: (@Sendable () -> UInt64)? = nil, recordAfter: Duration = .seconds(1),
+        patience: Duration = .seconds(10), indexPagesMax: Int? = nil, log: Logger
     ) async throws(BlockCacheFault) {
         guard mkdir(directory, 0o700) == 0 || errno == EEXIST else {
             throw BlockCacheFault(text: errorText(errno))
@@ -79,6 +85,7 @@ package final class BlockCache: Sendable {
         self.recordAfter = recordAfter
         self.patience = patience
         self.occupiedBytes = occupiedBytes
+        self.freeBytes = freeBytes ?? { LocalDirectory.freeBytes(at: directory) }
         self.log = log
         backlog = Backlog(patience: patience) {
             log.warning("the block cache's disk below \(directory) does nothing: not all that is read now is kept")
@@ -250,9 +257,9 @@ package final class BlockCache: Sendable {
         let isResting = state.withLock { $0.isOff || $0.restsUntil > .now() }
         guard !isResting, !object.has(part.range) else { return }
         guard part.range.count <= limits.bytesMax / 2 else { return }
-        if missingBytes(for: 0) > 0 {
+        if missingBytes(for: 0, of: share) > 0 {
             await trim(for: 0)
-            guard missingBytes(for: 0) == 0 else { return }
+            guard missingBytes(for: 0, of: share) == 0 else { return }
         }
         for (number, range) in Blocks.segments(of: part.range) {
             let name = SegmentName(object: object.name, number: number)
@@ -277,7 +284,7 @@ package final class BlockCache: Sendable {
     private func rest(after error: any Error) {
         let now = Timestamp.now()
         let wasResting = state.withLock { state in
-            defer { state.restsUntil = now + Self.restAfterFailure }
+            defer { (state.restsUntil, state.share) = (now + Self.restAfterFailure, nil) }
             return state.restsUntil > now
         }
         guard !wasResting else { return }
@@ -286,14 +293,21 @@ package final class BlockCache: Sendable {
 
     // MARK: Room
 
-    /// How much must go before all that is on its way, and so much more, may come.
-    private func missingBytes(for bytes: UInt64) -> UInt64 {
+    /// How much must go before all that is on its way, and so much more, may come. What of `share` is not ours is free,
+    /// though the disk may not tell yet.
+    private func missingBytes(for bytes: UInt64, of share: UInt64?) -> UInt64 {
         let coming = UInt64(backlog.bytes) &+ bytes
-        let wanted = usedBytes &+ coming &+ occupiedBytes()
+        let ours = usedBytes &+ occupiedBytes()
+        let wanted = ours &+ coming
         let overLimit = wanted > limits.bytesMax ? wanted - limits.bytesMax : 0
         let floor = limits.keepFreeBytes &+ coming
-        let free = LocalDirectory.freeBytes(at: directory)
+        let free = max(freeBytes(), share.map { $0 - min($0, ours) } ?? 0)
         return max(overLimit, free < floor ? floor - free : 0)
+    }
+
+    private var share: UInt64? {
+        let now = Timestamp.now()
+        return state.withLock { $0.share.flatMap { $0.until > now ? $0.bytes : nil } }
     }
 
     /// Evicts what is worth least until there is room for so much more, or nothing is left; answers whether anything
@@ -318,14 +332,17 @@ package final class BlockCache: Sendable {
     }
 
     private func makeRoom(for bytes: UInt64) async -> Bool {
-        guard !isOff, missingBytes(for: bytes) > 0 else { return false }
+        // Others may have taken what we gave back, which must not stand in the way of who needs room now.
+        let known = bytes == 0 ? share : nil
+        guard !isOff, missingBytes(for: bytes, of: known) > 0 else { return false }
         var hasEvicted = false
         await record()
+        let share = known ?? min(freeBytes(), .max / 2) + usedBytes + occupiedBytes()
         // A little more than it takes, so that not every write comes here.
         let slack = min(limits.bytesMax / 32, 64 << 20)
         var hasUnlinked = false
         while true {
-            let missing = missingBytes(for: bytes &+ slack)
+            let missing = missingBytes(for: bytes &+ slack, of: share)
             if missing == 0 { break }
             do throws(DatabaseError) {
                 let victims = try await index.takeLeastWorth(missing)
@@ -342,6 +359,10 @@ package final class BlockCache: Sendable {
                 giveUp(error)
                 break
             }
+        }
+        if hasEvicted, known == nil {
+            let until = Timestamp.now() + Self.shareLasts
+            state.withLock { $0.share = (share, until) }
         }
         return hasEvicted
     }
