@@ -375,6 +375,17 @@ struct BlockCacheTests {
         #expect(blocks.usedBytes == (6 << 20) - bytes)
     }
 
+    @Test("what the user may have of the disk bounds the cache once that was refused")
+    func quota() async throws {
+        let fixture = try Fixture()
+        let blocks = try await fixture.blocks(bytesMax: 1 << 30)
+        try await fixture.keep(0..<288, in: blocks)
+        #expect(await !blocks.trim(for: 0))
+        blocks.rest(after: ErrnoError(code: EDQUOT))
+        #expect(await blocks.trim(for: 0))
+        #expect(blocks.usedBytes <= 2 << 20)
+    }
+
     @Test("an index that is no database is replaced, and nothing wrong is read")
     func brokenIndex() async throws {
         let fixture = try Fixture()

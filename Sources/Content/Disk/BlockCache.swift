@@ -53,6 +53,8 @@ package final class BlockCache: Sendable {
         var restsUntil = Timestamp.epoch
         /// What was free before something was evicted, and what was ours then, together; until when that counts.
         var share: (bytes: UInt64, until: Timestamp)?
+        /// What this user may have of the disk, as far as that was found out: nothing tells but that it is refused.
+        var quota: (bytes: UInt64, until: Timestamp)?
         /// The index cannot be used any more.
         var isOff = false
     }
@@ -63,6 +65,8 @@ package final class BlockCache: Sendable {
     private static let restAfterFailure = Duration.seconds(60)
     /// Some file systems tell so late that they were given something back.
     private static let shareLasts = Duration.seconds(30)
+    /// Others of this user's files may go.
+    private static let quotaLasts = Duration.seconds(3600)
     private static let indexName = "index.sqlite"
 
     /// Opens the directory, made with mode 0700. `occupiedBytes` of the same disk are used besides, and count against
@@ -281,8 +285,13 @@ package final class BlockCache: Sendable {
         isRestored ? .now() + restoredBonus : .now()
     }
 
-    private func rest(after error: any Error) {
+    func rest(after error: any Error) {
         let now = Timestamp.now()
+        if (error as? ErrnoError)?.code == EDQUOT {
+            let ours = usedBytes &+ occupiedBytes()
+            let bytes = ours - min(ours, max(16 << 20, ours / 16))
+            state.withLock { $0.quota = (bytes, now + Self.quotaLasts) }
+        }
         let wasResting = state.withLock { state in
             defer { (state.restsUntil, state.share) = (now + Self.restAfterFailure, nil) }
             return state.restsUntil > now
@@ -299,7 +308,8 @@ package final class BlockCache: Sendable {
         let coming = UInt64(backlog.bytes) &+ bytes
         let ours = usedBytes &+ occupiedBytes()
         let wanted = ours &+ coming
-        let overLimit = wanted > limits.bytesMax ? wanted - limits.bytesMax : 0
+        let bytesMax = min(limits.bytesMax, quota ?? .max)
+        let overLimit = wanted > bytesMax ? wanted - bytesMax : 0
         let floor = limits.keepFreeBytes &+ coming
         let free = max(freeBytes(), share.map { $0 - min($0, ours) } ?? 0)
         return max(overLimit, free < floor ? floor - free : 0)
@@ -308,6 +318,11 @@ package final class BlockCache: Sendable {
     private var share: UInt64? {
         let now = Timestamp.now()
         return state.withLock { $0.share.flatMap { $0.until > now ? $0.bytes : nil } }
+    }
+
+    private var quota: UInt64? {
+        let now = Timestamp.now()
+        return state.withLock { $0.quota.flatMap { $0.until > now ? $0.bytes : nil } }
     }
 
     /// Evicts what is worth least until there is room for so much more, or nothing is left; answers whether anything
