@@ -92,6 +92,18 @@ extension MetadataWriter {
         }
     }
 
+    /// Rows for which a faster tier waits to be asked for, while the provider is at work on them, in key order.
+    package func raised(
+        after position: (key: ObjectKey, version: String?), limit: Int
+    ) throws(MetadataError) -> [RestoreRow] {
+        try restoring { _, statements throws(DatabaseError) in
+            try statements.raised.bind(position.key.bytes, at: 1)
+            try statements.raised.bind(position.version ?? "", at: 2)
+            try statements.raised.bind(limit, at: 3)
+            return try statements.raised.all { $0.restoreRow() }
+        }
+    }
+
     /// Rows whose request was on its way when an earlier daemon ended.
     package func leftAsking() throws(MetadataError) -> [RestoreRow] {
         try restoring { connection, _ throws(DatabaseError) in

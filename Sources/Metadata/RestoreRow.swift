@@ -37,8 +37,8 @@ package struct RestoreRow: Sendable, Equatable {
     package var strikes = 0
     package var error: String?
 
-    /// What asking for it retrieves: nothing of a copy that is to last longer.
-    package var retrievedBytes: UInt64 { copyUntil == nil ? sizeBytes : 0 }
+    /// What asking for it retrieves: nothing of a copy that is to last longer, nor more of what is under way.
+    package var retrievedBytes: UInt64 { copyUntil == nil && slowTier == nil ? sizeBytes : 0 }
 
     package init(
         key: ObjectKey, version: String?, state: State, storageClass: StorageClass, lane: String, order: RestoreOrder,

@@ -105,6 +105,7 @@ struct RestoreStatements {
     let dueByTime: Statement
     let due: Statement
     let underWay: Statement
+    let raised: Statement
     let nextQueued: Statement
     let noteError: Statement
     let finishable: Statement
@@ -161,6 +162,11 @@ struct RestoreStatements {
             """)
         underWay = try connection.prepare(
             "\(select) WHERE key >= ?1 AND version = '' AND state = 2 ORDER BY key LIMIT ?2")
+        raised = try connection.prepare(
+            """
+            \(select) INDEXED BY restore_raised WHERE state = 0 AND slow_tier IS NOT NULL AND (key, version) > (?1, ?2)
+            ORDER BY key, version LIMIT ?3
+            """)
         noteError = try connection.prepare(
             "UPDATE request SET error = ?2 WHERE id IN (SELECT request FROM wish WHERE restore = ?1)")
         finishable = try connection.prepare("SELECT id FROM request WHERE stage = 2 AND pending = 0")

@@ -328,6 +328,11 @@ enum Schema {
             ]
     }
 
+    /// Came later than version 4, and is made in files of that version too.
+    private static let raised = """
+        CREATE INDEX IF NOT EXISTS restore_raised ON restore(key, version) WHERE state = 0 AND slow_tier IS NOT NULL
+        """
+
     /// The `application_id` of a file that was begun anew: staging files that it does not name may have been accepted.
     /// It is 0 once they are set aside.
     static let mayMissUploads: Int32 = 1
@@ -336,7 +341,11 @@ enum Schema {
     /// one above `version` is a newer thawfs's, and was left alone.
     static func prepare(_ connection: Connection) throws(DatabaseError) -> Int32 {
         let found = try connection.userVersion
-        guard found < version else { return found }
+        guard found <= version else { return found }
+        guard found < version else {
+            try connection.execute(raised)
+            return found
+        }
         try connection.transaction { () throws(DatabaseError) in
             switch found {
             case 0:
@@ -347,7 +356,7 @@ enum Schema {
             // Version 3 knew nothing of backups.
             default: break
             }
-            try connection.execute(backups)
+            try connection.execute(backups + raised)
             try connection.setUserVersion(version)
         }
         return version

@@ -25,6 +25,8 @@ struct Hold {
 
 extension RestoreEngine {
     private static let rowsAtOnce = 1000
+    /// Between two looks at what waits to be asked for with a faster tier.
+    private static let raisedApart = Duration.seconds(900)
 
     // MARK: Looking at what is due
 
@@ -32,17 +34,27 @@ extension RestoreEngine {
     /// took.
     func scheduleLook() async {
         let next: Timestamp?
-        do throws(MetadataError) { next = try await writer.nextDue() } catch {
+        let isRaised: Bool
+        do throws(MetadataError) {
+            next = try await writer.nextDue()
+            isRaised = try await !writer.raised(after: (.empty, nil), limit: 1).isEmpty
+        } catch {
             log.error("cannot tell which restores are to be looked at, will try again: \(error)")
             return lookAlarm.set(clock.now() + Self.pauseOfStorage, clock) { await self.look() }
         }
-        guard let next, !isLooking else { return }
-        let time = clock.instant(of: min(next, clock.date() + .seconds(86400)))
+        guard !isLooking else { return }
+        raisedDue = isRaised ? raisedDue ?? clock.now() + Self.raisedApart : nil
+        let due = next.map { clock.instant(of: min($0, clock.date() + .seconds(86400))) }
+        guard let time = [due, raisedDue].compactMap({ $0 }).min() else { return }
         lookAlarm.set(max(time, looksNotBefore), clock) { await self.look() }
     }
 
     /// Looks at a row ahead of its time, because somebody comes for it.
     func hasten(_ row: RestoreRow) async {
+        if row.state == .queued, row.slowTier != nil {
+            raisedDue = clock.now()
+            return await scheduleLook()
+        }
         guard row.state == .restoring, row.dueAt > clock.date() else { return }
         await hasten(row.key, version: row.version)
     }
@@ -52,7 +64,9 @@ extension RestoreEngine {
         // A look that is under way may write down when the next is due, from what it saw before this.
         if isLooking { hastenedMeanwhile.insert(Identity(key: key, version: version)) }
         do throws(MetadataError) {
-            if try await writer.hasten(key, version: version) { await scheduleLook() }
+            if try await writer.hasten(key, version: version) { return await scheduleLook() }
+            guard raisedDue != nil, let row = try await reader.restore(of: key, version: version) else { return }
+            if row.state == .queued { await hasten(row) }
         } catch {
             log.error("\(key) is not looked at ahead of its time: \(error)")
         }
@@ -74,6 +88,7 @@ extension RestoreEngine {
                 if !copies.isEmpty { await apply(copies.map { Settlement(row: $0, event: .renew) }) }
                 if !awaited.isEmpty { await look(at: awaited, along: try await neighbours(of: awaited)) }
             }
+            try await lookAtRaised()
         } catch {
             log.error("restores that are under way cannot be looked at, will try again: \(error)")
             looksNotBefore = clock.now() + Self.pauseOfStorage
@@ -84,6 +99,19 @@ extension RestoreEngine {
         hastenedMeanwhile = []
         for identity in hastened { await hasten(identity.key, version: identity.version) }
         await scheduleLook()
+    }
+
+    /// What the provider is at work on may be there before it is asked for with a faster tier.
+    private func lookAtRaised() async throws(MetadataError) {
+        guard let due = raisedDue, due <= clock.now() else { return }
+        raisedDue = clock.now() + Self.raisedApart
+        var position: (key: ObjectKey, version: String?) = (.empty, nil)
+        while true {
+            let rows = try await writer.raised(after: position, limit: Self.rowsAtOnce)
+            guard let last = rows.last else { return }
+            position = (last.key, last.version)
+            await look(at: rows, along: [])
+        }
     }
 
     /// What is not due yet but stands behind the first of them: it comes with the same listings, and is then due with
@@ -161,9 +189,12 @@ extension RestoreEngine {
         } else if refusal == nil, case .frozen = settlement.event {
             // Said to be restored, and not seen to be: asking again would tell no more.
             settlement = Settlement(row: row, event: .extended)
+        } else if refusal == nil, row.slowTier != nil, case .ongoing = settlement.event {
+            settlement = Settlement(row: row, event: .extended)
         } else if case .readable = settlement.event {
             if let refusal { settlement.outcome = .needless(refusal) }
         } else if let refusal {
+            if row.slowTier != nil { return await tierRefused(row, refusal) }
             settlement = Settlement(row: row, event: .failed("\(refusal)"), outcome: .failed(.store(refusal)))
             say(.warning, refusal.code, of: row, "restore of \(row.key) failed: \(refusal)")
         }
@@ -180,14 +211,14 @@ extension RestoreEngine {
                 var settlement = settlement(of: row, sighting)
                 switch settlement.event {
                 // Asking again is right even if it reached the provider: better twice than never.
-                case .unseen: settlement = Settlement(row: row, event: .frozen)
+                case .unseen, .frozen: settlement = Settlement(row: row, event: .unsent)
                 // The provider was at work before this was asked for: a faster tier.
-                case .ongoing where row.slowTier != nil: settlement = Settlement(row: row, event: .frozen)
+                case .ongoing where row.slowTier != nil: settlement = Settlement(row: row, event: .unsent)
                 case .ongoing: settlement.outcome = .underWay
                 // A copy was there before this was asked for: more days.
                 case .readable(let until)
                 where row.copyUntil != nil && row.order.isLonger(than: until, at: clock.date()):
-                    settlement = Settlement(row: row, event: .frozen)
+                    settlement = Settlement(row: row, event: .unsent)
                 default: break
                 }
                 settlements.append(settlement)

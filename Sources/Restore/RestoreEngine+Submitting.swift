@@ -218,6 +218,7 @@ extension RestoreEngine {
         default:
             let strikesMax = row.isOneOfMany ? Self.attemptsOfManyMax : Self.attemptsMax
             guard error.isTransient, row.strikes + 1 < strikesMax else {
+                if row.slowTier != nil { return await tierRefused(row, error) }
                 report(row, error)
                 return await settle(Settlement(row: row, event: .failed("\(error)"), outcome: .failed(.store(error))))
             }
@@ -233,11 +234,11 @@ extension RestoreEngine {
         }
     }
 
-    private func tierRefused(_ row: RestoreRow, _ error: StoreError) async {
+    func tierRefused(_ row: RestoreRow, _ error: StoreError) async {
         let tier = row.order.tier?.rawValue ?? ""
         let fallback = context.rules(of: row).defaultTier
         if row.slowTier != nil {
-            let line = "no capacity for tier \(tier) of \(row.key): \(error); its restore goes on as it is"
+            let line = "tier \(tier) of \(row.key) is refused: \(error); its restore goes on as it is"
             say(.warning, error.code, of: row, line)
             await settle(Settlement(row: row, event: .tierRefused, outcome: .underWay))
         } else if let fallback, fallback != row.order.tier {

@@ -56,6 +56,8 @@ package actor RestoreEngine {
     /// What somebody wants to have looked at since the look began that is under way.
     var hastenedMeanwhile: Set<Identity> = []
     var looksNotBefore: ContinuousClock.Instant
+    /// When objects are looked at for which a faster tier waits to be asked for; nil when there are none.
+    var raisedDue: ContinuousClock.Instant?
     private var tidiedAt: ContinuousClock.Instant
     /// Not the actor's, so that an open and the close that follows it are counted in that order.
     nonisolated let holds = Mutex<[Identity: Hold]>([:])
@@ -147,6 +149,7 @@ package actor RestoreEngine {
         if !asking.isEmpty { Task { await self.lookAfterCrash(asking) } }
         for request in requests { startCollecting(request) }
         try await pumpQueuedLanes()
+        raisedDue = clock.now()
         await scheduleLook()
         let unfinished = try await reader.unfinishedRequests()
         if unfinished > 0 { log.info("resuming the restores of an earlier mount, requests: \(unfinished)") }
@@ -164,7 +167,9 @@ package actor RestoreEngine {
         do throws(RestoreError) {
             let row = try await wish(target, order, requester, identity)
             switch row.state {
-            case .queued: pump(row.lane)
+            case .queued:
+                pump(row.lane)
+                await hasten(row)
             case .restoring:
                 tell(identity, .underWay)
                 await hasten(row)

@@ -15,7 +15,7 @@ enum RestoreEvent: Sendable {
     case accepted(isOurs: Bool)
     /// 200: the copy is there, and lasts as long as was asked; until when, a look will tell.
     case extended
-    /// The provider has no capacity for the tier, or would not raise it.
+    /// The provider has no capacity for the tier, or would not raise it; what it works on goes on.
     case tierRefused
     /// The store was busy or could not be reached: again then.
     case later(Timestamp, reason: String, isStrike: Bool)
@@ -28,6 +28,8 @@ enum RestoreEvent: Sendable {
     case readable(until: Timestamp?)
     /// A look saw no restore at all. One may be a store that is not yet consistent.
     case frozen
+    /// After a crash: as far as is known, it never got there.
+    case unsent
     /// A copy that somebody still wants is near its end.
     case renew
 }
@@ -50,6 +52,13 @@ extension RestoreRow {
         // Seen before a faster tier was wished for: that still waits to be asked for.
         case .ongoing where state == .queued, .unseen where state == .queued, .frozen where state == .queued:
             return row
+        // Seen while that is on its way: what becomes of it, its own reply says.
+        case .ongoing where state == .asking && slowTier != nil, .unseen where state == .asking,
+            .frozen where state == .asking:
+            return row
+        // A look saw the copy meanwhile.
+        case .tierRefused where state != .asking:
+            return row
         // Wished for anew since it was due.
         case .renew where state != .restored:
             return row
@@ -66,6 +75,7 @@ extension RestoreRow {
             row.settleDays()
             row.state = .restoring
             row.askedAt = moment.now
+            row.slowTier = nil
             row.strikes = 0
             row.dueAt = moment.now
         case .tierRefused:
@@ -73,6 +83,9 @@ extension RestoreRow {
                 row.order.tier = slowTier
                 row.state = .restoring
                 row.slowTier = nil
+                row.strikes = 0
+                row.error = nil
+                row.dueAt = .epoch
             } else {
                 row.order.tier = rules.defaultTier
                 row.state = .queued
@@ -97,8 +110,7 @@ extension RestoreRow {
             // The store has just taken the days.
             if state == .asking { row.settleDays() }
             row.becomeReadable(until, moment.now)
-        case .frozen where state == .asking:
-            // It never got there.
+        case .unsent:
             row.state = .queued
             row.dueAt = .epoch
         case .frozen:

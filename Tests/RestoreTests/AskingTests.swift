@@ -124,6 +124,68 @@ struct AskingTests {
         #expect(row.order.tier == .bulk && row.state == .restoring && row.slowTier == nil)
     }
 
+    @Test("a faster tier that is refused for good, or time and again, leaves the restore as it is, and who waits waiting",
+        arguments: [StoreError.Kind.invalidRequest, .unavailable, .notArchived])
+    func raiseRefused(kind: StoreError.Kind) async throws {
+        let fixture = try fixture()
+        try await fixture.ask(key, tier: .bulk)
+        let reader = fixture.read(key)
+        #expect(await eventually { await fixture.engine.whoWaits().count == 1 })
+        fixture.store.script { call throws(StoreError) in
+            guard case .restore = call else { return }
+            throw StoreError(kind, status: 400, code: "Refused", message: "")
+        }
+        let asker = Task { try await fixture.ask(key, tier: .expedited) }
+        #expect(try await fixture.passTime(atMost: .seconds(20)) {
+            guard let row = try await fixture.row(key), fixture.store.orders.count > 1 else { return false }
+            return row.state == .restoring && row.order.tier == .bulk && row.slowTier == nil && row.strikes == 0
+        })
+        #expect(try await asker.value == .underWay)
+        fixture.archive.finish(key)
+        #expect(await fixture.passTime(atMost: .seconds(3600)) { await fixture.engine.whoWaits().isEmpty })
+        reader.cancel()
+        #expect(try await reader.value == .readable)
+    }
+
+    @Test("a faster tier retrieves nothing more: a day's bytes that are used up do not hold it up")
+    func raisedBeyondBytes() async throws {
+        let fixture = try EngineFixture()
+        let keys = fixture.put(2, bytes: 50_000_000_000_000)
+        for key in keys { try await fixture.ask(key, tier: .bulk) }
+        #expect(await fixture.engine.laneSummaries().first?.bytesToday == 100_000_000_000_000)
+        let asker = Task { try await fixture.ask(keys[0], tier: .expedited) }
+        await fixture.pass(.seconds(60))
+        #expect(try await asker.value == .underWay)
+        #expect(fixture.store.orders.map(\.tier) == [.bulk, .bulk, .expedited])
+    }
+
+    @Test("what waits to be asked for with a faster tier is looked at, and at once for who comes to read it")
+    func raisedLater() async throws {
+        let fixture = try fixture()
+        let other = ObjectKey("dir/other")
+        fixture.store.put(other, class: "ColdArchive")
+        for key in [key, other] { try await fixture.ask(key, tier: .bulk) }
+        fixture.store.script { call throws(StoreError) in
+            guard case .restore = call else { return }
+            throw StoreError(.throttled, status: 503, code: "SlowDown", message: "", retryAfter: .seconds(80_000))
+        }
+        let reader = fixture.read(key)
+        let askers = [key, other].map { key in Task { try await fixture.ask(key, tier: .expedited) } }
+        await fixture.pass(.seconds(60))
+        for asker in askers { #expect(try await asker.value == .underWay) }
+        for key in [key, other] { #expect(try await fixture.row(key)?.state == .queued) }
+        fixture.archive.finish(key)
+        #expect(await fixture.passTime(atMost: .seconds(2 * 3600)) { await fixture.engine.whoWaits().isEmpty })
+        reader.cancel()
+        #expect(try await reader.value == .readable)
+        fixture.archive.finish(other)
+        let late = fixture.read(other)
+        #expect(await eventually { await fixture.engine.whoWaits().count == 1 })
+        #expect(await fixture.passTime(atMost: .seconds(5)) { await fixture.engine.whoWaits().isEmpty })
+        late.cancel()
+        #expect(try await late.value == .readable)
+    }
+
     @Test("a faster tier wished for while the request is on its way is asked for after it")
     func raisedWhileAsking() async throws {
         let fixture = try fixture()

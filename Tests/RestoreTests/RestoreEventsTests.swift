@@ -80,6 +80,16 @@ struct RestoreEventsTests {
     @Test("seen restoring after a crash, it had been asked for")
     func ongoingAfterCrash() { #expect(row(.asking).after(.ongoing, moment).state == .restoring) }
 
+    @Test("what a look saw before a faster tier was asked for leaves it to the reply; what is refused leaves a copy alone",
+        arguments: [RestoreEvent.ongoing, .unseen, .frozen])
+    func lookWhileRaising(event: RestoreEvent) {
+        var raised = row(.asking, tier: .expedited)
+        raised.slowTier = .bulk
+        #expect(raised.after(event, moment) == raised)
+        let there = raised.after(.readable(until: nil), moment)
+        #expect(there.state == .restored && there.after(.tierRefused, moment) == there)
+    }
+
     @Test("what a look saw before a faster tier was wished for does not keep that from being asked for",
         arguments: [RestoreEvent.ongoing, .unseen, .frozen])
     func staleLook(event: RestoreEvent) {
@@ -117,9 +127,9 @@ struct RestoreEventsTests {
         #expect(queued.copyUntil == now + .seconds(60) && queued.lane == "oss-cold-archive")
     }
 
-    @Test("seen frozen while it was asked for, it never got there; while it is restored, the third time counts")
+    @Test("what never got there is queued; seen frozen while it is restored, the third time counts")
     func frozen() {
-        #expect(row(.asking).after(.frozen, moment).state == .queued)
+        #expect(row(.asking).after(.unsent, moment).state == .queued)
         var lost = row(.restoring)
         for strike in 1...3 {
             lost = lost.after(.frozen, moment)
