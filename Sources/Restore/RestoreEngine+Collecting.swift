@@ -94,7 +94,7 @@ extension RestoreEngine {
 
     func startCollecting(_ request: RequestRow) {
         guard collectors[request.id] == nil else { return }
-        guard collectors.count < Self.collectorsMax else {
+        guard collectors.count - collectorsAsleep < Self.collectorsMax else {
             hasMoreToCollect = true
             return
         }
@@ -135,7 +135,12 @@ extension RestoreEngine {
                     isReported = true
                 }
             }
-            do { try await clock.sleep(clock.now() + .seconds(15)) } catch { return }
+            // What cannot be looked through for months holds up no other.
+            let again = clock.now() + .seconds(15)
+            collectorsAsleep += 1
+            await collectMore()
+            try? await clock.sleep(again)
+            collectorsAsleep -= 1
         }
     }
 

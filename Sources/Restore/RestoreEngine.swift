@@ -49,6 +49,8 @@ package actor RestoreEngine {
     var lastSaid: [String: ContinuousClock.Instant] = [:]
 
     var collectors: [Int64: Task<Void, Never>] = [:]
+    /// Those that are to try again after a while.
+    var collectorsAsleep = 0
     var hasMoreToCollect = false
 
     var lookAlarm = Alarm()

@@ -240,6 +240,23 @@ struct TreeTests {
         #expect(await fixture.passTime(atMost: .seconds(60)) { fixture.archive.submissions.count == 70 })
     }
 
+    @Test("requests that cannot be looked through, however many, hold up no other")
+    func deniedListings() async throws {
+        let fixture = try EngineFixture()
+        fixture.put(1)
+        fixture.store.script { call throws(StoreError) in
+            guard case .list(let request) = call, request.prefix.hasPrefix(ObjectKey("bad/")) else { return }
+            throw StoreError(.denied, status: 403, code: "AccessDenied", message: "")
+        }
+        for index in 0..<8 {
+            _ = try await fixture.engine.restore(below: ObjectKey("bad/\(index)/"), RestoreWish(), for: command)
+        }
+        _ = try await fixture.engine.restore(below: tree, RestoreWish(), for: command)
+        await fixture.pass(.seconds(60))
+        #expect(fixture.archive.submissions.count == 1)
+        #expect(Set(fixture.store.lists.map(\.prefix)).count == 9)
+    }
+
     @Test("of many, one whose request does not get through is asked for again as long as it takes; others are not held up")
     func failing() async throws {
         let fixture = try EngineFixture()
