@@ -21,6 +21,14 @@ struct Hold {
         self.until = until
         renewAt = PollSchedule.renewal(until: until, at: now)
     }
+
+    /// The copy was given up: there is nothing to be renewed before another is there.
+    var isGivenUp: Bool { renewAt == .distantFuture }
+
+    mutating func giveUp() {
+        alarm.cancel()
+        (until, renewAt, isRenewing) = (.epoch, .distantFuture, false)
+    }
 }
 
 extension RestoreEngine {
@@ -232,11 +240,14 @@ extension RestoreEngine {
     /// The object's restored copy is in use until `release`: it is renewed when it would lapse.
     package nonisolated func hold(_ target: RestoreTarget, until: Timestamp) {
         let identity = Identity(key: target.key, version: target.version)
-        let isFirst = holds.withLock { holds in
-            holds[identity, default: Hold(target: target, until: until, at: clock.date())].users += 1
-            return holds[identity]?.users == 1
+        let isNew = holds.withLock { holds in
+            let users = holds[identity]?.users ?? 0
+            let isNew = holds[identity]?.isGivenUp ?? true
+            if isNew { holds[identity] = Hold(target: target, until: until, at: clock.date()) }
+            holds[identity]?.users = users + 1
+            return isNew
         }
-        if isFirst { scheduleRenewal(identity) }
+        if isNew { scheduleRenewal(identity) }
     }
 
     package nonisolated func release(_ key: ObjectKey, version: String?) {
@@ -254,7 +265,7 @@ extension RestoreEngine {
 
     private nonisolated func scheduleRenewal(_ identity: Identity) {
         holds.withLock { holds in
-            guard let time = holds[identity]?.renewAt else { return }
+            guard let time = holds[identity]?.renewAt, time < .distantFuture else { return }
             holds[identity]?.alarm.set(clock.instant(of: time), clock) { await self.renew(identity) }
         }
     }

@@ -432,16 +432,17 @@ package actor RestoreEngine {
         log.notice("the restore of \(key) was cancelled\(rest)")
     }
 
-    /// The object's copy was given up: nobody renews it.
+    /// The object's copy was given up: nobody renews it, and who has come for another fails.
     package func forgetCopy(of key: ObjectKey, version: String?) async {
-        holds.withLock { holds in
-            let identity = Identity(key: key, version: version)
-            holds[identity]?.alarm.cancel()
-            holds[identity] = nil
-        }
+        let identity = Identity(key: key, version: version)
+        // Those who have it open still do, and may have it restored again.
+        holds.withLock { $0[identity]?.giveUp() }
         do throws(MetadataError) {
             let dropped = try await writer.cancel(key, version: version, evenSettled: true, at: clock.date())
-            await note(dropped?.changes.finished ?? [])
+            guard let (row, changes) = dropped else { return }
+            if row.state.isPending { tell(identity, .failed(.cancelled)) }
+            spentByReads.refund(changes.refundedBytes)
+            await note(changes.finished)
         } catch {
             log.error("the copy of \(key), which was given up, may be asked for again: \(error)")
         }

@@ -124,6 +124,39 @@ struct CancelTests {
         #expect(try await fixture.row(key) == nil)
     }
 
+    @Test("a copy that is given up fails who has come for another")
+    func givenUp() async throws {
+        let fixture = try EngineFixture()
+        let key = fixture.put(1)[0]
+        try await fixture.ask(key)
+        let reader = fixture.read(key)
+        #expect(await waiting(fixture, 1))
+        await fixture.settle()
+        await fixture.engine.forgetCopy(of: key, version: nil)
+        #expect(await waiting(fixture, 0))
+        reader.cancel()
+        let error = await #expect(throws: RestoreError.self) { try await reader.value }
+        #expect(isCase(error, "cancelled"))
+        #expect(try await fixture.row(key) == nil)
+    }
+
+    @Test("what a read was charged for and the provider never took is given back along with the copy")
+    func givenUpRefund() async throws {
+        let fixture = try EngineFixture { $0.budget = RestoreBudget(bytes: 100, window: .seconds(86400)) }
+        let keys = fixture.put(2, bytes: 60)
+        fixture.store.script { call throws(StoreError) in
+            guard case .restore(keys[0], _) = call else { return }
+            throw StoreError(.throttled, status: 503, code: "SlowDown", message: "")
+        }
+        #expect(try await fixture.ask(keys[0], by: .reader) == .underWay)
+        await fixture.settle()
+        #expect(try await fixture.row(keys[0])?.state == .queued)
+        await fixture.engine.forgetCopy(of: keys[0], version: nil)
+        let other = Task { try await fixture.ask(keys[1], by: .reader) }
+        await fixture.pass(.seconds(60))
+        #expect(try await other.value == .underWay)
+    }
+
     @Test("a tree that is cancelled while it is listed is listed no further")
     func collecting() async throws {
         let fixture = try EngineFixture()

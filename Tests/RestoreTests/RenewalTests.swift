@@ -73,6 +73,25 @@ struct RenewalTests {
         fixture.engine.release(key, version: nil)
     }
 
+    @Test("a copy that was given up is not renewed; another is, until the file is closed by all who have it open")
+    func givenUp() async throws {
+        let (fixture, target, end) = try fixture(copyFor: .seconds(2 * 86400))
+        fixture.engine.hold(target, until: end)
+        fixture.store.change(key) { $0.restore = nil }
+        await fixture.engine.forgetCopy(of: key, version: nil)
+        await fixture.pass(.seconds(3 * 86400))
+        #expect(fixture.store.calls.isEmpty)
+        let again = fixture.clock.date + .seconds(2 * 86400)
+        fixture.archive.finish(key, until: again)
+        fixture.engine.hold(try fixture.target(key), until: again)
+        fixture.engine.release(key, version: nil)
+        await fixture.pass(.seconds(2 * 86400))
+        #expect(fixture.archive.submissions.count == 1)
+        fixture.engine.release(key, version: nil)
+        await fixture.pass(.seconds(3 * 86400))
+        #expect(fixture.archive.submissions.count == 1)
+    }
+
     /// A request for one object that is quick and one that is slow.
     private func request(_ fixture: EngineFixture, days: Int) async throws -> Int64 {
         fixture.store.put("dir/slow", class: "DeepColdArchive")
