@@ -273,10 +273,10 @@ extension RestoreEngine {
     private func renew(_ identity: Identity) async {
         let held = holds.withLock { holds in
             holds[identity]?.alarm.clear()
-            return holds[identity].map { ($0.target, $0.until, $0.renewAt) }
+            return holds[identity]
         }
         // Closed since.
-        guard let (target, until, renewAt) = held else { return }
+        guard var target = held?.target, let until = held?.until, let renewAt = held?.renewAt else { return }
         // Somebody else has had it last longer since.
         guard renewAt <= clock.date() else { return scheduleRenewal(identity) }
         // Others may have made it last longer, or given it up: that is neither shortened nor retrieved again.
@@ -287,16 +287,28 @@ extension RestoreEngine {
             await learned([(identity.key, identity.version, record)])
             guard case .restored(let lasting?) = context.state(of: record, at: clock.date()) else { return }
             if lasting > until + .seconds(60) { return keepHolding(identity, until: lasting) }
+            target.record = record
         }
+        let isWanted = holds.withLock { holds in
+            guard let renewAt = holds[identity]?.renewAt, renewAt <= clock.date() else { return false }
+            holds[identity]?.isRenewing = true
+            return true
+        }
+        // Closed, or given up, since.
+        guard isWanted else { return }
         log.info("\(identity.key) is open and its copy lapses at \(WireDate.iso8601(until)): it is asked for again")
-        holds.withLock { $0[identity]?.isRenewing = true }
         let order = RestoreOrder(days: target.rules.days.lowerBound, tier: target.rules.defaultTier)
         do throws(RestoreError) {
             let requester = Requester(.command, "thawfs, for whoever has it open")
             _ = try await obtain(target, order, for: requester, until: .submission)
         } catch {
-            renewLater(identity, "\(error)")
+            renewalFailed(identity, "\(error)")
         }
+    }
+
+    private func renewalFailed(_ identity: Identity, _ reason: String) {
+        guard holds.withLock({ $0[identity]?.isRenewing }) ?? false else { return }
+        renewLater(identity, reason)
     }
 
     /// Tries again half-way to the copy's end, as long as that makes sense.
@@ -323,7 +335,8 @@ extension RestoreEngine {
     /// What a look said of a copy in use.
     func holdOn(_ row: RestoreRow) {
         let identity = Identity(key: row.key, version: row.version)
-        guard row.state == .restored, row.error == nil, let until = row.copyUntil, until > .epoch else { return }
+        if !row.state.isPending, let error = row.error { return renewalFailed(identity, error) }
+        guard row.state == .restored, let until = row.copyUntil, until > .epoch else { return }
         let (lastsLonger, isAtItsEnd) = holds.withLock { holds in
             guard var hold = holds[identity] else { return (false, false) }
             let lastsLonger = until > hold.until + .seconds(60)

@@ -69,6 +69,7 @@ extension RestoreRow {
             if isOurs, slowTier == nil { row.settleDays() }
             row.slowTier = nil
             row.strikes = 0
+            row.error = nil
             row.copyUntil = nil
             row.dueAt = rules.nextLook(tier: order.tier, askedAt: moment.now, now: moment.now, jitter: moment.jitter)
         case .extended:
@@ -77,6 +78,7 @@ extension RestoreRow {
             row.askedAt = moment.now
             row.slowTier = nil
             row.strikes = 0
+            row.error = nil
             row.dueAt = moment.now
         case .tierRefused:
             if let slowTier {
@@ -146,6 +148,7 @@ extension RestoreRow {
         let before = copyUntil
         copyUntil = until ?? .epoch
         strikes = 0
+        error = nil
         slowTier = nil
         let more = moreDays
         moreDays = nil

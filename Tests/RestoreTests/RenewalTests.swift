@@ -1,5 +1,6 @@
 import Metadata
 import ObjectStore
+import Synchronization
 import Testing
 import ThawCore
 import ThawTesting
@@ -71,6 +72,48 @@ struct RenewalTests {
         await fixture.pass(.seconds(3 * 86400))
         #expect(fixture.archive.submissions.count == 1 && until(fixture) == end)
         fixture.engine.release(key, version: nil)
+    }
+
+    @Test("a renewal that the store failed to take at first is not the last")
+    func heldAfterError() async throws {
+        let (fixture, target, end) = try fixture(copyFor: .seconds(86400))
+        let isFirst = Mutex(true)
+        fixture.store.script { call throws(StoreError) in
+            guard case .restore = call, isFirst.withLock({ let was = $0; $0 = false; return was }) else { return }
+            throw StoreError(.unavailable, status: 500, code: "InternalError", message: "")
+        }
+        fixture.engine.hold(target, until: end)
+        await fixture.pass(.seconds(2 * 86400))
+        #expect(fixture.archive.submissions.count == 2)
+        fixture.engine.release(key, version: nil)
+    }
+
+    @Test("a renewal that is refused after it was put off is tried again before the copy's end")
+    func refusedLater() async throws {
+        let (fixture, target, end) = try fixture(copyFor: .seconds(86400))
+        let refusals = Mutex(0)
+        fixture.store.script { call throws(StoreError) in
+            guard case .restore = call else { return }
+            let count = refusals.withLock { $0 += 1; return $0 }
+            if count == 1 { throw StoreError(.throttled, status: 503, code: "SlowDown", message: "") }
+            if count == 2 { throw StoreError(.denied, status: 403, code: "AccessDenied", message: "") }
+        }
+        fixture.engine.hold(target, until: end)
+        await fixture.pass(.seconds(86400 - 60))
+        #expect(fixture.archive.submissions.count == 1)
+        fixture.engine.release(key, version: nil)
+    }
+
+    @Test("a copy that is closed while the store is asked about it is not asked for again")
+    func closedMeanwhile() async throws {
+        let (fixture, target, end) = try fixture(copyFor: .seconds(86400))
+        let engine = fixture.engine
+        fixture.store.script { call throws(StoreError) in
+            if case .head = call { engine.release(key, version: nil) }
+        }
+        fixture.engine.hold(target, until: end)
+        await fixture.pass(.seconds(86400 - 60))
+        #expect(fixture.store.heads == 1 && fixture.store.orders.isEmpty)
     }
 
     @Test("a copy that was given up is not renewed; another is, until the file is closed by all who have it open")

@@ -54,6 +54,10 @@ struct RestoreEventsTests {
         #expect(struck.state == .queued && struck.dueAt == then && struck.strikes == 1 && struck.error == "busy")
         let throttled = row(.asking).after(.later(then, reason: "busy", isStrike: false), moment)
         #expect(throttled.state == .queued && throttled.strikes == 0 && throttled.error == nil)
+        // Once it got through, that is over.
+        for event in [RestoreEvent.accepted(isOurs: true), .extended, .readable(until: nil)] {
+            #expect(struck.after(event, moment).error == nil)
+        }
     }
 
     @Test("failed, it is failed, unless a copy is there that was only to last longer")
