@@ -209,12 +209,12 @@ package actor RestoreEngine {
             readerWishes[identity] = nil
             return try result.get()
         }
-        var row = try await remember(target, order, requester)
+        var row = try await rememberUnlessGivenUp(target, order, requester)
         // What is on its way asks for a slower tier: this one is asked for after it.
         while row.state == .asking, RestoreRow.isFaster(order.tier, than: row.order.tier) {
             let waiter = arrive(identity, requester, .submission)
             if case .failed(let error) = await outcome(identity, waiter) { throw error }
-            row = try await remember(target, order, requester)
+            row = try await rememberUnlessGivenUp(target, order, requester)
         }
         return row
     }
@@ -261,7 +261,8 @@ package actor RestoreEngine {
     ) async throws(RestoreError) -> RestoreRow {
         let row = try await remember(target, order, requester, charging: bytes)
         guard isGivenUp(Identity(key: target.key, version: target.version)) else { return row }
-        try? await cancel(target.key, version: target.version)
+        // What the provider is at work on was not dropped either.
+        if row.state == .queued || row.state == .asking { try? await cancel(target.key, version: target.version) }
         throw .cancelled
     }
 
@@ -413,13 +414,13 @@ package actor RestoreEngine {
     /// on with. Throws `nothingToCancel` when there was neither.
     package func cancel(_ key: ObjectKey, version: String?) async throws(RestoreError) {
         let identity = Identity(key: key, version: version)
-        let isAwaited = waiters[identity] != nil
         let cancelled: (row: RestoreRow, changes: RestoreChanges)?
         do throws(MetadataError) {
             cancelled = try await writer.cancel(key, version: version, at: clock.date())
         } catch {
             throw .notRemembered("\(error)")
         }
+        let isAwaited = waiters[identity] != nil
         tell(identity, .failed(.cancelled))
         guard let (row, changes) = cancelled else {
             if isAwaited { return }

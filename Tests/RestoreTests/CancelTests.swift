@@ -82,8 +82,9 @@ struct CancelTests {
         #expect(isCase(again, "nothingToCancel"))
     }
 
-    @Test("a reader who came just before the cancel does not bring back what it drops")
-    func besideReader() async throws {
+    @Test("who came just before the cancel does not bring back what it drops",
+        arguments: [RestoreOrigin.reader, .command])
+    func besideWish(of origin: RestoreOrigin) async throws {
         let fixture = try EngineFixture()
         let key = fixture.put(1)[0]
         let refusals = Gate()
@@ -97,7 +98,7 @@ struct CancelTests {
         await fixture.settle()
         let row = try #require(try await fixture.row(key))
         #expect(row.state == .queued && row.isOneOfMany)
-        // The cancel is the first for the writer's thread, the reader's wish the next: it is still queued for him.
+        // The cancel is the first for the writer's thread, the wish the next: for a reader it is still queued.
         let (isHeld, release) = (Gate(), try Wakeup())
         let holding = Task {
             try await fixture.writer.change([(row.id, ())], at: fixture.clock.date) { row, _ in
@@ -109,7 +110,7 @@ struct CancelTests {
         await isHeld.pass()
         let cancel = Task.immediate { try await fixture.engine.cancelQueued(below: ObjectKey("dir/")) }
         _ = await fixture.engine.whoWaits()
-        let reader = fixture.read(key)
+        let reader = Task { try await fixture.ask(key, by: origin, until: .copy(until: nil)) }
         #expect(await waiting(fixture, 1))
         for _ in 0..<3 {
             _ = try await fixture.row(key)
