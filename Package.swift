@@ -92,7 +92,7 @@ let package = Package(
         ]),
         tests("ContentTests", ["Content", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging]),
         tests("RestoreTests", [
-            "Restore", "Metadata", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
+            "Restore", "Metadata", "Database", "ObjectStore", "Wire", "ThawCore", "ThawTesting", logging,
         ]),
         tests("BackupTests", ["Backup", "Metadata", "ObjectStore", "HTTP", "Wire", "ThawCore", "ThawTesting", logging]),
         tests("UploadTests", [

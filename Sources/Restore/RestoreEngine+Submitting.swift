@@ -283,11 +283,12 @@ extension RestoreEngine {
         await scheduleLook()
     }
 
-    /// What became of a request is known only here: it is stored as soon as that is possible.
+    /// What became of a request is known only here: it is stored as soon as that is possible, and those are told who
+    /// have come meanwhile.
     private func settleLater(_ batch: [Settlement]) {
         Task {
             do { try await clock.sleep(clock.now() + Self.pauseOfStorage) } catch { return }
-            await settle(batch.map { Settlement(row: $0.row, event: $0.event) })
+            await settle(batch.map { Settlement(row: $0.row, event: $0.event, outcome: $0.outcome) })
         }
     }
 

@@ -180,12 +180,13 @@ package actor RestoreEngine {
             }
         } catch {
             // Perhaps it was told meanwhile, of a cancel for instance.
-            if case .failed(let told)? = waiters[identity]?[waiter]?.outcome {
-                leave(identity, waiter)
-                throw told
-            }
+            let told = waiters[identity]?[waiter]?.outcome
             leave(identity, waiter)
-            throw error
+            switch told {
+            case .readable: return .readable
+            case .failed(let reason): throw reason
+            case .underWay, .needless, nil: throw error
+            }
         }
         switch await outcome(identity, waiter) {
         case .underWay: return .underWay
@@ -203,11 +204,14 @@ package actor RestoreEngine {
     ) async throws(RestoreError) -> RestoreRow {
         if requester.origin == .reader {
             if let earlier = readerWishes[identity] { return try await earlier.value.get() }
-            let task = Task { await self.readerWish(target, order, requester) }
+            let task = Task {
+                let result = await self.readerWish(target, order, requester)
+                // Whoever comes from now on may be too late to be told of what becomes of it.
+                self.readerWishes[identity] = nil
+                return result
+            }
             readerWishes[identity] = task
-            let result = await task.value
-            readerWishes[identity] = nil
-            return try result.get()
+            return try await task.value.get()
         }
         var row = try await rememberUnlessGivenUp(target, order, requester)
         // What is on its way asks for a slower tier: this one is asked for after it.

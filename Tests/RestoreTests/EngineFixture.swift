@@ -19,6 +19,7 @@ struct EngineFixture {
     let line: Line
     let writer: MetadataWriter
     let reader: MetadataReader
+    let readerThread: ThreadExecutor
     let engine: RestoreEngine
     let learned: Learned
     private let settings: RestoreEngine.Settings
@@ -47,7 +48,8 @@ struct EngineFixture {
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let path = directory.path + "/db"
         writer = try MetadataWriter(path: path, executor: try ThreadExecutor(name: "db-writer"), log: quiet)
-        reader = MetadataReader(path: path, executor: try ThreadExecutor(name: "db-reader"))
+        readerThread = try ThreadExecutor(name: "db-reader")
+        reader = MetadataReader(path: path, executor: readerThread)
         learned = Learned()
         engine = RestoreEngine(
             store: line, context: ArchiveContext(dialect: store.dialect, hasDirectRead: false), writer: writer,
@@ -173,6 +175,23 @@ extension RestoreEngine {
         if isFlushing || isLooking || !outbox.isEmpty || !collectors.isEmpty { return true }
         return lanes.values.contains { $0.underWay > 0 || $0.isRunning && rest > .seconds(2) }
     }
+}
+
+/// Keeps a thread busy until it is released.
+actor ThreadHolder {
+    private let thread: ThreadExecutor
+    private let release: Wakeup
+
+    init(_ thread: ThreadExecutor) throws { (self.thread, release) = (thread, try Wakeup()) }
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+
+    func hold(_ isHeld: Gate) {
+        isHeld.open()
+        release.wait()
+    }
+
+    nonisolated func end() { release.signal() }
 }
 
 /// Time that passes when it is told to, and the date along with it.

@@ -1,3 +1,4 @@
+import Database
 import Metadata
 import ObjectStore
 import Synchronization
@@ -176,6 +177,41 @@ struct WaitingTests {
         let heads = fixture.store.heads
         await engine.hasten(key, version: nil)
         #expect(await fixture.passTime(atMost: .seconds(3)) { fixture.store.heads == heads + 2 })
+    }
+
+    @Test("a reader who is told of the copy while his wish is looked up needs none")
+    func toldMeanwhile() async throws {
+        let fixture = try fixture()
+        let (holder, isHeld) = (try ThreadHolder(fixture.readerThread), Gate())
+        let holding = Task { await holder.hold(isHeld) }
+        await isHeld.pass()
+        let reader = fixture.read(key)
+        #expect(await waiting(fixture, 1))
+        await fixture.engine.tell(RestoreEngine.Identity(key: key, version: nil), .readable)
+        holder.end()
+        await holding.value
+        #expect(try await reader.value == .readable)
+        #expect(fixture.store.orders.isEmpty)
+    }
+
+    @Test("who comes while what became of a request cannot be stored is told once it is")
+    func storedLater() async throws {
+        let fixture = try fixture()
+        try await fixture.ask(key, tier: .bulk)
+        await fixture.settle()
+        let database = try Connection(.file(fixture.directory.path + "/db"))
+        try database.execute(
+            "CREATE TRIGGER full BEFORE UPDATE ON restore BEGIN SELECT RAISE(ABORT, 'full'); END")
+        let row = try #require(try await fixture.row(key))
+        let failure = RestoreEngine.Settlement(row: row, event: .failed("no"), outcome: .failed(.failed("no")))
+        await fixture.engine.settle(failure)
+        let reader = fixture.read(key, atMost: .seconds(60))
+        #expect(await waiting(fixture, 1))
+        try database.execute("DROP TRIGGER full")
+        #expect(await fixture.passTime(atMost: .seconds(30)) { await fixture.engine.whoWaits().isEmpty })
+        reader.cancel()
+        let error = await #expect(throws: RestoreError.self) { try await reader.value }
+        #expect(isCase(error, "failed"))
     }
 
     @Test("an Archive restore of a minute is noticed within three seconds")
