@@ -37,9 +37,9 @@ extension MetadataWriter {
         changes.rows.append(row)
         if row.state == .failed, let error = row.error { try note(error, of: row, statements) }
         // What is under way already was charged to whoever began it.
-        guard !(known?.state.isPending ?? false), row.chargedBytes > 0 else { return }
-        try bear(Charge(account: readsAccount, bytes: row.chargedBytes), at: now, statements)
-        changes.chargedBytes += row.chargedBytes
+        guard !(known?.state.isPending ?? false), item.chargedBytes > 0 else { return }
+        try bear(Charge(account: readsAccount, bytes: item.chargedBytes), at: now, statements)
+        changes.chargedBytes += item.chargedBytes
     }
 
     static func note(_ error: String, of row: RestoreRow, _ statements: RestoreStatements) throws(DatabaseError) {
@@ -58,9 +58,19 @@ extension MetadataWriter {
     }
 
     static func refund(_ charge: Charge, _ statements: RestoreStatements) throws(DatabaseError) {
-        try statements.refund.bind(charge.account, at: 1)
-        try statements.refund.bind(Int64(clamping: charge.bytes), at: 2)
-        try statements.refund.run()
+        var rest = charge.bytes
+        while rest > 0 {
+            try statements.latestCharge.bind(charge.account, at: 1)
+            guard let latest = try statements.latestCharge.first({ (minute: $0.int64(0), bytes: $0.uint64(1)) }) else {
+                return
+            }
+            let taken = min(latest.bytes, rest)
+            try statements.refund.bind(charge.account, at: 1)
+            try statements.refund.bind(latest.minute, at: 2)
+            try statements.refund.bind(Int64(clamping: latest.bytes - taken), at: 3)
+            try statements.refund.run()
+            rest -= taken
+        }
     }
 
     static func find(

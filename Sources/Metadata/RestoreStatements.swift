@@ -114,6 +114,7 @@ struct RestoreStatements {
     let dropFinished: Statement
     let dropWishes: Statement
     let charge: Statement
+    let latestCharge: Statement
     let refund: Statement
     let noteCancelled: Statement
     let dropWishesOf: Statement
@@ -191,11 +192,9 @@ struct RestoreStatements {
             INSERT INTO spending(account, minute, bytes) VALUES(?1, ?2, ?3)
             ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes
             """)
-        refund = try connection.prepare(
-            """
-            UPDATE spending SET bytes = max(bytes - ?2, 0)
-            WHERE account = ?1 AND minute = (SELECT max(minute) FROM spending WHERE account = ?1)
-            """)
+        latestCharge = try connection.prepare(
+            "SELECT minute, bytes FROM spending WHERE account = ?1 AND bytes > 0 ORDER BY minute DESC LIMIT 1")
+        refund = try connection.prepare("UPDATE spending SET bytes = ?3 WHERE account = ?1 AND minute = ?2")
         noteCancelled = try connection.prepare(
             """
             UPDATE request SET cancelled = cancelled + 1, cancelled_bytes = cancelled_bytes + ?2

@@ -79,12 +79,15 @@ package struct Spending: Sendable {
         }
     }
 
-    /// Takes back a charge that came to nothing.
+    /// Takes back a charge that came to nothing: of the latest minutes, because it is seldom old.
     package mutating func refund(_ bytes: UInt64) {
-        guard let last = minutes.indices.last else { return }
-        let taken = min(minutes[last].bytes, bytes)
-        minutes[last].bytes -= taken
-        sum &-= taken
+        var rest = bytes
+        for index in minutes.indices.reversed() where rest > 0 {
+            let taken = min(minutes[index].bytes, rest)
+            minutes[index].bytes -= taken
+            sum &-= taken
+            rest -= taken
+        }
     }
 
     package mutating func total(at minute: Int64) -> UInt64 {

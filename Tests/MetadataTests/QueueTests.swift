@@ -98,6 +98,25 @@ struct QueueTests {
         #expect(try await fixture.writer.spending(of: "lane", since: now.minute + 1).map(\.bytes) == [41])
         try await fixture.writer.refund(Charge(account: "lane", bytes: 40))
         #expect(try await fixture.writer.spending(of: "lane", since: now.minute).map(\.bytes) == [80, 1])
+        try await fixture.writer.refund(Charge(account: "lane", bytes: 3))
+        #expect(try await fixture.writer.spending(of: "lane", since: now.minute).map(\.bytes) == [78, 0])
+        try await fixture.writer.refund(Charge(account: "lane", bytes: 100))
+        #expect(try await fixture.writer.spending(of: "lane", since: now.minute).map(\.bytes) == [0, 0])
+    }
+
+    @Test("a copy that a read was charged for costs nothing when somebody else wants it too")
+    func chargedOnce() async throws {
+        let fixture = try Fixture()
+        let scope = ScopeRow(kind: .tree, key: .empty, version: nil)
+        let request = try await fixture.open(scopes: [scope])
+        try await fixture.writer.commit(request)
+        var row = restoreRow("a", state: .restored)
+        row.chargedBytes = 7
+        let progress = MetadataWriter.Progress.reached(scope, row.key)
+        _ = try await fixture.writer.collect([row], into: request, progress, at: now) { $0 ?? $1 }
+        try await fixture.wish(restoreRow("a", state: .restored))
+        #expect(try await fixture.reader.restore(of: row.key, version: nil)?.chargedBytes == 7)
+        #expect(try await fixture.writer.spending(of: "reads", since: 0).map(\.bytes) == [7])
     }
 
     @Test("sizes that no object has overflow nothing")
