@@ -76,9 +76,12 @@ package struct Tally: Sendable, Equatable {
         self.bytes = bytes
     }
 
-    package mutating func add(_ sizeBytes: UInt64) {
-        objects += 1
-        bytes &+= sizeBytes
+    package mutating func add(_ sizeBytes: UInt64) { self = self + Tally(objects: 1, bytes: sizeBytes) }
+
+    /// Of more bytes than can be counted, as many as can. A store may tell of any size.
+    package static func + (left: Tally, right: Tally) -> Tally {
+        let (bytes, isTooMany) = left.bytes.addingReportingOverflow(right.bytes)
+        return Tally(objects: left.objects + right.objects, bytes: isTooMany ? .max : bytes)
     }
 }
 

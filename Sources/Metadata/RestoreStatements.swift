@@ -83,6 +83,9 @@ extension Statement {
     private func optionalInt(_ column: Int) -> Int? { isNull(column) ? nil : Int(int64(column)) }
 }
 
+/// `sum` fails beyond 2^63.
+let bytesOfRestores = "CAST(total(r.size) AS INTEGER)"
+
 let requestColumns = "id, origin, requester, target, days, tier, created_at, finished_at, stage, error, incomplete"
 
 /// The statements that keep restores, compiled once.
@@ -173,8 +176,8 @@ struct RestoreStatements {
         finishable = try connection.prepare("SELECT id FROM request WHERE stage = 2 AND pending = 0")
         tallies = try connection.prepare(
             """
-            SELECT r.state, count(*), sum(r.size) FROM wish w JOIN restore r ON r.id = w.restore WHERE w.request = ?1
-            GROUP BY r.state
+            SELECT r.state, count(*), \(bytesOfRestores) FROM wish w JOIN restore r ON r.id = w.restore
+            WHERE w.request = ?1 GROUP BY r.state
             """)
         finish = try connection.prepare(
             """

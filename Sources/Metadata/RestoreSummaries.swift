@@ -72,7 +72,7 @@ extension RequestCount {
         }
         let wished = "FROM wish w JOIN restore r ON r.id = w.restore WHERE w.request = \(id)"
         for (state, tally) in try connection.rows(
-            "SELECT r.state, count(*), sum(r.size) \(wished) GROUP BY r.state", { ($0.int64(0), $0.tally(1)) })
+            "SELECT r.state, count(*), \(bytesOfRestores) \(wished) GROUP BY r.state", { ($0.int64(0), $0.tally(1)) })
         {
             if let state = RestoreRow.State(rawValue: state) { count.states[state] = tally }
         }

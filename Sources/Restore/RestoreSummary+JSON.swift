@@ -29,10 +29,6 @@ extension Tally {
         guard let objects = json["objects"]?.int, let bytes = json[bytes: "bytes"] else { return nil }
         self.init(objects: objects, bytes: bytes)
     }
-
-    package static func + (left: Tally, right: Tally) -> Tally {
-        Tally(objects: left.objects + right.objects, bytes: left.bytes + right.bytes)
-    }
 }
 
 extension RestoreScope {

@@ -106,8 +106,7 @@ extension RequestSummary {
                 case .restored: .restored
                 case .failed: .failed
                 }
-            tallies[stage, default: Tally()].objects += tally.objects
-            tallies[stage, default: Tally()].bytes += tally.bytes
+            tallies[stage] = (tallies[stage] ?? Tally()) + tally
         }
         let ends = count.pending.map { kind -> Timestamp? in
             let longest = context.rules(of: kind.storageClass).longest(kind.tier)

@@ -125,6 +125,21 @@ struct QueueTests {
         for name in ["a", "b", "c"] { _ = try await fixture.wish(restoreRow(name, sizeBytes: .max)) }
         #expect(try await fixture.claim(limit: 9, bytesMax: 100).keys.isEmpty)
         #expect(try await fixture.claim(limit: 9).keys == ["a", "b", "c"])
+        let scope = ScopeRow(kind: .tree, key: .empty, version: nil)
+        let request = try await fixture.open(scopes: [scope])
+        try await fixture.writer.commit(request)
+        let rows = ["d", "e", "f"].map { restoreRow($0, sizeBytes: .max) }
+        _ = try await fixture.writer.collect(rows, into: request, .through([scope]), at: now) { $0 ?? $1 }
+        let all = Tally(objects: 3, bytes: UInt64(Int64.max))
+        #expect(try await fixture.reader.request(request)?.states == [.queued: all])
+        let events = try await fixture.claim(limit: 9).rows.map { (id: $0.id, event: ()) }
+        let finished = try await fixture.writer.change(events, at: now) { row, _ in
+            var row = row
+            row.state = .restored
+            return row
+        }.finished
+        #expect(finished.map(\.states) == [[.restored: all, .failed: Tally()]])
+        #expect(all + all + all == Tally(objects: 9, bytes: .max))
     }
 
     @Test("what is due comes in key order, page by page, with the versions of one key beside each other")

@@ -116,14 +116,17 @@ struct BucketStoreTests {
         }
     }
 
-    @Test("a delay that the store names is kept, as seconds or as a date")
+    @Test("a delay that the store names is kept, as seconds or as a date, up to a day")
     func retryAfter() async throws {
-        for value in ["7", WireDate.rfc1123(instant + .seconds(7))] {
+        for (value, delay) in [
+            ("7", 7), (WireDate.rfc1123(instant + .seconds(7)), 7), ("90000", 86400),
+            (WireDate.rfc1123(instant + .seconds(400 * 86400)), 86400),
+        ] as [(String, Int)] {
             let error = try await failure([.reply(503, headers: ["retry-after": value])]) {
                 store throws(StoreError) in
                 try await read(store)
             }
-            #expect(error.retryAfter == .seconds(7))
+            #expect(error.retryAfter == .seconds(delay))
         }
     }
 

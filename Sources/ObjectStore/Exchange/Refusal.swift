@@ -46,10 +46,10 @@ extension Refusal {
     }
 }
 
-/// The delay that a `Retry-After` asks for: seconds, or a date.
+/// The delay that a `Retry-After` asks for: seconds, or a date; a day at the most.
 private func retryDelay(_ value: String, now: Timestamp) -> Duration? {
     if let seconds = Int64(value), seconds >= 0 { return .seconds(min(seconds, 86400)) }
-    return WireDate.parseRFC1123(value).map { max(.zero, $0 - now) }
+    return WireDate.parseRFC1123(value).map { min(max(.zero, $0 - now), .seconds(86400)) }
 }
 
 /// The `<Error>` document of both dialects. Every element is optional.
