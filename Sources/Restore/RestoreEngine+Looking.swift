@@ -63,7 +63,7 @@ extension RestoreEngine {
             raisedDue = clock.now()
             return await scheduleLook()
         }
-        guard row.state == .restoring, row.dueAt > clock.date() else { return }
+        guard row.state == .restoring, isLooking || row.dueAt > clock.date() else { return }
         await hasten(row.key, version: row.version)
     }
 

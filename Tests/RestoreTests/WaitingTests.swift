@@ -179,6 +179,23 @@ struct WaitingTests {
         #expect(await fixture.passTime(atMost: .seconds(3)) { fixture.store.heads == heads + 2 })
     }
 
+    @Test("who comes to read while a look is under way that was due has another at once")
+    func readWhileLooking() async throws {
+        let fixture = try fixture()
+        try await fixture.ask(key, tier: .bulk)
+        let gate = Gate()
+        fixture.store.script { call throws(StoreError) in if case .head = call { await gate.pass() } }
+        await fixture.engine.hasten(key, version: nil)
+        #expect(await fixture.passTime { gate.waiting == 1 })
+        let reader = fixture.read(key)
+        #expect(await waiting(fixture, 1))
+        await fixture.settle()
+        gate.open()
+        #expect(await fixture.passTime(atMost: .seconds(3)) { fixture.store.heads == 2 })
+        reader.cancel()
+        _ = await reader.result
+    }
+
     @Test("a reader who is told of the copy while his wish is looked up needs none")
     func toldMeanwhile() async throws {
         let fixture = try fixture()
