@@ -44,6 +44,12 @@ extension Filesystem {
         if policy.behaviour == .refuse { throw refused(key, file.record) }
         try refuseDenied("read", of: key, caller)
         let record = try await recordOfFrozen(file)
+        // Another object is there since the open: what it has is none of this handle's.
+        if case .object(let content) = file.source, content.key == inodes[file.inode]?.key,
+            record.etag != content.etag
+        {
+            throw .stale
+        }
         let rules = rules(record)
         let target = RestoreTarget(
             key: key, version: file.version, record: record, rules: rules, seenAt: seenAt)

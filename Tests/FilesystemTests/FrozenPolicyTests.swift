@@ -1,5 +1,29 @@
-import Filesystem
+import ObjectStore
 import Testing
+import ThawCore
+import ThawTesting
+
+@testable import Filesystem
+
+@Suite("reads of frozen files")
+struct FrozenReadTests {
+    @Test("a handle of a frozen object that was replaced by another restores nothing")
+    func replaced() async throws {
+        var frozen = FrozenPolicy()
+        (frozen.behaviour, frozen.eagainAt) = (.eagain, .read)
+        let fixture = try Fixture(frozen: frozen, [])
+        let key = ObjectKey("f")
+        fixture.store.put(key, [1], class: "ColdArchive")
+        let inode = try #require(try await fixture.lookup("f")).inode
+        let handle = try await fixture.filesystem.open(inode, caller: .unknown).handle
+        fixture.store.put(key, [2], class: "ColdArchive")
+        await fixture.filesystem.learned(key, version: nil, fixture.store.record(key))
+        await #expect(throws: FileError.stale) {
+            try await fixture.filesystem.read(handle, offset: 0, sizeBytes: 1, caller: .unknown)
+        }
+        #expect(fixture.store.orders.isEmpty)
+    }
+}
 
 @Suite("how long a read may wait for a restore")
 struct FrozenPolicyTests {
