@@ -215,8 +215,6 @@ package final class FileContent: Sendable {
     private func fetch(_ part: Part) async {
         let cached = await cachedObject()
         if let cached, await cache.blocks?.fill(part, of: cached) == true { return end(part, nil) }
-        // Restored bytes are all kept: where they come faster than they can be written, the disk sets the pace.
-        await cache.blocks?.waitForDisk(within: cache.aheadBytesMax)
         let isStored: Bool
         let sink = cache.speed.begin(into: part)
         do throws(StoreError) {
@@ -226,6 +224,8 @@ package final class FileContent: Sendable {
             if isStored, let cached, let blocks = cache.blocks {
                 let isRestored = record.restore != nil
                 let isWorthIt = isRestored || !cache.speed.isFasterThanDisk
+                // They are all kept: where they come faster than they can be written, the disk sets the pace.
+                if isRestored { await blocks.waitForDisk(within: cache.aheadBytesMax) }
                 // Parts beside each other end together: all that was on its way may wait for the disk.
                 if isWorthIt, blocks.announce(part.range.count, isRestored: isRestored, within: cache.aheadBytesMax) {
                     part.isBeingKept.store(true, ordering: .relaxed)
