@@ -2,11 +2,11 @@ internal import Glibc
 
 extension Caller {
     /// Whether the process has a descriptor for writing of the file with this inode number. False where that is not to
-    /// be known: the process is gone, ends, or has very many. Reads `/proc/TID/fdinfo`, and looks at no file.
-    package func hasOpenForWriting(inode: UInt64) -> Bool {
+    /// be known: the process is gone, ends, or has more than so many. Reads `/proc/TID/fdinfo`, and looks at no file.
+    package func hasOpenForWriting(inode: UInt64, descriptorsMax: Int = 4096) -> Bool {
         guard thread > 0, let listing = opendir("/proc/\(thread)/fdinfo") else { return false }
         defer { closedir(listing) }
-        var left = Self.descriptorsMax
+        var left = descriptorsMax
         while left > 0, let entry = readdir(listing) {
             left -= 1
             let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
@@ -17,8 +17,6 @@ extension Caller {
         }
         return false
     }
-
-    private static let descriptorsMax = 4096
 
     /// By the text of `/proc/TID/fdinfo/FD`: lines of a name, a colon and a value; `flags` are octal.
     static func isForWriting(info: String, inode: UInt64) -> Bool {

@@ -76,13 +76,16 @@ struct CallerTests {
         let reading = open(place.path + "/f", O_RDONLY)
         var status = stat()
         #expect(fstat(first, &status) == 0)
+        let inode = UInt64(status.st_ino)
         let second = dup(first)
         close(first)
-        #expect(caller.hasOpenForWriting(inode: UInt64(status.st_ino)))
+        // The tests beside this one have thousands.
+        #expect(caller.hasOpenForWriting(inode: inode, descriptorsMax: .max))
+        #expect(!caller.hasOpenForWriting(inode: inode, descriptorsMax: 0))
         close(second)
-        #expect(!caller.hasOpenForWriting(inode: UInt64(status.st_ino)))
+        #expect(!caller.hasOpenForWriting(inode: inode, descriptorsMax: .max))
         close(reading)
-        #expect(!Caller(thread: 0, uid: 0, gid: 0).hasOpenForWriting(inode: UInt64(status.st_ino)))
+        #expect(!Caller(thread: 0, uid: 0, gid: 0).hasOpenForWriting(inode: inode))
     }
 
     @Test(
