@@ -49,7 +49,7 @@ extension Filesystem {
             return Node(
                 inode: number, kind: .file, sizeBytes: sizeBytes, modified: attributes.modified ?? mountedAt,
                 permissions: attributes.permissions, uid: attributes.uid, gid: attributes.gid, checkedAt: .now(),
-                attributesAreDue: openFiles.hasOther(number, than: nil))
+                attributesAreDue: openFiles.hasContent(number))
         }
         let attributes = inode.directory == nil ? inode.objectAttributes : inode.attributes
         let kind: Node.Kind =
@@ -73,7 +73,6 @@ extension Filesystem {
         var node = node(number, inode)
         node.sizeBytes = content.sizeBytes
         node.modified = record.attributes?.modified ?? record.modified
-        node.attributesAreDue = true
         return node
     }
 }

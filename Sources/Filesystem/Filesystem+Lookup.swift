@@ -55,7 +55,7 @@ extension Filesystem {
 
     /// What is known of the inode, if it or its row is fresh.
     package func nodeAtHand(_ number: UInt64, through handle: UInt64? = nil) -> Node? {
-        if let handle, openFiles.hasOther(number, than: nil) {
+        if let handle, openFiles.hasContent(number) {
             do throws(FileError) { if let node = try earlierNode(number, handle) { return node } } catch { return nil }
         }
         guard let node = inodes.update(number, { node(number, $0) }) else { return nil }

@@ -171,7 +171,9 @@ final class OpenFiles: Sendable {
     var inodes: Set<UInt64> { state.withLock { Set($0.handles.values.map(\.inode)) } }
 
     /// Whether somebody reads what the object was when he opened it.
-    func hasContent(_ inode: UInt64) -> Bool { state.withLock { $0.contents[inode] != nil } }
+    func hasContent(_ inode: UInt64) -> Bool {
+        hasContents.load(ordering: .acquiring) && state.withLock { $0.contents[inode] != nil }
+    }
 
     /// Whether somebody reads another version of the object than this one.
     func hasOther(_ inode: UInt64, than etag: @autoclosure () -> String?) -> Bool {
